@@ -1,0 +1,102 @@
+"""Every command, as a frozen fact in the imperative. Not the tools' schemas, and no deeds."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from control_plane.domain.canonical import Json, digest
+from control_plane.domain.record import Record
+
+
+class Command(Record):
+    """What is asked of the control plane. ``name`` finds its handler."""
+
+    name: ClassVar[str] = ""
+
+    def target(self) -> str:
+        """The tenant that the command is about; empty when it is about none."""
+        return str(getattr(self, "tenant", ""))
+
+    def digest(self) -> str:
+        """What a permit is bound to: the command's name and every value of it."""
+        return digest({"name": self.name, "values": self})
+
+
+class DescribeCaller(Command):
+    """Tell the caller who they are here."""
+
+    name: ClassVar[str] = "describe_caller"
+
+
+class ListPlans(Command):
+    """List the plans on offer."""
+
+    name: ClassVar[str] = "list_plans"
+
+
+class ListTenants(Command):
+    """List the tenants that the caller may read."""
+
+    name: ClassVar[str] = "list_tenants"
+    limit: int = 50
+    after: str | None = None
+
+
+class GetTenant(Command):
+    """Read one tenant."""
+
+    name: ClassVar[str] = "get_tenant"
+    tenant: str
+
+
+class OnboardTenant(Command):
+    """Bring a tenant into being: subscription, infrastructure, database."""
+
+    name: ClassVar[str] = "onboard_tenant"
+    tenant: str
+    display_name: str
+    proposed_plan: str
+    proposed_isolation: str
+    proposed_region: str
+
+
+class GetRun(Command):
+    """Read one run."""
+
+    name: ClassVar[str] = "get_run"
+    run_id: str
+
+
+class CancelRun(Command):
+    """Ask a run to stop; what it has done is undone."""
+
+    name: ClassVar[str] = "cancel_run"
+    run_id: str
+
+
+class GetApproval(Command):
+    """Read one approval."""
+
+    name: ClassVar[str] = "get_approval"
+    approval_id: str
+
+
+class QueryRecords(Command):
+    """Read a page of a collection's records."""
+
+    name: ClassVar[str] = "query_records"
+    tenant: str
+    collection: str
+    filter: dict[str, Json] | None = None
+    sort: str | None = None
+    limit: int = 20
+    cursor: str | None = None
+
+
+class CreateRecord(Command):
+    """Add one record to a collection."""
+
+    name: ClassVar[str] = "create_record"
+    tenant: str
+    collection: str
+    values: dict[str, Json]

@@ -1,0 +1,1 @@
+"""Collections, and the rows in them: tables, models, filters, pages. Not the engines."""

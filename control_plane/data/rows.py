@@ -1,0 +1,122 @@
+"""One tenant's rows in a collection's table: a page, one row, and its changes. Not who may.
+
+Every statement here is ANDed with the tenant; nothing else reads or writes these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
+
+from control_plane.data.collection import IMPLICIT_FIELDS
+from control_plane.data.deadline import statement_deadline
+from control_plane.data.filters import Tree, compile_filter
+from control_plane.data.sort import Position, Sort, after, order_by
+from control_plane.data.values import Value
+from control_plane.errors import BadInput, NotFound, Refused
+
+Row: TypeAlias = Mapping[str, Value | None]
+
+PAGE_ROWS_MAX: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in order, and where the next page starts (None: there is none)."""
+
+    rows: tuple[Row, ...]
+    next: Position | None
+
+
+def query_page(
+    connection: Connection,
+    table: Table,
+    tenant: str,
+    predicate: Tree | None,
+    sort: Sort,
+    limit: int,
+    position: Position | None,
+    *,
+    deadline_ms: int,
+) -> Page:
+    """At most `limit` rows of the tenant behind `position`, within `deadline_ms`.
+
+    Raises BadInput for a limit out of bounds, Failed (`statement_deadline`).
+    """
+    if not 1 <= limit <= PAGE_ROWS_MAX:
+        raise BadInput("limit", f"must be 1 to {PAGE_ROWS_MAX}")
+    conditions = [table.c.tenant_id == tenant]
+    if predicate is not None:
+        conditions.append(compile_filter(predicate, table))
+    if position is not None:
+        conditions.append(after(position, sort, table))
+    # One row more than asked tells whether there is a next page.
+    query = select(table).where(and_(*conditions)).order_by(*order_by(sort, table)).limit(limit + 1)
+    with statement_deadline(connection, deadline_ms):
+        found = [dict(row) for row in connection.execute(query).mappings()]
+    rows = tuple(found[:limit])
+    if len(found) <= limit:
+        return Page(rows, None)
+    return Page(rows, Position(rows[-1][sort.field], str(rows[-1]["id"])))
+
+
+def get_row(connection: Connection, table: Table, tenant: str, row_id: str) -> Row | None:
+    """The tenant's row of that id, or None: another tenant's is as absent as one that never was."""
+    found = connection.execute(select(table).where(_one(table, tenant, row_id))).mappings().first()
+    return None if found is None else dict(found)
+
+
+def insert_row(
+    connection: Connection, table: Table, tenant: str, row_id: str, values: Row, *, now: datetime
+) -> None:
+    """Add a row at version 1. An id that is taken breaks the key: the engine says Refused."""
+    _only_declared(values)
+    implicit = {"tenant_id": tenant, "id": row_id, "version": 1, "created_at": now}
+    connection.execute(insert(table).values({**values, **implicit}))
+
+
+def update_row(
+    connection: Connection, table: Table, tenant: str, row_id: str, values: Row, *, version: int
+) -> int:
+    """Set declared fields of a row that is still at `version`; gives the new version.
+
+    Raises NotFound, or Refused (`stale`) when the row has moved on.
+    """
+    _only_declared(values)
+    change = (
+        update(table)
+        .where(_one(table, tenant, row_id), table.c.version == version)
+        .values({**values, "version": version + 1})
+    )
+    if connection.execute(change).rowcount != 1:
+        raise _missed(connection, table, tenant, row_id)
+    return version + 1
+
+
+def delete_row(
+    connection: Connection, table: Table, tenant: str, row_id: str, *, version: int
+) -> None:
+    """Remove a row that is still at `version`. Raises NotFound, or Refused (`stale`)."""
+    removal = delete(table).where(_one(table, tenant, row_id), table.c.version == version)
+    if connection.execute(removal).rowcount != 1:
+        raise _missed(connection, table, tenant, row_id)
+
+
+def _one(table: Table, tenant: str, row_id: str) -> ColumnElement[bool]:
+    return and_(table.c.tenant_id == tenant, table.c.id == row_id)
+
+
+def _missed(connection: Connection, table: Table, tenant: str, row_id: str) -> NotFound | Refused:
+    if get_row(connection, table, tenant, row_id) is None:
+        return NotFound()
+    return Refused("The row has changed since it was read.", code="stale", rule="version")
+
+
+def _only_declared(values: Row) -> None:
+    for name in IMPLICIT_FIELDS:
+        if name in values:
+            raise BadInput(name, "is not the caller's to set")

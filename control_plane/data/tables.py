@@ -1,0 +1,154 @@
+"""Collections, and the write protocol, as SQLAlchemy Core tables. Not an engine: nothing connects.
+
+Every isolation model has the same tables, keyed by tenant first: a row may move between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from control_plane.data.collection import IMPLICIT_FIELDS, Collection, Field
+from control_plane.domain.canonical import digest
+
+SCHEMA_VERSION: Final = 1
+_ID_LENGTH: Final = 64
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An aware datetime, kept and given back in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive datetime; SQLite keeps UTC without saying so."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a timestamp must be aware")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(
+        self,
+        value: datetime | None,
+        dialect: Dialect,
+    ) -> datetime | None:
+        """Say UTC again."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _string(length: int) -> TypeEngine[str]:
+    # Order by code point everywhere: a cursor and a filter must not depend on a locale.
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+_TYPES: Final[Mapping[str, Callable[[Field], TypeEngine[Any]]]] = {
+    "string": lambda field: _string(field.length_max),
+    "text": lambda _: Text().with_variant(Text(collation="C"), "postgresql"),
+    "integer": lambda _: BigInteger(),
+    "boolean": lambda _: Boolean(create_constraint=True),
+    "date": lambda _: Date(),
+    "timestamp": lambda _: UtcTimestamp(),
+    "uuid": lambda _: _string(36),
+    "enum": lambda _: _string(64),
+    "money": lambda _: BigInteger(),
+}
+
+PROTOCOL: Final = MetaData()
+FENCE: Final = Table(
+    "paybill_fence",
+    PROTOCOL,
+    Column("tenant_id", _string(40), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("open", Boolean(create_constraint=True), nullable=False),
+)
+# Keyed by tenant first: in a pooled database one tenant's call ids say nothing about another's.
+APPLIED: Final = Table(
+    "paybill_applied",
+    PROTOCOL,
+    Column("tenant_id", _string(40), primary_key=True),
+    Column("call_id", _string(_ID_LENGTH), primary_key=True),
+    Column("digest", _string(64), nullable=False),
+    Column("applied_at", UtcTimestamp, nullable=False),
+)
+SCHEMA: Final = Table(
+    "paybill_schema",
+    PROTOCOL,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", _string(64), nullable=False),
+)
+
+
+def collection_table(collection: Collection, metadata: MetaData | None = None) -> Table:
+    """The table of one collection: (tenant_id, id) is its key, and its limits are constraints."""
+    declared = [_column(name, field) for name, field in collection.fields.items()]
+    checks = [
+        check
+        for column, field in zip(declared, collection.fields.values(), strict=True)
+        if (check := _check(column, field)) is not None
+    ]
+    return Table(
+        collection.name,
+        MetaData() if metadata is None else metadata,
+        _column("tenant_id", IMPLICIT_FIELDS["tenant_id"], primary_key=True),
+        _column("id", IMPLICIT_FIELDS["id"], primary_key=True),
+        _column("version", IMPLICIT_FIELDS["version"]),
+        _column("created_at", IMPLICIT_FIELDS["created_at"]),
+        *declared,
+        *checks,
+    )
+
+
+def tenant_metadata(collections: Sequence[Collection]) -> MetaData:
+    """Every table of a tenant's database: the protocol's and one a collection."""
+    metadata = MetaData()
+    for table in PROTOCOL.tables.values():
+        table.to_metadata(metadata)
+    for collection in collections:
+        collection_table(collection, metadata)
+    return metadata
+
+
+def schema_digest(collections: Sequence[Collection]) -> str:
+    """SHA-256 over what shapes the tables; descriptions, groups and page limits change nothing."""
+    shape = {
+        collection.name: {
+            name: field.model_dump(include={"kind", "nullable", "max_length", "values"})
+            for name, field in collection.fields.items()
+        }
+        for collection in collections
+    }
+    return digest({"version": SCHEMA_VERSION, "collections": shape})
+
+
+def _column(name: str, field: Field, *, primary_key: bool = False) -> Column[Any]:
+    return Column(name, _TYPES[field.kind](field), primary_key=primary_key, nullable=field.nullable)
+
+
+def _check(column: Column[Any], field: Field) -> CheckConstraint | None:
+    if field.values is not None:
+        return CheckConstraint(column.in_(field.values))
+    if field.kind in {"string", "text"}:
+        return CheckConstraint(func.length(column) <= field.length_max)
+    return None

@@ -1,0 +1,70 @@
+"""What every engine of tenants' databases can do, as one Protocol. Not an engine, nor a choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Literal, Protocol, TypeAlias
+
+from sqlalchemy import Connection
+
+from control_plane.data.collection import Collection
+from control_plane.domain.isolation import Isolation
+from control_plane.errors import BadInput
+
+Probe: TypeAlias = Literal["ready", "absent", "differs"]
+
+_TENANT: Final = re.compile(r"[a-z][a-z0-9-]{1,38}[a-z0-9]")
+
+
+class DatabaseEngine(Protocol):
+    """Creates, reaches and removes the databases of tenants.
+
+    Every method may raise BadInput (`tenant`, `model`), Unavailable (busy, unreadable) and Failed
+    (`disk_full`); none says what the engine said. Every change carries the epoch of the run that
+    makes it: Refused (`fenced`) when a later run has been there.
+    """
+
+    def create(
+        self, tenant: str, model: Isolation, collections: Sequence[Collection], epoch: int
+    ) -> None:
+        """Make the tenant's database, whole or not at all, open at `epoch`; again changes nothing.
+
+        Raises Refused (`schema_differs`) when what is there was made of other collections.
+        """
+        ...
+
+    def probe(self, tenant: str, model: Isolation, collections: Sequence[Collection]) -> Probe:
+        """Connect, compare the schema, write and roll back."""
+        ...
+
+    def exists(self, tenant: str, model: Isolation) -> bool:
+        """Whether the tenant has a database (pooled: a place in it)."""
+        ...
+
+    def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
+        """Close the tenant and remove all it has, and nothing of others; again changes nothing."""
+        ...
+
+    def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
+        """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
+        ...
+
+    def transaction(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
+        """A write transaction: commits at the end, rolls back on any error. Raises NotFound.
+
+        Raises Unknown (`commit_unknown`) when the engine cannot say whether it committed.
+        """
+        ...
+
+    def reading(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
+        """A snapshot that cannot write. Raises NotFound."""
+        ...
+
+
+def check_tenant(tenant: str) -> str:
+    """The id, if it has the form of one: it becomes part of a name in the engine."""
+    if _TENANT.fullmatch(tenant) is None:
+        raise BadInput("tenant", "must be 3 to 40 of a-z, 0-9 and -, from a letter to no dash")
+    return tenant

@@ -1,0 +1,51 @@
+"""A run as it is kept: command, plan, state, exits. Not the machine that says which moves are legal (run.py)."""
+
+from __future__ import annotations
+
+from control_plane.domain.canonical import Json
+from control_plane.domain.record import Record
+
+
+class Run(Record):
+    """A piece of work that the worker executes for one call."""
+
+    id: str
+    call_id: str
+    principal: str
+    actor: str
+    grant_id: str
+    tenant: str
+    kind: str
+    command: dict[str, Json]
+    state: str
+    as_of: str
+    seed: str
+    dry_run: bool
+    created_at: str
+    updated_at: str
+    deadline_at: str | None = None
+    heartbeat_at: str | None = None
+    attempts: int = 0
+    cancel_requested: bool = False
+    plan: dict[str, Json] | None = None
+    plan_digest: str = ""
+    plan_facts: dict[str, Json] | None = None
+    artifact: str | None = None
+    approval_id: str | None = None
+    reason: str = ""
+    detail: str = ""
+    retryable: bool = False
+    result: dict[str, Json] | None = None
+
+
+class RunStep(Record):
+    """One step of a run: an effect of its own (effect.py has its machine)."""
+
+    run_id: str
+    name: str
+    position: int
+    state: str
+    permit_id: str | None = None
+    dispatched_at: str | None = None
+    ended_at: str | None = None
+    observed: dict[str, Json] | None = None

@@ -1,0 +1,112 @@
+"""Strict YAML text to plain values: no surprise types, tags or aliases. Not a schema check.
+
+Only null, true, false, decimal integers and text are recognised: `no` is text, and so is `1.5`, and
+`010` is not eight. A file that a catalog is read from must mean what it looks like.
+"""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from control_plane.domain.canonical import Json
+from control_plane.errors import BadInput
+
+TEXT_CHARS_MAX = 262_144
+DEPTH_MAX = 16
+
+
+class _StrictLoader(yaml.SafeLoader):
+    # Our own table, and not a copy: SafeLoader's would bring timestamps, floats and octal numbers.
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class reads it as a class attribute
+
+
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(null|)$"), None)
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$"), None)
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^(0|-?[1-9][0-9]{0,17})$"), None
+)
+
+
+def parse_yaml(text: str, file_name: str) -> Json:
+    """The one document in `text`, as JSON values.
+
+    BadInput names the file, the place and the rule: too long, too deep, not YAML, an alias, a tag,
+    half a surrogate pair,
+    a key that is no text or stands twice.
+    """
+    if len(text) > TEXT_CHARS_MAX:
+        raise BadInput(file_name, f"must have at most {TEXT_CHARS_MAX} characters")
+    loader: _StrictLoader | None = None
+    try:
+        _check_events(text, file_name)
+        loader = _StrictLoader(text)
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise BadInput(_place(file_name, error.problem_mark), "must be valid YAML") from None
+    except yaml.YAMLError:
+        raise BadInput(file_name, "must be valid YAML") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return _value(node, file_name)
+
+
+def _check_events(text: str, file_name: str) -> None:
+    # Before any node is built, so that neither depth nor aliases can cost anything.
+    depth = 0
+    for event in yaml.parse(text, Loader=_StrictLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput(_place(file_name, event.start_mark), "aliases are not allowed")
+        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
+            raise BadInput(_place(file_name, event.start_mark), "tags are not allowed")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX:
+            raise BadInput(_place(file_name, event.start_mark), f"at most {DEPTH_MAX} levels deep")
+
+
+def _value(node: Node | None, file_name: str) -> Json:
+    if node is None:
+        return None
+    if isinstance(node, MappingNode):
+        return _mapping(node, file_name)
+    if isinstance(node, SequenceNode):
+        return [_value(item, file_name) for item in node.value]
+    kind = node.tag.rpartition(":")[2]
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return bool(node.value == "true")
+    return int(node.value) if kind == "int" else _text(node, file_name)
+
+
+def _text(node: Node, file_name: str) -> str:
+    text = str(node.value)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # An escaped half of a pair has no UTF-8 form, and so no digest.
+        raise BadInput(_place(file_name, node.start_mark), "text must be valid Unicode")
+    return text
+
+
+def _mapping(node: MappingNode, file_name: str) -> dict[str, Json]:
+    result: dict[str, Json] = {}
+    for key, item in node.value:
+        if not isinstance(key, ScalarNode) or not key.tag.endswith(":str"):
+            raise BadInput(_place(file_name, key.start_mark), "a key must be text")
+        name = _text(key, file_name)
+        if name in result:
+            raise BadInput(_place(file_name, key.start_mark), "a key stands only once")
+        result[name] = _value(item, file_name)
+    return result
+
+
+def _place(file_name: str, mark: object) -> str:
+    line, column = getattr(mark, "line", None), getattr(mark, "column", None)
+    if line is None or column is None:
+        return file_name
+    return f"{file_name}, line {line + 1}, column {column + 1}"

@@ -1,0 +1,377 @@
+"""The job engine over DBOS Transact on SQLite. Not a workflow: a job is one step, one routine call.
+
+DBOS is a singleton of its process, and importing it takes about a second: it is imported by
+`launch`, never by this module. Its file is the engine's own, beside our store.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from control_plane.engine.dbos_codec import JsonCodec, RoutineFailed, refuse_pickle
+from control_plane.engine.port import JobStatus, Routine, check_text, check_word
+from control_plane.errors import BadInput, Unavailable
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, WorkflowStatus
+    from dbos._serialization import Serializer
+
+_APP: Final = "paybill"
+_VERSION: Final = "1"  # DBOS's default is a hash of the code: each release would strand its jobs
+_QUEUE: Final = "jobs"
+_WORKFLOW: Final = "paybill.job"
+_RECOVER_ROWS_MAX = 500
+_RECOVER_PASSES_MAX = 200
+_SETTLE_POLLS_MAX = 40
+_SETTLE_POLL_S = 0.05
+_POLL_S_MIN, _POLL_S_MAX = 0.02, 5.0
+_WORKERS_MAX = 64
+
+_STATUS: Final[Mapping[str, JobStatus]] = {
+    "DELAYED": "waiting",
+    "ENQUEUED": "waiting",
+    "PENDING": "working",
+    "SUCCESS": "done",
+}  # ERROR, CANCELLED and whatever else DBOS ends with: failed
+
+_log = logging.getLogger(__name__)
+
+
+class _PutBack(BaseException):
+    """Leaves a job that was claimed while the engine stops as it is: DBOS records no outcome."""
+
+
+class _Singleton:
+    """Who may use DBOS in this process: one engine, until the last of its routines has ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: object = None
+
+    def take(self, engine: object) -> None:
+        with self._lock:
+            if self._holder is not None:
+                raise Unavailable("a job engine runs in this process already")
+            self._holder = engine
+
+    def release(self, engine: object) -> None:
+        with self._lock:
+            if self._holder is engine:
+                self._holder = None
+
+
+_singleton = _Singleton()
+
+
+class DbosEngine:
+    """A JobEngine on the SQLite file `path`, which it creates with mode 0600.
+
+    `executor_id` marks the jobs this process holds: it must be new for every process, or `recover`
+    cannot tell a dead predecessor's jobs from its own. `workers`: routines at once (1 to 64).
+    `poll_s`: how often waiting jobs are looked for, in seconds (0.02 to 5). `busy_timeout_ms`: how
+    long a statement waits for the file's lock. Every method is called from a thread without an
+    event loop; before `launch` and after `stop` all but `launch` and `stop` raise Unavailable.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        executor_id: str,
+        workers: int = 4,
+        poll_s: float = 0.5,
+        busy_timeout_ms: int = 30_000,
+    ) -> None:
+        check_text("executor_id", executor_id)
+        if not 1 <= workers <= _WORKERS_MAX:
+            raise BadInput("workers", f"must be 1 to {_WORKERS_MAX}")
+        if not _POLL_S_MIN <= poll_s <= _POLL_S_MAX:
+            raise BadInput("poll_s", f"must be {_POLL_S_MIN} to {_POLL_S_MAX}")
+        self._path = path
+        self._executor_id = executor_id
+        self._workers = workers
+        self._poll_s = poll_s
+        self._busy_timeout_ms = busy_timeout_ms
+        self._routines: dict[str, Routine] = {}
+        self._gate = threading.Condition()
+        self._at_work: set[str] = set()
+        self._put_back: set[str] = set()
+        self._stopping = False
+        self._client: DBOSClient | None = None
+        self._sql: sa.Engine | None = None
+
+    def launch(self, routines: Mapping[str, Routine]) -> None:
+        """Start to call `routines`. Unavailable: DBOS, its file or this process does not allow it.
+
+        Takes one to three seconds, most of it the import.
+        """
+        _singleton.take(self)
+        self._routines, self._stopping = dict(routines), False
+        self._put_back.clear()
+        try:
+            refuse_pickle()
+            _quiet()
+            self._sql = _open(self._path, self._busy_timeout_ms, connections=self._workers + 12)
+            self._boot(self._sql)
+        except BaseException as error:
+            self._let_go()
+            _singleton.release(self)
+            if isinstance(error, Unavailable) or not isinstance(error, Exception):
+                raise
+            raise Unavailable(f"the job engine does not start: {type(error).__name__}") from error
+
+    def enqueue(self, name: str, job_id: str, partition: str) -> None:
+        """Queue the job unless its id is known; see the port for the errors."""
+        check_text("job_id", job_id)
+        check_text("partition", partition)
+        client = self._need_client()
+        if name not in self._routines:
+            raise BadInput("name", "must be a routine of this engine")
+        client.enqueue(
+            {
+                "workflow_name": _WORKFLOW,
+                "queue_name": _QUEUE,
+                "workflow_id": job_id,
+                "queue_partition_key": partition,
+                "app_version": _VERSION,
+            },
+            name,
+            job_id,
+        )
+
+    def status(self, job_id: str) -> JobStatus:
+        """Tell where the job is."""
+        row = self._row(job_id)
+        return "absent" if row is None else _STATUS.get(row.status, "failed")
+
+    def cancel(self, job_id: str) -> None:
+        """End a waiting job as failed; leave any other."""
+        client = self._need_client()
+        # DBOS would free the partition of a job that is still at work. The gate decides who is
+        # first: a job that is claimed but not yet called looks at its row there.
+        with self._gate:
+            if job_id not in self._at_work and self._row(job_id) is not None:
+                client.cancel_workflow(job_id)
+
+    def recover(self) -> int:
+        """Queue again what other executors held, each in its own partition; returns how many.
+
+        A held row that is no job of ours is canceled, lest it be called or block a partition.
+        """
+        client = self._need_client()
+        recovered = 0
+        for _ in range(_RECOVER_PASSES_MAX):
+            held = [row for row in self._held() if row.executor_id != self._executor_id]
+            if not held:
+                break
+            ours = [row.workflow_id for row in held if _is_job(row)]
+            alien = [row.workflow_id for row in held if not _is_job(row)]
+            if ours:
+                # Without the queue's name DBOS would use its own queue: no partitions there.
+                client.resume_workflows(ours, queue_name=_QUEUE)
+            if alien:
+                _log.warning("%d rows that are no job were canceled", len(alien))
+                client.cancel_workflows(alien)
+            recovered += len(ours)
+        return recovered
+
+    def stop(self, grace_s: float) -> None:
+        """Call nothing more, wait `grace_s` seconds at most for routines, let go of DBOS."""
+        with self._gate:
+            if self._client is None or self._stopping:
+                return
+            self._stopping = True
+            self._gate.wait_for(lambda: not self._at_work, timeout=grace_s)
+        if grace_s > 0:
+            self._settle()
+        self._let_go()
+        with self._gate:
+            if not self._at_work:
+                _singleton.release(self)
+
+    def _boot(self, sql: sa.Engine) -> None:
+        from dbos import DBOS, DBOSClient  # noqa: PLC0415 -- it takes a second
+
+        codec = cast("Serializer", JsonCodec())
+        # Tables and queue come first: from its first poll on, DBOS claims jobs by the queue's row,
+        # and a predecessor may have left one there that allows more workers.
+        DBOS.migrate(sql.url.render_as_string(hide_password=False))
+        self._client = DBOSClient(
+            system_database_engine=sql, serializer=codec, application_name=_APP, lazy=True
+        )
+        self._client.register_queue(
+            _QUEUE,
+            partition_concurrency=1,
+            worker_concurrency=self._workers,
+            polling_interval_sec=self._poll_s,
+            on_conflict="always_update",
+            application_name=_APP,
+        )
+        for schedule in self._client.list_schedules():
+            # We make none: one that is there was planted, and its context can stop DBOS's thread.
+            self._client.delete_schedule(schedule["schedule_name"])
+        DBOS(
+            config={
+                "name": _APP,
+                "system_database_engine": sql,
+                "executor_id": self._executor_id,
+                "application_version": _VERSION,
+                "serializer": codec,
+                "max_executor_threads": self._workers + 4,
+                "notification_listener_polling_interval_sec": 0.2,
+                "scheduler_polling_interval_sec": 3600.0,
+                "enable_otlp": False,
+                "use_listen_notify": False,
+                "log_level": "WARNING",
+            }
+        )
+        # No limit on attempts: what is poison is counted in our own row, by the caller.
+        DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=None)(self._workflow())
+        DBOS.launch()
+
+    def _workflow(self) -> Callable[[str, str], str]:
+        from dbos import DBOS  # noqa: PLC0415 -- it takes a second
+
+        def job(name: str, job_id: str) -> str:
+            # A planted row may not speak for another job.
+            if DBOS.workflow_id != job_id:
+                raise RoutineFailed("ForeignRow")
+            return DBOS.run_step({"name": "routine"}, self._call, name, job_id)
+
+        return job
+
+    def _call(self, name: str, job_id: str) -> str:
+        routine = self._routines.get(name)
+        if routine is None:
+            raise RoutineFailed("UnknownRoutine")
+        if not self._begin(job_id):
+            return "canceled"
+        try:
+            return check_word(routine(job_id))
+        except BaseException as error:  # noqa: BLE001 -- an exit would hold the partition for ever
+            # DBOS would log and store the text of the exception, which may hold a secret.
+            _log.error("a routine ended with %s at %s", type(error).__name__, _place(error))
+            raise RoutineFailed(type(error).__name__) from None
+        finally:
+            self._end(job_id)
+
+    def _begin(self, job_id: str) -> bool:
+        with self._gate:
+            if self._stopping:
+                self._put_back.add(job_id)
+                raise _PutBack
+            row = self._row(job_id)
+            if row is None or row.status != "PENDING":
+                return False
+            self._at_work.add(job_id)
+            return True
+
+    def _end(self, job_id: str) -> None:
+        with self._gate:
+            self._at_work.discard(job_id)
+            self._gate.notify_all()
+            if self._client is None and not self._at_work:
+                _singleton.release(self)
+
+    def _settle(self) -> None:
+        """Wait until DBOS has recorded the outcomes of the routines that ended."""
+        pause = threading.Event()
+        for _ in range(_SETTLE_POLLS_MAX):
+            mine = {r.workflow_id for r in self._held() if r.executor_id == self._executor_id}
+            with self._gate:
+                if not mine - self._at_work - self._put_back:
+                    return
+            pause.wait(_SETTLE_POLL_S)
+
+    def _let_go(self) -> None:
+        if self._sql is None:
+            return
+        from dbos import DBOS  # noqa: PLC0415 -- it takes a second
+
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
+        with self._gate:
+            client, self._client = self._client, None
+            sql, self._sql = self._sql, None
+        if client is not None:
+            client.destroy()
+        sql.dispose()
+
+    def _need_client(self) -> DBOSClient:
+        client = self._client
+        if client is None:
+            raise Unavailable("the job engine does not run")
+        return client
+
+    def _row(self, job_id: str) -> WorkflowStatus | None:
+        rows = self._need_client().list_workflows(
+            workflow_ids=[job_id], load_input=False, load_output=False
+        )
+        return rows[0] if rows else None
+
+    def _held(self) -> list[WorkflowStatus]:
+        return self._need_client().list_workflows(
+            status="PENDING", limit=_RECOVER_ROWS_MAX, load_input=False, load_output=False
+        )
+
+
+def _is_job(row: WorkflowStatus) -> bool:
+    return row.name == _WORKFLOW and row.queue_name == _QUEUE
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+
+
+def _open(path: Path, busy_timeout_ms: int, *, connections: int) -> sa.Engine:
+    """Make DBOS's engine as DBOS makes its own, with WAL, which it never sets, set first."""
+    path.touch(mode=0o600)
+    setup = sqlite3.connect(path, timeout=busy_timeout_ms / 1000)
+    try:
+        (mode,) = setup.execute("PRAGMA journal_mode=WAL").fetchone()
+    finally:
+        setup.close()
+    if mode != "wal":
+        raise Unavailable("the job engine's file cannot be opened with a write-ahead log")
+    sql = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+    )
+
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        # A PRAGMA takes no bound parameter; this one is an integer of ours.
+        connection.execute(f"PRAGMA busy_timeout={int(busy_timeout_ms)}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    event.listen(sql, "connect", prepare)
+    return sql
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], RoutineFailed):
+        return False  # logged where it was raised
+    # A traceback's last line is the text of an exception, which may hold a value.
+    record.exc_info = record.exc_text = record.stack_info = None
+    return True
+
+
+def _quiet() -> None:
+    """Send DBOS's warnings where ours go; it would write all it does to a handler of its own."""
+    logger = logging.getLogger("dbos")
+    if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+        logger.addHandler(logging.NullHandler())
+    if _without_traceback not in logger.filters:
+        logger.addFilter(_without_traceback)

@@ -1,0 +1,353 @@
+"""Drives a run from state to state, generic: re-decide, fence, do, record. Knows neither Cerbos nor LangGraph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.canonical import digest, instant, plain
+from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
+from control_plane.domain.run_record import Run
+from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.pulse import Pulse
+from control_plane.engine.runbook import Fenced, Runbook
+from control_plane.engine.stepping import Stepping
+from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unknown
+from control_plane.facts.load import approval_row
+from control_plane.handlers.handler import Lifecycle, Ports, Work
+from control_plane.ports import Regate, Settled
+from control_plane.store import rows, tables
+
+_LOG = logging.getLogger(__name__)
+ATTEMPTS_MAX = 5
+_MOVES_MAX = 64
+APPROVAL_TTL = timedelta(hours=24)
+ARTIFACT_TTL = timedelta(hours=24)
+_AT_REST = frozenset(
+    {
+        "awaiting_approval",
+        "applied",
+        "discarded",
+        "canceled",
+        "failed",
+        "compensated",
+        "compensation_failed",
+    }
+)
+
+
+class Executor:
+    """The routine ``run``: called again from the top after a crash, it finds in the rows what is done."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        lifecycles: Mapping[str, Lifecycle],
+        regate: Regate,
+        failpoints: Failpoints,
+    ) -> None:
+        self._ports = ports
+        self._lifecycles = {one.kind: one for one in lifecycles.values()}
+        self._regate = regate
+        self._failpoints = failpoints
+
+    def work(self, job_id: str) -> str:
+        """Carry out the job's run until it rests; returns the state it rests in."""
+        with self._ports.store.read() as connection:
+            table = tables.job
+            run_id = connection.execute(
+                table.select().with_only_columns(table.c.run_id).where(table.c.id == job_id)
+            ).scalar_one()
+        book = Runbook(self._ports, run_id)
+        try:
+            state = self._driven(book)
+        except Fenced:
+            return "fenced"
+        with self._ports.store.write() as connection:
+            rows.change(connection, table, table.c.id == job_id, state="finished")
+        return state
+
+    def _driven(self, book: Runbook) -> str:
+        # A fault at a boundary leaves the run where it stands: it is taken up again from its rows,
+        # as after a crash, and given up when it comes back too often.
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return self._drive(book)
+            except Fenced:
+                raise
+            except PaybillError as error:
+                _LOG.warning("run %s was interrupted: %s", book.run_id, error.code)
+        return book.read().state
+
+    def _drive(self, book: Runbook) -> str:
+        run = book.read()
+        if run.state in _AT_REST and not self._awaits(run):
+            return run.state
+        run = book.take()
+        self._failpoints.reach("run.taken")
+        moves: Mapping[str, Callable[[Runbook, Run], Run]] = {
+            "pending": self._plan,
+            "planning": self._plan_again,
+            "planned": self._settle,
+            "policy_checking": self._settle,
+            "awaiting_approval": self._resume,
+            "approved": self._start,
+            "applying": self._apply,
+            "verifying": self._finish,
+            "errored": self._errored,
+            "unknown": self._reconcile,
+            "reconciling": self._reconcile,
+            "compensating": self._compensate,
+        }
+        for _ in range(_MOVES_MAX):
+            if run.state in _AT_REST and not self._awaits(run):
+                break
+            run = moves[run.state](book, run)
+        return run.state
+
+    def _awaits(self, run: Run) -> bool:
+        # A parked run is taken up only when there is something to do about it.
+        if run.state != "awaiting_approval":
+            return False
+        approval = self._approval(run)
+        now = instant(self._ports.clock.now())
+        return (
+            run.cancel_requested
+            or approval is None
+            or approval.state != "pending"
+            or approval.expires_at <= now
+        )
+
+    # planning --------------------------------------------------------------------------------
+
+    def _plan(self, book: Runbook, run: Run) -> Run:
+        if run.cancel_requested:
+            return self._cancel(book)
+        return self._plan_again(book, book.advance("plan"))
+
+    def _plan_again(self, book: Runbook, run: Run) -> Run:
+        if run.cancel_requested:
+            return self._cancel(book)
+        if run.attempts > ATTEMPTS_MAX:
+            return self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
+        self._failpoints.reach("run.planning")
+        lifecycle = self._lifecycles[run.kind]
+        try:
+            observed = lifecycle.observe(self._work(book, run))
+        except PaybillError as error:
+            if book.read().cancel_requested:
+                return self._cancel(book)
+            return self._fail(book, error)
+        self._failpoints.reach("run.observed")
+        expires = instant(self._ports.clock.now() + ARTIFACT_TTL)
+        assert self._ports.artifacts is not None, "the worker keeps artifacts"
+        with book.writing() as connection:
+            reference = self._ports.artifacts.put(connection, run.id, observed.artifact, expires)
+            run = book.move(
+                connection,
+                "planned",
+                plan={"parts": observed.parts},
+                plan_facts=observed.facts,
+                artifact=reference,
+            )
+        self._failpoints.reach("run.planned")
+        return run
+
+    # deciding --------------------------------------------------------------------------------
+
+    def _settle(self, book: Runbook, run: Run) -> Run:
+        if run.cancel_requested:
+            return self._cancel(book)
+        if run.state == "planned":
+            run = book.advance("evaluate")
+        try:
+            with self._ports.store.read() as connection:
+                settled = self._regate.settle(connection, run)
+        except (Refused, NotFound) as error:
+            return self._discard(book, "refused", error)
+        except PaybillError as error:
+            return self._fail(book, error)
+        plan = plain(settled.plan)
+        plan_digest = settled.plan.digest
+        with book.writing() as connection:
+            if run.dry_run:
+                moved = book.move(
+                    connection, "discard", reason="dry_run", plan=plan, plan_digest=plan_digest
+                )
+            elif settled.allowed:
+                moved = book.move(connection, "allow", plan=plan, plan_digest=plan_digest)
+            else:
+                approval = self._question(run, settled)
+                rows.put(connection, tables.approval, approval)
+                moved = book.move(
+                    connection,
+                    "require_approval",
+                    plan=plan,
+                    plan_digest=plan_digest,
+                    approval_id=approval.id,
+                )
+        self._failpoints.reach("run.settled")
+        return moved
+
+    def _question(self, run: Run, settled: Settled) -> Approval:
+        now = self._ports.clock.now()
+        return Approval(
+            id=digest({"approval": run.id, "plan": settled.plan.digest})[:32],
+            run_id=run.id,
+            tenant=run.tenant,
+            requester=run.principal,
+            requester_actor=run.actor,
+            rule=settled.rule,
+            plan_digest=settled.plan.digest,
+            state="pending",
+            created_at=instant(now),
+            expires_at=instant(now + APPROVAL_TTL),
+        )
+
+    def _resume(self, book: Runbook, run: Run) -> Run:
+        if run.cancel_requested:
+            return self._cancel(book)
+        approval = self._approval(run)
+        now = instant(self._ports.clock.now())
+        if approval is not None and approval.state == "approved" and approval.expires_at > now:
+            return book.advance("approve")
+        if approval is None or approval.state in ("pending", "approved", "expired"):
+            return self._discard(book, "expired", Refused("The approval has expired."))
+        return self._discard(book, "refused", Refused("The approver said no.", code="denied"))
+
+    def _start(self, book: Runbook, run: Run) -> Run:
+        """Decide again from the top; the approval is consumed in the transaction that starts."""
+        if run.cancel_requested:
+            return self._cancel(book)
+        try:
+            with book.writing() as connection:
+                settled = self._regate.settle(connection, run)
+                if settled.plan.digest != run.plan_digest:
+                    raise Refused("The facts behind the plan have changed.", code="digest_changed")
+                if not settled.allowed:
+                    raise Refused("The approval no longer holds.", code="approval_void")
+                self._consume(book, connection, run)
+                run = book.move(connection, "start")
+        except (Refused, NotFound) as error:
+            reason: DiscardReason = "digest_changed" if error.code == "digest_changed" else "refused"
+            return self._discard(book, reason, error)
+        except Fenced:
+            raise
+        except PaybillError as error:
+            return self._discard(book, "refused", error)
+        self._failpoints.reach("run.started")
+        return run
+
+    def _consume(self, book: Runbook, connection: Connection, run: Run) -> None:
+        if run.approval_id is None:
+            return
+        table = tables.approval
+        unused = (table.c.id == run.approval_id) & (table.c.state == "approved")
+        if rows.change(connection, table, unused, state="consumed") != 1:
+            raise Refused("The approval is used up.", code="approval_void")
+
+    # applying --------------------------------------------------------------------------------
+
+    def _apply(self, book: Runbook, run: Run) -> Run:
+        stepping = self._stepping(book, run)
+        try:
+            stepping.perform_all()
+        except Unknown as error:
+            return book.advance("lose", reason=error.code, detail=_detail(error))
+        except Fenced:
+            raise
+        except PaybillError as error:
+            if book.read().cancel_requested and not stepping.irreversible_begun():
+                return book.advance("cancel", reason="canceled")
+            return self._fail(book, error)
+        return book.advance("verify")
+
+    def _finish(self, book: Runbook, run: Run) -> Run:
+        self._failpoints.reach("run.verified")
+        with book.writing() as connection:
+            if run.artifact is not None and self._ports.artifacts is not None:
+                self._ports.artifacts.drop(connection, run.artifact)
+            return book.move(connection, "succeed")
+
+    def _reconcile(self, book: Runbook, run: Run) -> Run:
+        if run.state == "unknown":
+            run = book.advance("reconcile")
+        seen = self._stepping(book, run).reconcile()
+        return book.advance("settle_present" if seen == "present" else "settle_absent")
+
+    def _errored(self, book: Runbook, run: Run) -> Run:
+        if self._stepping(book, run).remains():
+            return book.advance("compensate")
+        return book.advance("fail")
+
+    def _compensate(self, book: Runbook, run: Run) -> Run:
+        self._failpoints.reach("run.compensating")
+        try:
+            self._stepping(book, run).undo_all()
+        except Fenced:
+            raise
+        except PaybillError as error:
+            return book.advance("compensation_fail", detail=_detail(error))
+        return book.advance("compensated")
+
+    # ends ------------------------------------------------------------------------------------
+
+    def _cancel(self, book: Runbook) -> Run:
+        with book.writing() as connection:
+            run = book.move(connection, "cancel", reason="canceled")
+            self._void(connection, run)
+            return run
+
+    def _discard(self, book: Runbook, reason: DiscardReason, error: PaybillError) -> Run:
+        with book.writing() as connection:
+            event = DISCARD_EVENTS[reason]
+            code = error.code if reason == "refused" else reason
+            run = book.move(connection, event, reason=code[:40], detail=_detail(error))
+            self._void(connection, run)
+            return run
+
+    def _fail(self, book: Runbook, error: PaybillError) -> Run:
+        retryable = isinstance(error, Failed) and error.retryable
+        return book.advance(
+            "fail", reason=error.code[:40], detail=_detail(error), retryable=retryable
+        )
+
+    def _void(self, connection: Connection, run: Run) -> None:
+        if run.approval_id is None:
+            return
+        table = tables.approval
+        open_still = (table.c.id == run.approval_id) & table.c.state.in_(("pending", "approved"))
+        rows.change(connection, table, open_still, state="void", reason=run.reason)
+
+    # means -----------------------------------------------------------------------------------
+
+    def _approval(self, run: Run) -> Approval | None:
+        if run.approval_id is None:
+            return None
+        with self._ports.store.read() as connection:
+            return approval_row(connection, run.approval_id)
+
+    def _stepping(self, book: Runbook, run: Run) -> Stepping:
+        lifecycle = self._lifecycles[run.kind]
+        return Stepping(
+            book, self._ports, self._regate, self._failpoints, lifecycle, self._work(book, run)
+        )
+
+    def _work(self, book: Runbook, run: Run) -> Work:
+        lifecycle = self._lifecycles[run.kind]
+        pulse = Pulse(self._ports.store, self._ports.clock, run.id, run.deadline_at)
+        return Work(
+            run=run,
+            command=lifecycle.command_type.model_validate(run.command),
+            ports=self._ports,
+            epoch=book.epoch,
+            should_stop=pulse.should_stop,
+        )
+
+
+def _detail(error: PaybillError) -> str:
+    return str(error)[:400]

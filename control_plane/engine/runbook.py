@@ -1,0 +1,163 @@
+"""The rows of one run in the worker's hands: fenced moves, steps, leaves. Knows no step's meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy import Connection, select
+
+from control_plane.domain.canonical import Json, instant
+from control_plane.domain.run import RUN
+from control_plane.domain.run_record import Run, RunStep
+from control_plane.errors import PaybillError
+from control_plane.facts.load import run_row
+from control_plane.handlers.handler import Ports, Step
+from control_plane.store import rows, tables
+
+
+class Fenced(PaybillError):
+    """Another worker has taken this run: this one must not write."""
+
+    code = "fenced"
+
+
+class Runbook:
+    """Every write asserts the epoch under which this worker took the run."""
+
+    def __init__(self, ports: Ports, run_id: str) -> None:
+        self._ports = ports
+        self.run_id = run_id
+        self.epoch = 0
+
+    # the fence -------------------------------------------------------------------------------
+
+    def take(self) -> Run:
+        """Take the run over: a new epoch, and one more attempt."""
+        with self._ports.store.write() as connection:
+            run = self._read(connection)
+            fence = tables.fence
+            held = connection.execute(
+                select(fence.c.epoch).where(fence.c.tenant == run.tenant)
+            ).scalar_one()
+            self.epoch = int(held) + 1
+            rows.change(
+                connection, fence, fence.c.tenant == run.tenant, epoch=self.epoch, run_id=run.id
+            )
+            rows.change(
+                connection, tables.run, tables.run.c.id == run.id, attempts=run.attempts + 1
+            )
+            return self._read(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction in which this worker still holds the fence; Fenced where it does not."""
+        with self._ports.store.write() as connection:
+            run = self._read(connection)
+            fence = tables.fence
+            statement = select(fence.c.epoch, fence.c.run_id).where(fence.c.tenant == run.tenant)
+            held = connection.execute(statement).one()
+            if (held.epoch, held.run_id) != (self.epoch, self.run_id):
+                raise Fenced
+            yield connection
+
+    def read(self) -> Run:
+        """The run as it stands."""
+        with self._ports.store.read() as connection:
+            return self._read(connection)
+
+    def _read(self, connection: Connection) -> Run:
+        run = run_row(connection, self.run_id)
+        assert run is not None, "runs are never deleted"
+        return run
+
+    # moves -----------------------------------------------------------------------------------
+
+    def move(self, connection: Connection, event: str, **values: object) -> Run:
+        """Make one legal move of the run's machine, with its leaf; Refused where it is not legal."""
+        run = self._read(connection)
+        state = RUN.next(run.state, event)
+        now = self._ports.clock.now()
+        transient = RUN.transient.get(state)
+        deadline = None if transient is None else now + timedelta(seconds=transient.deadline_s)
+        table = tables.run
+        rows.change(
+            connection,
+            table,
+            (table.c.id == run.id) & (table.c.state == run.state),
+            state=state,
+            updated_at=instant(now),
+            heartbeat_at=instant(now),
+            deadline_at=None if deadline is None else instant(deadline),
+            **values,
+        )
+        moved = self._read(connection)
+        self.leaf(connection, f"run.{state}", moved)
+        return moved
+
+    def advance(self, event: str, **values: object) -> Run:
+        """The same in a transaction of its own."""
+        with self.writing() as connection:
+            return self.move(connection, event, **values)
+
+    # steps -----------------------------------------------------------------------------------
+
+    def step(self, connection: Connection, name: str) -> RunStep | None:
+        """The step's row, or None when it has not begun."""
+        table = tables.run_step
+        where = (table.c.run_id == self.run_id) & (table.c.name == name)
+        return rows.first(connection, table, RunStep, where)
+
+    def write_step(
+        self,
+        connection: Connection,
+        step: Step,
+        position: int,
+        state: str,
+        *,
+        permit_id: str | None = None,
+        observed: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Put a step into a state, with its leaf."""
+        now = instant(self._ports.clock.now())
+        known = self.step(connection, step.name)
+        values: dict[str, object] = {"state": state}
+        if permit_id is not None:
+            values["permit_id"] = permit_id
+        if state == "dispatched":
+            values["dispatched_at"] = now
+        else:
+            values["ended_at"] = now
+            values["observed"] = None if observed is None else dict(observed)
+        table = tables.run_step
+        if known is None:
+            connection.execute(
+                table.insert().values(
+                    run_id=self.run_id, name=step.name, position=position, **values
+                )
+            )
+        else:
+            where = (table.c.run_id == self.run_id) & (table.c.name == step.name)
+            rows.change(connection, table, where, **values)
+        self.leaf(connection, f"step.{state}", self._read(connection), step=step.name)
+
+    def leaf(self, connection: Connection, kind: str, run: Run, *, step: str = "") -> None:
+        """A leaf about the run, with the guarded rows of its tenant as they stand now."""
+        payload: dict[str, Json] = {
+            "run_id": run.id,
+            "call_id": run.call_id,
+            "principal": run.principal,
+            "actor": run.actor,
+            "kind": run.kind,
+            "state": run.state,
+            "step": step or None,
+            "epoch": self.epoch,
+            "plan_digest": run.plan_digest or None,
+            "approval_id": run.approval_id,
+            "reason": run.reason or None,
+        }
+        guards = [("tenant", run.tenant), ("subscription", run.tenant)]
+        if run.approval_id is not None:
+            guards.append(("approval", run.approval_id))
+        self._ports.recorder.record(connection, kind, run.tenant, payload, tuple(guards))

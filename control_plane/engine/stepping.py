@@ -1,0 +1,155 @@
+"""The steps of one run: done in order, undone in reverse, probed after a crash. Moves no run's state."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from control_plane.domain.canonical import Json
+from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.runbook import Runbook
+from control_plane.errors import Failed, Unknown
+from control_plane.handlers.handler import Lifecycle, Ports, Step, Work
+from control_plane.plane import Plane
+from control_plane.ports import Regate
+
+_BEGUN = frozenset({"dispatched", "succeeded", "unknown"})
+
+
+class Stepping:
+    """Performs, probes and undoes; each boundary is a failpoint."""
+
+    def __init__(
+        self,
+        book: Runbook,
+        ports: Ports,
+        regate: Regate,
+        failpoints: Failpoints,
+        lifecycle: Lifecycle,
+        work: Work,
+    ) -> None:
+        self._book = book
+        self._ports = ports
+        self._plane = Plane(ports)
+        self._regate = regate
+        self._failpoints = failpoints
+        self._lifecycle = lifecycle
+        self._work = work
+
+    # forward ---------------------------------------------------------------------------------
+
+    def perform_all(self) -> None:
+        """Do every step that is not done yet, in order. A cancelled run stops between two steps."""
+        for position, step in enumerate(self._lifecycle.steps):
+            state = self._state(step)
+            if state == "succeeded":
+                continue
+            if state == "dispatched" and self._settled_by_probe(position, step):
+                continue
+            if not step.irreversible and self._book.read().cancel_requested:
+                raise Failed("The run was asked to stop.", code="canceled")
+            self._perform(position, step)
+
+    def _settled_by_probe(self, position: int, step: Step) -> bool:
+        # The intent stands without an outcome: whoever began it died. Look before doing again.
+        if step.probe(self._work) != "present":
+            return False
+        with self._book.writing() as connection:
+            self._book.write_step(
+                connection, step, position, "succeeded", observed={"reconciled": True}
+            )
+        return True
+
+    def _perform(self, position: int, step: Step) -> None:
+        self._reach(step, "before")
+        permit = self._regate.permit(self._work.run, step.name, self._book.epoch)
+        if not step.outside:
+            with self._book.writing() as connection:
+                self._plane.consume(connection, permit, self._work.command)
+                observed = step.do(self._work, connection)
+                self._reach(step, "inside")
+                self._book.write_step(
+                    connection,
+                    step,
+                    position,
+                    "succeeded",
+                    permit_id=permit.id,
+                    observed=observed,
+                )
+            self._reach(step, "recorded")
+            return
+        with self._book.writing() as connection:
+            self._plane.consume(connection, permit, self._work.command)
+            self._book.write_step(connection, step, position, "dispatched", permit_id=permit.id)
+        self._reach(step, "dispatched")
+        observed = self._outside(position, step)
+        self._reach(step, "done")
+        with self._book.writing() as connection:
+            self._book.write_step(connection, step, position, "succeeded", observed=observed)
+        self._reach(step, "recorded")
+
+    def _outside(self, position: int, step: Step) -> dict[str, Json]:
+        try:
+            return step.do(self._work, None)
+        except Unknown:
+            with self._book.writing() as connection:
+                self._book.write_step(connection, step, position, "unknown")
+            raise
+
+    # looking ---------------------------------------------------------------------------------
+
+    def reconcile(self) -> Literal["present", "absent"]:
+        """Look at the step whose effect is not known; ``absent`` also where it stands only in part.
+
+        A part of an effect is no effect to go on with: it is undone with the rest.
+        """
+        for position, step in enumerate(self._lifecycle.steps):
+            if self._state(step) != "unknown":
+                continue
+            if step.probe(self._work) == "present":
+                with self._book.writing() as connection:
+                    self._book.write_step(
+                        connection, step, position, "succeeded", observed={"reconciled": True}
+                    )
+                return "present"
+            return "absent"
+        return "present"
+
+    def remains(self) -> bool:
+        """Whether any step has begun and is not undone."""
+        return any(self._state(step) in _BEGUN for step in self._lifecycle.steps)
+
+    def irreversible_begun(self) -> bool:
+        """Whether a step that cannot be undone has begun."""
+        return any(
+            step.irreversible and self._state(step) in _BEGUN for step in self._lifecycle.steps
+        )
+
+    # backward --------------------------------------------------------------------------------
+
+    def undo_all(self) -> None:
+        """Undo every step that has begun, in reverse order; each inverse is idempotent."""
+        for position, step in reversed(list(enumerate(self._lifecycle.steps))):
+            if self._state(step) not in _BEGUN:
+                continue
+            self._reach(step, "undo_before")
+            if step.outside:
+                step.undo(self._work, None)
+                self._reach(step, "undo_done")
+                with self._book.writing() as connection:
+                    self._book.write_step(connection, step, position, "undone")
+            else:
+                with self._book.writing() as connection:
+                    step.undo(self._work, connection)
+                    self._reach(step, "undo_done")
+                    self._book.write_step(connection, step, position, "undone")
+            self._reach(step, "undo_recorded")
+
+    # means -----------------------------------------------------------------------------------
+
+    def _state(self, step: Step) -> str:
+        with self._ports.store.read() as connection:
+            row = self._book.step(connection, step.name)
+        return "planned" if row is None else row.state
+
+    def _reach(self, step: Step, boundary: str) -> None:
+        self._failpoints.reach(f"{self._lifecycle.kind}.{step.name}.{boundary}")

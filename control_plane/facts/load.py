@@ -1,0 +1,115 @@
+"""Loads fact sets from the store, relative to a caller. Decides nothing."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.caller import Caller
+from control_plane.domain.run_record import Run
+from control_plane.domain.subscription import Subscription
+from control_plane.domain.tenant import Tenant
+from control_plane.facts.approval import ApprovalFacts
+from control_plane.facts.record import RecordFacts
+from control_plane.facts.run import RunFacts
+from control_plane.facts.tenant import TenantFacts
+from control_plane.store import rows, tables
+
+_CANCELABLE = frozenset(
+    {"pending", "planning", "planned", "policy_checking", "awaiting_approval", "approved", "applying"}
+)
+
+
+def tenant_row(connection: Connection, tenant: str) -> Tenant | None:
+    """The tenant, or None."""
+    return rows.first(connection, tables.tenant, Tenant, tables.tenant.c.id == tenant)
+
+
+def subscription_row(connection: Connection, tenant: str) -> Subscription | None:
+    """The tenant's subscription, or None."""
+    where = tables.subscription.c.tenant == tenant
+    return rows.first(connection, tables.subscription, Subscription, where)
+
+
+def tenant_facts(connection: Connection, caller: Caller, tenant: str) -> TenantFacts:
+    """The facts of a tenant; for an absent one, neutral values. Always two statements."""
+    found = tenant_row(connection, tenant)
+    subscription = subscription_row(connection, tenant)
+    member = caller.member_of(tenant)
+    if found is None:
+        return TenantFacts(exists=False, member=member)
+    return TenantFacts.model_validate(
+        {
+            "exists": True,
+            "member": member,
+            "state": found.state,
+            "access_mode": found.access_mode,
+            "isolation": found.isolation,
+            "plan": found.plan,
+            "cordoned": found.cordoned,
+            "subscription_state": "" if subscription is None else subscription.state,
+        }
+    )
+
+
+def record_facts(
+    connection: Connection, caller: Caller, tenant: str, collection: str
+) -> RecordFacts:
+    """The facts of one collection of a tenant."""
+    found = tenant_row(connection, tenant)
+    member = caller.member_of(tenant)
+    if found is None:
+        return RecordFacts(exists=False, member=member, collection=collection)
+    return RecordFacts(
+        exists=True,
+        member=member,
+        collection=collection,
+        access_mode=found.access_mode,
+        tenant_state=found.state,
+        cordoned=found.cordoned,
+    )
+
+
+def run_row(connection: Connection, run_id: str) -> Run | None:
+    """The run, or None."""
+    return rows.first(connection, tables.run, Run, tables.run.c.id == run_id)
+
+
+def run_facts(connection: Connection, caller: Caller, run_id: str) -> tuple[RunFacts, Run | None]:
+    """The facts of a run and the run itself."""
+    run = run_row(connection, run_id)
+    if run is None:
+        return RunFacts(exists=False, member=False, own=False), None
+    facts = RunFacts(
+        exists=True,
+        member=caller.member_of(run.tenant),
+        own=caller.same_as(run.principal, run.actor),
+        state=run.state,
+        cancelable=run.state in _CANCELABLE and not run.cancel_requested,
+    )
+    return facts, run
+
+
+def approval_row(connection: Connection, approval_id: str) -> Approval | None:
+    """The approval, or None."""
+    return rows.first(connection, tables.approval, Approval, tables.approval.c.id == approval_id)
+
+
+def approval_facts(
+    connection: Connection, caller: Caller, approval_id: str
+) -> tuple[ApprovalFacts, Approval | None]:
+    """The facts of an approval and the approval itself."""
+    approval = approval_row(connection, approval_id)
+    if approval is None:
+        return ApprovalFacts(exists=False, member=False, own=False), None
+    facts = ApprovalFacts.model_validate(
+        {
+            "exists": True,
+            "member": caller.member_of(approval.tenant),
+            "own": caller.same_as(approval.requester, approval.requester_actor),
+            "state": approval.state,
+            "rule": approval.rule,
+            "requester": approval.requester,
+        }
+    )
+    return facts, approval

@@ -1,0 +1,52 @@
+"""The facts of a tenant that policy decides on, with what a command proposes for it. Not the tenant itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from control_plane.facts.base import Facts
+
+
+class TenantFacts(Facts):
+    """Kind ``tenant``. Proposed values are arguments and carry that name; the rest is ours."""
+
+    kind: ClassVar[str] = "tenant"
+    # A run moves its own tenant through transient states and adds its own approval.
+    own_writes: ClassVar[frozenset[str]] = frozenset(
+        {
+            "stage",
+            "approval_present",
+            "approval_by",
+            "approval_digest",
+            "approval_expired",
+            "plan_digest",
+        }
+    )
+
+    exists: bool
+    member: bool
+    state: str = ""
+    access_mode: Literal["full", "read_only", "none"] = "none"
+    isolation: Literal["", "silo", "bridge", "pooled"] = ""
+    plan: str = ""
+    cordoned: bool = False
+    subscription_state: str = ""
+    operation: str = ""
+    stage: Literal["", "propose", "apply"] = ""
+    proposed_isolation: Literal["", "silo", "bridge", "pooled"] = ""
+    proposed_plan: str = ""
+    proposed_region: str = ""
+    plan_isolations: tuple[str, ...] = ()
+    approval_rule: Literal["two_people", "own_hand"] = "two_people"
+    approval_present: bool = False
+    approval_by: str = ""
+    approval_digest: str = ""
+    plan_digest: str = ""
+    approval_expired: bool = False
+    requester: str = ""
+    infra_creates: int = 0
+    infra_deletes: int = 0
+    infra_replaces: int = 0
+    infra_stateful_deletes: int = 0
+    infra_local_exec: bool = False
+    module_admitted: bool = False

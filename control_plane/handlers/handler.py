@@ -1,0 +1,238 @@
+"""The shapes a handler takes: query, change and lifecycle, and what each may see. No handler itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sqlalchemy import Connection
+
+from control_plane.commands import Command
+from control_plane.data.collection import Collection
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.call import Call
+from control_plane.domain.caller import Caller
+from control_plane.domain.canonical import Json
+from control_plane.domain.plans import PlanCatalog
+from control_plane.domain.run_record import Run
+from control_plane.facts.base import Facts
+from control_plane.ports import (
+    Artifacts,
+    Clock,
+    DatabaseEngine,
+    Ids,
+    Provisioner,
+    Recorder,
+    Store,
+)
+
+Probe = Literal["present", "absent", "differs"]
+
+
+class Catalog(Protocol):
+    """What the workspace declares, as it was applied."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything declared."""
+        ...
+
+    @property
+    def plans(self) -> PlanCatalog:
+        """The plans on offer."""
+        ...
+
+    @property
+    def collections(self) -> Mapping[str, Collection]:
+        """The declared collections, by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that hold for each caller; their defaults stand in the settings."""
+
+    rows_max: int = 100
+    statement_ms_max: int = 2000
+    pending_approvals_max: int = 5
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that handlers reach the world through."""
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    recorder: Recorder
+    catalog: Catalog
+    databases: DatabaseEngine
+    cursor_key: bytes
+    hmac_key: bytes
+    root: tuple[str, bytes]
+    """The root key's id and public half: every approver's enrolment leads to it."""
+    limits: Limits = field(default_factory=Limits)
+    # Only the worker holds these two: a face that reached for them would find nothing.
+    provisioner: Provisioner | None = None
+    artifacts: Artifacts | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The object that a call is about: its facts, and the actions to be decided on it.
+
+    ``reads`` must all be allowed, or the object does not exist for this caller; ``acts`` must be
+    allowed for the call to go on; ``extras`` only widen the answer (a field group, a next tool).
+    """
+
+    id: str
+    facts: Facts
+    reads: tuple[str, ...] = ("read",)
+    acts: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    tenant: str = ""
+    loaded: object = None
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Every action to ask for, each once, in a fixed order."""
+        return tuple(dict.fromkeys(self.reads + self.acts + self.extras))
+
+
+@dataclass(frozen=True)
+class View:
+    """What a handler sees of one call."""
+
+    connection: Connection
+    caller: Caller
+    ports: Ports
+
+
+class Query(Protocol):
+    """A command that changes nothing."""
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """Load the object."""
+        ...
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """The members of a listing, each to be decided; empty where the answer is no list."""
+        ...
+
+    def answer(
+        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+    ) -> dict[str, Json]:
+        """The result, with only what ``may`` allows."""
+        ...
+
+
+class Change(Protocol):
+    """A command that is carried out within one request.
+
+    ``outside`` says that the effect is in a tenant's database: then ``affect`` runs between the
+    intent and the outcome; else it runs in the store's transaction that is given.
+    """
+
+    outside: bool
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """Load the object."""
+        ...
+
+    def parts(self, command: Command, call: Call, subject: Subject, ports: Ports) -> dict[str, Json]:
+        """What would change: the parts of the plan."""
+        ...
+
+    def affect(
+        self,
+        command: Command,
+        call: Call,
+        subject: Subject,
+        ports: Ports,
+        connection: Connection | None,
+    ) -> Json:
+        """Do it; returns what was made (an id, a version), never an answer."""
+        ...
+
+    def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
+        """The result as this caller may see it now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run in the worker's hands."""
+
+    run: Run
+    command: Command
+    ports: Ports
+    epoch: int
+    should_stop: Callable[[], bool]
+
+
+def _no_undo(_work: Work, _connection: Connection | None) -> None:
+    return None
+
+
+def _never_there(_work: Work) -> Probe:
+    return "absent"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One side effect of a lifecycle, with its inverse.
+
+    An inside step gets the store's transaction; an outside one gets None and must be idempotent:
+    after a kill its ``probe`` says whether it stands, and it is done again only where it does not.
+    """
+
+    name: str
+    do: Callable[[Work, Connection | None], dict[str, Json]]
+    undo: Callable[[Work, Connection | None], None] = _no_undo
+    probe: Callable[[Work], Probe] = _never_there
+    outside: bool = False
+    irreversible: bool = False
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the worker saw when it planned: parts for the digest, facts for the gate, the sealed means."""
+
+    parts: dict[str, Json]
+    facts: dict[str, Json]
+    artifact: bytes
+
+
+class Lifecycle(Protocol):
+    """A command that the worker executes as a run."""
+
+    kind: str
+    command_type: type[Command]
+    steps: tuple[Step, ...]
+
+    def subject(
+        self,
+        command: Command,
+        view: View,
+        run: Run | None,
+        approval: Approval | None,
+    ) -> Subject:
+        """Load the object; with a run in hand, at stage ``apply`` and with its plan's facts."""
+        ...
+
+    def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
+        """The domain's own rules; raises Refused."""
+        ...
+
+    def observe(self, work: Work) -> Observed:
+        """Plan against the world, changing nothing; the parts returned are the observed ones."""
+        ...
+
+    def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
+        """The parts of the plan that follow from our own store and catalog: made anew each time."""
+        ...
+
+    def answer(self, run: Run, view: View) -> dict[str, Json]:
+        """The result of a finished run."""
+        ...

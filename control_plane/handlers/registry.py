@@ -1,0 +1,54 @@
+"""Every command's handler, by the command's name. A command that is not here cannot be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from control_plane import commands
+from control_plane.engine.failpoints import (
+    FACE_BOUNDARIES,
+    INSIDE_BOUNDARIES,
+    OUTSIDE_BOUNDARIES,
+    RUN_BOUNDARIES,
+    UNDO_BOUNDARIES,
+)
+from control_plane.handlers.approvals import GetApprovalHandler
+from control_plane.handlers.handler import Change, Lifecycle, Query
+from control_plane.handlers.onboard import OnboardTenantHandler
+from control_plane.handlers.records import CreateRecordHandler, QueryRecordsHandler
+from control_plane.handlers.runs import CancelRunHandler, GetRunHandler
+from control_plane.handlers.tenants import GetTenantHandler, ListTenantsHandler
+from control_plane.handlers.workspace import DescribeCallerHandler, ListPlansHandler
+
+QUERIES: Mapping[str, Query] = MappingProxyType(
+    {
+        commands.DescribeCaller.name: DescribeCallerHandler(),
+        commands.ListPlans.name: ListPlansHandler(),
+        commands.ListTenants.name: ListTenantsHandler(),
+        commands.GetTenant.name: GetTenantHandler(),
+        commands.GetRun.name: GetRunHandler(),
+        commands.GetApproval.name: GetApprovalHandler(),
+        commands.QueryRecords.name: QueryRecordsHandler(),
+    }
+)
+CHANGES: Mapping[str, Change] = MappingProxyType(
+    {
+        commands.CancelRun.name: CancelRunHandler(),
+        commands.CreateRecord.name: CreateRecordHandler(),
+    }
+)
+LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
+    {commands.OnboardTenant.name: OnboardTenantHandler()}
+)
+
+
+def failpoint_names() -> tuple[str, ...]:
+    """Every boundary at which a fault can be armed: the faces', the runs', and each step's."""
+    names = [*FACE_BOUNDARIES, *RUN_BOUNDARIES]
+    for lifecycle in LIFECYCLES.values():
+        for step in lifecycle.steps:
+            own = OUTSIDE_BOUNDARIES if step.outside else INSIDE_BOUNDARIES
+            inverse = () if step.irreversible else UNDO_BOUNDARIES
+            names += [f"{lifecycle.kind}.{step.name}.{each}" for each in (*own, *inverse)]
+    return tuple(names)

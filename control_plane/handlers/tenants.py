@@ -1,0 +1,112 @@
+"""Handlers that read tenants. Nothing here changes one."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, true
+
+from control_plane.commands import Command, GetTenant, ListTenants
+from control_plane.domain.caller import EVERY_TENANT
+from control_plane.domain.canonical import Json
+from control_plane.domain.tenant import Tenant
+from control_plane.facts.load import subscription_row, tenant_facts, tenant_row
+from control_plane.facts.tenant import TenantFacts
+from control_plane.facts.workspace import WorkspaceFacts
+from control_plane.handlers.handler import Subject, View
+from control_plane.store import rows, tables
+
+
+def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
+    """A tenant as a reader may see it."""
+    return {
+        "tenant": tenant.id,
+        "display_name": tenant.display_name,
+        "state": tenant.state,
+        "isolation": tenant.isolation,
+        "plan": tenant.plan,
+        "region": tenant.region,
+        "access_mode": tenant.access_mode,
+        "subscription_state": subscription_state,
+    }
+
+
+class ListTenantsHandler:
+    """Lists the tenants that the caller may read."""
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """The workspace; each tenant is decided on its own."""
+        return Subject(id="workspace", facts=WorkspaceFacts())
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """The next tenants of the caller's grant, in the order of their ids."""
+        assert isinstance(command, ListTenants)
+        table = tables.tenant
+        mine = (
+            true()
+            if EVERY_TENANT in view.caller.tenants
+            else table.c.id.in_(view.caller.tenants)
+        )
+        after = table.c.id > command.after if command.after else true()
+        found = rows.every(
+            view.connection, table, Tenant, mine & after, order_by=table.c.id, limit=command.limit
+        )
+        states = _subscription_states(view, [tenant.id for tenant in found])
+        return [_member(tenant, states.get(tenant.id, "")) for tenant in found]
+
+    def answer(
+        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+    ) -> dict[str, Json]:
+        """The tenants, and where the next page begins."""
+        assert isinstance(command, ListTenants)
+        listed: list[Json] = []
+        for member in page:
+            assert isinstance(member.loaded, tuple)
+            listed.append(describe(*member.loaded))
+        full = len(page) == command.limit
+        return {"tenants": listed, "next_after": page[-1].id if full else None}
+
+
+def _subscription_states(view: View, tenants: list[str]) -> dict[str, str]:
+    table = tables.subscription
+    statement = select(table.c.tenant, table.c.state).where(table.c.tenant.in_(tenants))
+    return {tenant: state for tenant, state in view.connection.execute(statement)}
+
+
+def _member(tenant: Tenant, subscription_state: str) -> Subject:
+    facts = TenantFacts.model_validate(
+        {
+            "exists": True,
+            "member": True,
+            "state": tenant.state,
+            "access_mode": tenant.access_mode,
+            "isolation": tenant.isolation,
+            "plan": tenant.plan,
+            "cordoned": tenant.cordoned,
+            "subscription_state": subscription_state,
+        }
+    )
+    return Subject(
+        id=tenant.id, facts=facts, tenant=tenant.id, loaded=(tenant, subscription_state)
+    )
+
+
+class GetTenantHandler:
+    """Reads one tenant."""
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """The tenant, there or not."""
+        assert isinstance(command, GetTenant)
+        facts = tenant_facts(view.connection, view.caller, command.tenant)
+        return Subject(id=command.tenant, facts=facts, tenant=command.tenant)
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """No list."""
+        return []
+
+    def answer(
+        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+    ) -> dict[str, Json]:
+        """The tenant."""
+        tenant = tenant_row(view.connection, subject.id)
+        subscription = subscription_row(view.connection, subject.id)
+        assert tenant is not None, "the subject was decided to exist"
+        return describe(tenant, "" if subscription is None else subscription.state)

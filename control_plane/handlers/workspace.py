@@ -1,0 +1,52 @@
+"""Handlers of the two commands about the workspace: who am I, and which plans are there. No tenant's data."""
+
+from __future__ import annotations
+
+from control_plane.commands import Command
+from control_plane.domain.canonical import Json, plain
+from control_plane.facts.workspace import WorkspaceFacts
+from control_plane.handlers.handler import Subject, View
+
+
+class DescribeCallerHandler:
+    """Tells the caller who they are here."""
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """The workspace."""
+        return Subject(id="workspace", facts=WorkspaceFacts())
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """No list."""
+        return []
+
+    def answer(
+        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+    ) -> dict[str, Json]:
+        """Principal, actor, roles and tenants of the grant."""
+        caller = view.caller
+        return {
+            "principal": caller.principal,
+            "actor": caller.actor,
+            "actor_kind": caller.actor_kind,
+            "roles": list(caller.roles),
+            "tenants": list(caller.tenants),
+        }
+
+
+class ListPlansHandler:
+    """Lists the plans on offer."""
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """The workspace."""
+        return Subject(id="workspace", facts=WorkspaceFacts())
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """Plans are public within the workspace: nothing to decide one by one."""
+        return []
+
+    def answer(
+        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+    ) -> dict[str, Json]:
+        """The plans in the order of their rank."""
+        offers = sorted(view.ports.catalog.plans.plans, key=lambda offer: offer.rank)
+        return {"plans": [plain(offer) for offer in offers]}

@@ -1,0 +1,123 @@
+"""A Provisioner that keeps its stacks in memory, for tests and demonstrations. It makes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from control_plane.domain.canonical import Json, digest, plain
+from control_plane.errors import Failed, NotFound, Refused
+from control_plane.provisioning import artifact as artifacts
+from control_plane.provisioning.plan_facts import PlanFacts
+from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.runner import never
+from control_plane.provisioning.scan import BUILTIN
+from control_plane.provisioning.stacks import StackRequest, variables
+
+_VERSION = "memory"
+_NO_MODULE = "0" * 64
+
+
+class MemoryProvisioner:
+    """Stacks in a dictionary, under the same contract as the real one."""
+
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[str, str], dict[str, Json]] = {}
+
+    def observe(
+        self,
+        request: StackRequest,
+        *,
+        destroy: bool = False,
+        should_stop: Callable[[], bool] = never,
+    ) -> ObservedPlan:
+        """Plan and change nothing."""
+        _assert_wanted(should_stop)
+        before = self._stacks.get(_key(request))
+        after = None if destroy else variables(request)
+        projected: dict[str, Json] = {"before": before, "after": after}
+        plan = digest(projected).encode()
+        kept = artifacts.ArtifactFacts(
+            request_digest=digest(request),
+            module_digest=_NO_MODULE,
+            plan_sha256=hashlib.sha256(plan).hexdigest(),
+            terraform_version=_VERSION,
+            destroy=destroy,
+        )
+        return ObservedPlan(
+            projection=projected,
+            digest=digest(projected),
+            facts=_facts(request, before, after),
+            artifact=artifacts.pack(artifacts.Artifact(facts=kept, plan=plan, lock=b"")),
+            no_changes=before == after,
+        )
+
+    def apply(
+        self,
+        request: StackRequest,
+        artifact: bytes,
+        *,
+        should_stop: Callable[[], bool] = never,
+    ) -> Applied:
+        """Do what the artifact says, if it still fits."""
+        _assert_wanted(should_stop)
+        kept = artifacts.unpack(artifact)
+        after = None if kept.facts.destroy else variables(request)
+        before = self._stacks.get(_key(request))
+        fits = kept.plan == digest({"before": before, "after": after}).encode()
+        if kept.facts.request_digest != digest(request) or not (fits or before == after):
+            raise Refused("the saved plan no longer fits", code="stale_plan", rule="saved_plan")
+        if after is None:
+            self._stacks.pop(_key(request), None)
+            return Applied(outputs={})
+        self._stacks[_key(request)] = after
+        return Applied(outputs=self.outputs(request))
+
+    def settle(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> Settled:
+        """How the stack stands against the request."""
+        _assert_wanted(should_stop)
+        stands = self._stacks.get(_key(request))
+        if stands is None:
+            return "absent"
+        return "present" if stands == variables(request) else "differs"
+
+    def destroy(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> None:
+        """Remove the stack; an absent one is fine."""
+        _assert_wanted(should_stop)
+        self._stacks.pop(_key(request), None)
+
+    def outputs(self, request: StackRequest) -> dict[str, Json]:
+        """What the stack says of itself. Raises NotFound when there is none."""
+        if _key(request) not in self._stacks:
+            raise NotFound("there is no such stack")
+        name = "pooled" if request.isolation == "pooled" else request.tenant
+        database = {
+            "engine": "sqlite",
+            "model": request.isolation,
+            "name": f"{name}.sqlite3",
+        }
+        return {"database": plain(database)}
+
+
+def _key(request: StackRequest) -> tuple[str, str]:
+    return (request.tenant, request.isolation)
+
+
+def _facts(request: StackRequest, before: object, after: object) -> PlanFacts:
+    gone = before is not None and after is None
+    stateful = gone and request.isolation == "silo"
+    return PlanFacts(
+        creates=int(before is None and after is not None),
+        updates=int(before is not None and after is not None and before != after),
+        replaces=0,
+        deletes=int(gone),
+        stateful_deletes=("terraform_data.database",) if stateful else (),
+        local_exec=False,
+        resource_types=() if before == after else ("terraform_data",),
+        providers=(BUILTIN,),
+    )
+
+
+def _assert_wanted(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Failed("stopped before it began", retryable=True, code="stopped")

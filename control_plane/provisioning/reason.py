@@ -1,0 +1,78 @@
+"""Why a Terraform command failed, as a class out of a closed list. Never what Terraform said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_TAIL_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A class of failure and whether the same command may succeed later."""
+
+    code: str
+    retryable: bool
+    text: str
+
+
+STALE: Final = Reason("stale_plan", False, "the saved plan is stale")
+OTHER_VERSION: Final = Reason("stale_plan", False, "another Terraform version made the plan")
+OTHER: Final = Reason("terraform_error", False, "Terraform gave an error of no known class")
+
+_PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
+    ("Saved plan is stale", STALE),
+    ("Saved plan does not match the given state", STALE),
+    ("cannot be transferred between different Terraform versions", OTHER_VERSION),
+    (
+        "Error acquiring the state lock",
+        Reason("state_locked", True, "another run holds the state"),
+    ),
+    ("No state file was found", Reason("no_state", False, "there is no state")),
+    ("execution halted", Reason("interrupted", True, "it was interrupted")),
+    ("no space left on device", Reason("disk_full", True, "the disk is full")),
+    (
+        "Invalid value for variable",
+        Reason("invalid_variable", False, "a variable breaks a rule"),
+    ),
+    (
+        "match any of the checksums",
+        Reason("provider_changed", False, "a provider is not the one in the lock file"),
+    ),
+    (
+        "Failed to query available provider packages",
+        Reason("no_provider", False, "a provider is not available"),
+    ),
+    (
+        "Unsupported Terraform Core version",
+        Reason("wrong_version", False, "the module wants another Terraform"),
+    ),
+    ("connection refused", Reason("network", True, "a service does not answer")),
+    ("i/o timeout", Reason("network", True, "a service does not answer")),
+    ("no such host", Reason("network", True, "a service does not answer")),
+    ("TLS handshake timeout", Reason("network", True, "a service does not answer")),
+    (
+        "local-exec provisioner error",
+        Reason("provisioner", False, "a provisioner failed"),
+    ),
+    (
+        "Terraform encountered problems during initiali",
+        Reason("bad_module", False, "the module is not valid"),
+    ),
+    ("Unsupported argument", Reason("bad_module", False, "the module is not valid")),
+    ("Unsupported block type", Reason("bad_module", False, "the module is not valid")),
+    ("Reference to undeclared", Reason("bad_module", False, "the module is not valid")),
+)
+
+
+def classify(error_path: Path) -> Reason:
+    """The class of what a command wrote to its error file; only the last 256 KiB are read."""
+    with error_path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL_BYTES))
+        text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    # Terraform frames and wraps its messages, so a phrase may be broken across lines.
+    flat = " ".join(text.translate({ord(char): " " for char in "│╷╵"}).split())
+    return next((reason for pattern, reason in _PATTERNS if pattern in flat), OTHER)

@@ -1,0 +1,103 @@
+"""Where one operation works and where a stack's state lies. Not what is done there.
+
+An operation's folder holds a lock that the operation and its Terraform child both keep open: a
+folder whose lock is free belongs to nobody that lives, and may be swept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_plane.provisioning.stacks import StackRequest
+
+_LOCK: Final = "alive.lock"
+_OPERATIONS: Final = ".operations"
+_SWEPT_MAX: Final = 1000
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One operation's private folder: Terraform works in `module`, all else lies in `home`."""
+
+    home: Path
+    module: Path
+    lock_fd: int
+
+
+def state_path(root: Path, request: StackRequest) -> Path:
+    """The state file of one tenant's stack; a request's fields cannot leave `root`."""
+    return root / request.tenant / request.isolation / "terraform.tfstate"
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` and its parents; the last is for this user alone."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@contextmanager
+def operation(root: Path, tenant: str) -> Generator[Folder]:
+    """A fresh folder for one operation of a tenant, removed when it is over."""
+    parent = private_folder(root / tenant / _OPERATIONS)
+    with _alone(parent):  # nobody sweeps a folder between its making and its lock
+        _sweep(parent)
+        home = Path(tempfile.mkdtemp(dir=parent))
+        lock_fd = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield Folder(home, private_folder(home / "module"), lock_fd)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        os.close(lock_fd)
+
+
+def sweep_all(root: Path) -> int:
+    """Sweep every tenant's left-over folders; how many there were."""
+    return sum(sweep(one) for one in sorted(root.glob(f"*/{_OPERATIONS}")))
+
+
+def sweep(parent: Path) -> int:
+    """Remove folders of operations that nothing alive works in; how many there were."""
+    with _alone(parent):
+        return _sweep(parent)
+
+
+@contextmanager
+def _alone(parent: Path) -> Generator[None]:
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(parent: Path) -> int:
+    swept = 0
+    for home in sorted(parent.iterdir())[:_SWEPT_MAX]:
+        if _is_left_over(home / _LOCK):
+            shutil.rmtree(home, ignore_errors=True)
+            swept += 1
+    return swept
+
+
+def _is_left_over(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return False  # its owner is just making it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

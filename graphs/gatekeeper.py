@@ -1,0 +1,149 @@
+"""The gate as the steps use it: facts in, verdicts or refusals out. No transaction, no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
+
+from control_plane.domain.caller import Caller
+from control_plane.errors import NotFound, Refused
+from control_plane.facts.base import Facts
+from control_plane.facts.tool import ToolFacts
+from control_plane.handlers.handler import Subject
+from graphs.errors import Unlisted
+from graphs.passage import Verdict
+from policies.decision import ActionDecision, Decision
+from policies.errors import BadFacts, GateError
+from policies.request import Attribute, Principal, Resource
+
+_PAGE_RESOURCES_MAX = 200
+
+
+class Gate(Protocol):
+    """Decides; ``version`` names the bundle that it decides by."""
+
+    @property
+    def version(self) -> str:
+        """The stamp of the bundle."""
+        ...
+
+    def check(self, principal: Principal, resources: Sequence[Resource]) -> tuple[Decision, ...]:
+        """One decision a resource, in order; raises GateError."""
+        ...
+
+
+class Gatekeeper:
+    """Asks the gate in the control plane's words. Fails closed, and says which way it failed."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    @property
+    def bundle(self) -> str:
+        """The bundle that decisions are made by."""
+        return self._gate.version
+
+    def listed(self, caller: Caller, tools: dict[str, ToolFacts]) -> frozenset[str]:
+        """The tools that this caller may list, in one request."""
+        resources = [_tool(name, facts, ("list",)) for name, facts in tools.items()]
+        decisions = self._check(caller, resources)
+        return frozenset(d.id for d in decisions if d.allows("list"))
+
+    def admit(self, caller: Caller, tool: str, tool_facts: ToolFacts) -> None:
+        """Only whether the tool exists for the caller: for arguments that did not parse."""
+        decisions = self._check(caller, [_tool(tool, tool_facts, ("list", "call"))])
+        self._admitted(decisions[0])
+
+    def decide(
+        self, caller: Caller, tool: str, tool_facts: ToolFacts, subject: Subject
+    ) -> tuple[Verdict, dict[str, ActionDecision]]:
+        """Tool and subject in one request. Raises Unlisted, NotFound, or Refused by the tool.
+
+        The actions of the subject are returned undecided on: whether ``acts`` must hold is the
+        step's to say, since a repeated call is only read.
+        """
+        resources = [
+            _tool(tool, tool_facts, ("list", "call")),
+            _resource(subject.id, subject.facts, subject.actions),
+        ]
+        tool_decision, decision = self._check(caller, resources)
+        self._admitted(tool_decision)
+        if not all(decision.allows(action) for action in subject.reads):
+            raise NotFound
+        may = frozenset(action for action in subject.actions if decision.allows(action))
+        verdict = Verdict(may, decision.decision_id, subject.facts.values_digest())
+        return verdict, dict(decision.actions)
+
+    def decide_object(
+        self, caller: Caller, subject: Subject
+    ) -> tuple[Verdict, dict[str, ActionDecision]]:
+        """The subject alone, for what is not asked through a tool. Decides on nothing itself."""
+        (decision,) = self._check(
+            caller, [_resource(subject.id, subject.facts, subject.actions)]
+        )
+        may = frozenset(action for action in subject.actions if decision.allows(action))
+        verdict = Verdict(may, decision.decision_id, subject.facts.values_digest())
+        return verdict, dict(decision.actions)
+
+    def readable(self, caller: Caller, page: list[Subject]) -> list[Subject]:
+        """The members of a page that the caller may read, in one request."""
+        if not page:
+            return []
+        if len(page) > _PAGE_RESOURCES_MAX:
+            raise Refused("The page is too large to decide on.", code="page_too_large")
+        resources = [_resource(one.id, one.facts, one.reads) for one in page]
+        decisions = self._check(caller, resources)
+        return [
+            one
+            for one, decision in zip(page, decisions, strict=True)
+            if all(decision.allows(action) for action in one.reads)
+        ]
+
+    def _admitted(self, decision: Decision) -> None:
+        if not decision.allows("list"):
+            raise Unlisted
+        if not decision.allows("call"):
+            raise refusal(decision.actions["call"])
+
+    def _check(self, caller: Caller, resources: list[Resource]) -> tuple[Decision, ...]:
+        principal = Principal(
+            id=caller.principal,
+            roles=tuple(caller.roles),
+            attr={"actor_kind": caller.actor_kind, "actor": caller.actor},
+        )
+        try:
+            return self._gate.check(principal, resources)
+        except BadFacts as error:
+            raise Refused(
+                "The facts do not fit the policy's schema.", code=error.code, fact=error.part
+            ) from error
+        except GateError as error:
+            raise Refused("The policy engine does not answer; nothing was done.", code=error.code) from error
+
+
+def require(acts: Iterable[str], actions: dict[str, ActionDecision]) -> bool:
+    """Whether all of ``acts`` are allowed; False when only an approval is missing; else Refused."""
+    missing = [actions[action] for action in acts if not actions[action].allowed]
+    for decision in missing:
+        if not decision.needs_approval:
+            raise refusal(decision)
+    return not missing
+
+
+def refusal(decision: ActionDecision) -> Refused:
+    """The policy's own reason, where it gave one."""
+    if decision.refusals:
+        first = decision.refusals[0]
+        return Refused(
+            "The policy does not allow this.", code=first.code, rule=first.rule, fact=first.fact
+        )
+    return Refused("The policy does not allow this.", code="denied", rule=decision.policy)
+
+
+def _tool(name: str, facts: ToolFacts, actions: tuple[str, ...]) -> Resource:
+    return _resource(name, facts, actions)
+
+
+def _resource(identity: str, facts: Facts, actions: tuple[str, ...]) -> Resource:
+    attributes = cast("dict[str, Attribute]", facts.attributes())
+    return Resource(kind=facts.kind, id=identity, attr=attributes, actions=actions)

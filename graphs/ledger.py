@@ -1,0 +1,205 @@
+"""What a call leaves behind: its record, its key, its run, its leaf. Decides nothing, and does no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from control_plane.domain.call import Call
+from control_plane.domain.canonical import Json, plain
+from control_plane.domain.outcome import Outcome
+from control_plane.domain.record import Record
+from control_plane.domain.run import RUN_ACTIVE
+from control_plane.domain.run_record import Run
+from control_plane.errors import Conflict, Refused
+from control_plane.facts.load import run_row
+from control_plane.handlers.handler import Change, Lifecycle, Ports, View
+from control_plane.store import rows, tables
+from graphs.outcomes import of_run
+from graphs.passage import Asked, Passage
+
+
+class Key(Record):
+    """A stored idempotency key: which call it stands for, and an HMAC of its arguments."""
+
+    principal: str
+    actor: str
+    tool: str
+    key: str
+    arguments_hmac: str
+    call_id: str
+
+
+class Ledger:
+    """Writes and reads the rows that make a call repeatable and accountable."""
+
+    def __init__(
+        self, ports: Ports, changes: Mapping[str, Change], lifecycles: Mapping[str, Lifecycle]
+    ) -> None:
+        self._ports = ports
+        self._changes = changes
+        self._lifecycles = lifecycles
+
+    # keys ------------------------------------------------------------------------------------
+
+    def replay(self, connection: Connection, asked: Asked, may: frozenset[str]) -> Outcome | None:
+        """The present outcome of the call that this key stands for; None when it stands for none.
+
+        Refused with code ``idempotency_key_reused`` when the arguments are others.
+        """
+        if asked.idempotency_key is None or asked.dry_run:
+            return None
+        table = tables.idempotency
+        where = (
+            (table.c.principal == asked.caller.principal)
+            & (table.c.actor == asked.caller.actor)
+            & (table.c.tool == asked.tool)
+            & (table.c.key == asked.idempotency_key)
+        )
+        key = rows.first(connection, table, Key, where)
+        if key is None:
+            return None
+        if key.arguments_hmac != asked.arguments_hmac:
+            raise Refused(
+                "This idempotency key was used with other arguments.",
+                code="idempotency_key_reused",
+                rule="idempotency",
+                fact="idempotency_key",
+            )
+        call = rows.first(connection, tables.call, Call, tables.call.c.id == key.call_id)
+        assert call is not None, "a key is written with its call"
+        return self._present(connection, asked, call, may)
+
+    def _present(
+        self, connection: Connection, asked: Asked, call: Call, may: frozenset[str]
+    ) -> Outcome:
+        view = View(connection, asked.caller, self._ports)
+        if call.run_id is not None:
+            run = run_row(connection, call.run_id)
+            assert run is not None, "a run is written with its call"
+            return self.run_outcome(run, view).model_copy(update={"replayed": True})
+        if call.effect is None:
+            return Outcome(outcome="unknown", message="The call is being carried out.", replayed=True)
+        result = self._changes[asked.command.name].answer(call.effect, asked.command, view, may)
+        return Outcome(outcome="done", result=result, replayed=True)
+
+    def run_outcome(self, run: Run, view: View) -> Outcome:
+        """What a run amounts to now, for its requester."""
+        done: dict[str, Json] | None = None
+        if run.state == "applied":
+            lifecycle = next(one for one in self._lifecycles.values() if one.kind == run.kind)
+            done = lifecycle.answer(run, view)
+        return of_run(run, done)
+
+    # calls -----------------------------------------------------------------------------------
+
+    def keep(self, connection: Connection, passage: Passage, *, effect: Json) -> None:
+        """Write the call record with its key, in the transaction of the change or the intent."""
+        asked = passage.asked
+        tenant = passage.subject.tenant if passage.subject else ""
+        call = passage.call.model_copy(update={"effect": effect, "tenant": tenant})
+        rows.put(connection, tables.call, call)
+        if asked.idempotency_key is None or asked.dry_run:
+            return
+        key = Key(
+            principal=asked.caller.principal,
+            actor=asked.caller.actor,
+            tool=asked.tool,
+            key=asked.idempotency_key,
+            arguments_hmac=asked.arguments_hmac,
+            call_id=call.id,
+        )
+        rows.put(connection, tables.idempotency, key)
+
+    def settle(self, connection: Connection, call_id: str, effect: Json) -> None:
+        """Write what an outside effect made."""
+        rows.change(connection, tables.call, tables.call.c.id == call_id, effect=effect)
+
+    def abandon(self, connection: Connection, call_id: str) -> None:
+        """Free the key of a call of which nothing remained, so that it may be made again."""
+        table = tables.idempotency
+        connection.execute(table.delete().where(table.c.call_id == call_id))
+
+    # runs ------------------------------------------------------------------------------------
+
+    def propose(self, connection: Connection, passage: Passage, kind: str) -> Outcome:
+        """Commit a run in ``pending`` with its job. Conflict when another run holds the tenant."""
+        asked, call = passage.asked, passage.call
+        tenant = asked.command.target()
+        self._hold(connection, tenant)
+        run = Run(
+            id=call.derive_id("run"),
+            call_id=call.id,
+            principal=asked.caller.principal,
+            actor=asked.caller.actor,
+            grant_id=asked.caller.grant_id,
+            tenant=tenant,
+            kind=kind,
+            command=asked.command.model_dump(mode="json"),
+            state="pending",
+            as_of=call.as_of,
+            seed=call.seed,
+            dry_run=asked.dry_run,
+            created_at=call.as_of,
+            updated_at=call.as_of,
+        )
+        rows.put(connection, tables.run, run)
+        passage.call = call.model_copy(update={"run_id": run.id})
+        self.keep(connection, passage, effect=None)
+        self.wake(connection, run, call.derive_id("job"), call.as_of)
+        return of_run(run, None)
+
+    def wake(self, connection: Connection, run: Run, job_id: str, now: str) -> None:
+        """Ask the worker to take a run up."""
+        connection.execute(
+            tables.job.insert().values(
+                id=job_id,
+                routine="run",
+                run_id=run.id,
+                tenant=run.tenant,
+                state="pending",
+                created_at=now,
+            )
+        )
+
+    def _hold(self, connection: Connection, tenant: str) -> None:
+        table = tables.run
+        active = (table.c.tenant == tenant) & table.c.state.in_(sorted(RUN_ACTIVE))
+        holder = rows.first(connection, table, Run, active)
+        if holder is not None:
+            raise Conflict(run_id=holder.id)
+        fence = tables.fence
+        held = connection.execute(fence.select().where(fence.c.tenant == tenant)).first()
+        if held is None:
+            connection.execute(fence.insert().values(tenant=tenant, epoch=0, run_id=None))
+
+    # leaves ----------------------------------------------------------------------------------
+
+    def leaf(
+        self, connection: Connection, kind: str, passage: Passage, *, permit_id: str = ""
+    ) -> None:
+        """Write the audit leaf of this passage: who, what, on which facts, decided how, with what end."""
+        asked, call, subject = passage.asked, passage.call, passage.subject
+        tenant = subject.tenant if subject else asked.command.target()
+        payload: dict[str, Json] = {
+            "call_id": call.id,
+            "as_of": call.as_of,
+            "seed": call.seed,
+            "principal": asked.caller.principal,
+            "actor": asked.caller.actor,
+            "grant_id": asked.caller.grant_id,
+            "tool": asked.tool,
+            "arguments": plain(asked.command),
+            "dry_run": asked.dry_run,
+            "facts": plain(subject.facts) if subject else None,
+            "decision_id": passage.verdict.decision_id if passage.verdict else None,
+            "catalog": call.catalog,
+            "bundle": call.bundle,
+            "plan_digest": passage.plan_digest or None,
+            "permit_id": permit_id or None,
+            "outcome": passage.outcome.outcome if passage.outcome else None,
+            "code": passage.outcome.code if passage.outcome else None,
+            "run_id": passage.outcome.run_id if passage.outcome else None,
+        }
+        self._ports.recorder.record(connection, kind, tenant, payload)

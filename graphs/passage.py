@@ -1,0 +1,72 @@
+"""One call on its way through a machine: what was asked, and what each step added. Holds no logic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from control_plane.commands import Command
+from control_plane.domain.call import Call
+from control_plane.domain.caller import Caller
+from control_plane.domain.canonical import Json
+from control_plane.domain.outcome import Outcome
+from control_plane.domain.run_record import Run
+from control_plane.facts.tool import ToolFacts
+from control_plane.handlers.handler import Subject
+from control_plane.ports import Settled
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A parsed call: the caller is known, the arguments are a command."""
+
+    caller: Caller
+    tool: str
+    tool_facts: ToolFacts
+    command: Command
+    arguments_hmac: str
+    idempotency_key: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate allowed on the subject, and the id under which it said so."""
+
+    may: frozenset[str]
+    decision_id: str
+    facts_digest: str
+
+
+@dataclass
+class Passage:
+    """The state of a machine: one channel, so that a node costs as little as it can."""
+
+    asked: Asked
+    call: Call
+    subject: Subject | None = None
+    verdict: Verdict | None = None
+    parts: dict[str, Json] = field(default_factory=dict[str, Json])
+    plan_digest: str = ""
+    outcome: Outcome | None = None
+
+    def finished(self) -> Outcome:
+        """The outcome; a machine that ends without one is a fault of ours."""
+        assert self.outcome is not None, "every path of a machine ends in an outcome"
+        return self.outcome
+
+
+@dataclass
+class Settling:
+    """A run on its way through the worker's entry of the lifecycle machine."""
+
+    connection: Connection
+    run: Run
+    settled: Settled | None = None
+    parked: bool = False
+
+    def finished(self) -> Settled:
+        """What was settled."""
+        assert self.settled is not None, "settle decides, or raises"
+        return self.settled

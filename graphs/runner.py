@@ -1,0 +1,59 @@
+"""Runs calls and runs through the machines, and turns errors into outcomes. Holds no rule of its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from control_plane.domain.outcome import Outcome
+from control_plane.domain.permit import Permit
+from control_plane.domain.run_record import Run
+from control_plane.errors import BadInput, PaybillError
+from control_plane.ports import Settled
+from graphs.machines import (
+    RECURSION_MAX,
+    State,
+    change_machine,
+    lifecycle_machine,
+    query_machine,
+)
+from graphs.passage import Passage, Settling
+from graphs.steps import Steps
+
+MachineName = Literal["query", "change", "lifecycle"]
+
+
+class Runner:
+    """The compiled machines. Also the port Regate, for the worker."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self.machines = {
+            "query": query_machine(steps),
+            "change": change_machine(steps),
+            "lifecycle": lifecycle_machine(steps),
+        }
+
+    def call(self, machine: MachineName, passage: Passage) -> Outcome:
+        """Run one call. Unlisted and BadInput pass through; every other named error is an outcome."""
+        try:
+            self._invoke(machine, {"passage": passage})
+            return passage.finished()
+        except BadInput:
+            raise
+        except PaybillError as error:
+            return self._steps.refuse(passage, error)
+
+    def settle(self, connection: Connection, run: Run) -> Settled:
+        """The worker's entry of the lifecycle machine."""
+        settling = Settling(connection, run)
+        self._invoke("lifecycle", {"passage": settling})
+        return settling.finished()
+
+    def permit(self, run: Run, step: str, epoch: int) -> Permit:
+        """Decide again for one step of a run."""
+        return self._steps.permit(run, step, epoch)
+
+    def _invoke(self, machine: MachineName, state: State) -> None:
+        self.machines[machine].invoke(state, {"recursion_limit": RECURSION_MAX})

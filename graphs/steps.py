@@ -1,0 +1,345 @@
+"""The steps of a call and the one enforcement point: load, decide, plan, act, record. Knows no tool by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from control_plane.commands import Command
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.caller import Caller, Grant
+from control_plane.domain.canonical import Json, digest, instant
+from control_plane.domain.outcome import Outcome
+from control_plane.domain.permit import Permit
+from control_plane.domain.plan import Plan
+from control_plane.domain.run_record import Run
+from control_plane.errors import Failed, PaybillError, Refused
+from control_plane.facts.load import approval_row
+from control_plane.facts.tool import ToolFacts
+from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
+from control_plane.handlers.settings import approval_rule
+from control_plane.plane import Plane
+from control_plane.ports import Settled
+from control_plane.store import rows, tables
+from graphs.approvals import Approvals
+from graphs.gatekeeper import Gatekeeper, require
+from graphs.ledger import Ledger
+from graphs.outcomes import of_error
+from graphs.passage import Passage, Settling, Verdict
+
+AS_OF_AGE_MAX = timedelta(hours=24)
+
+
+class Steps:
+    """What the nodes of the machines call, in order."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        keeper: Gatekeeper,
+        plane: Plane,
+        queries: Mapping[str, Query],
+        changes: Mapping[str, Change],
+        lifecycles: Mapping[str, Lifecycle],
+        run_tools: Mapping[str, tuple[str, ToolFacts]],
+    ) -> None:
+        self.ports = ports
+        self.keeper = keeper
+        self.plane = plane
+        self.queries = queries
+        self.changes = changes
+        self.lifecycles = lifecycles
+        self.run_tools = run_tools
+        self.approvals = Approvals(ports, keeper)
+        self.ledger = Ledger(ports, changes, lifecycles)
+
+    # query -----------------------------------------------------------------------------------
+
+    def query(self, passage: Passage) -> None:
+        """load → decide → filter → read → mask → record, in one transaction that reads one state."""
+        asked = passage.asked
+        handler = self.queries[asked.command.name]
+        with self.ports.store.read() as connection:
+            view = View(connection, asked.caller, self.ports)
+            subject = handler.subject(asked.command, view)
+            verdict = self._decide(passage, subject, acting=True)
+            page = self.keeper.readable(asked.caller, handler.page(asked.command, view))
+            result = handler.answer(asked.command, view, subject, page, verdict.may)
+        passage.outcome = Outcome(outcome="done", result=result)
+        with self.ports.store.write() as connection:
+            self.ledger.leaf(connection, "read", passage)
+
+    # change ----------------------------------------------------------------------------------
+
+    def load_change(self, passage: Passage) -> None:
+        """load → decide, or the present outcome of the call that this one repeats."""
+        handler = self.changes[passage.asked.command.name]
+        with self.ports.store.read() as connection:
+            subject = handler.subject(
+                passage.asked.command, View(connection, passage.asked.caller, self.ports)
+            )
+            self._decide_or_replay(passage, subject, connection)
+
+    def plan_change(self, passage: Passage) -> None:
+        """Make the plan and its digest; a dry run ends here."""
+        subject = _subject(passage)
+        handler = self.changes[passage.asked.command.name]
+        parts = handler.parts(passage.asked.command, passage.call, subject, self.ports)
+        plan = self._plan(passage, subject, parts)
+        passage.parts, passage.plan_digest = parts, plan.digest
+        if passage.asked.dry_run:
+            passage.outcome = Outcome(outcome="planned", result=parts, plan_digest=plan.digest)
+            with self.ports.store.write() as connection:
+                self.ledger.leaf(connection, "planned", passage)
+
+    def act_change(self, passage: Passage) -> None:
+        """act → verify → record. The permit is consumed with the change or with its intent."""
+        handler = self.changes[passage.asked.command.name]
+        if handler.outside:
+            self._act_outside(passage, handler)
+        else:
+            self._act_inside(passage, handler)
+
+    def _act_inside(self, passage: Passage, handler: Change) -> None:
+        asked = passage.asked
+        with self.ports.store.write() as connection:
+            if self._replayed_meanwhile(passage, connection):
+                return
+            subject = self._same_as_decided(
+                passage,
+                handler.subject(asked.command, View(connection, asked.caller, self.ports)),
+            )
+            permit = self._permit(connection, passage)
+            effect = self.plane.execute(
+                connection, permit, asked.command, passage.call, subject, handler
+            )
+            self.ledger.keep(connection, passage, effect=effect)
+            passage.outcome = self._done(passage, handler, connection, effect)
+            self.ledger.leaf(connection, "changed", passage, permit_id=permit.id)
+
+    def _act_outside(self, passage: Passage, handler: Change) -> None:
+        asked = passage.asked
+        with self.ports.store.write() as connection:
+            if self._replayed_meanwhile(passage, connection):
+                return
+            subject = self._same_as_decided(
+                passage,
+                handler.subject(asked.command, View(connection, asked.caller, self.ports)),
+            )
+            permit = self._permit(connection, passage)
+            self.plane.consume(connection, permit, asked.command)
+            self.ledger.keep(connection, passage, effect=None)
+            self.ledger.leaf(connection, "intent", passage, permit_id=permit.id)
+        effect = handler.affect(asked.command, passage.call, subject, self.ports, None)
+        with self.ports.store.write() as connection:
+            self.ledger.settle(connection, passage.call.id, effect)
+            passage.outcome = self._done(passage, handler, connection, effect)
+            self.ledger.leaf(connection, "outcome", passage, permit_id=permit.id)
+
+    # lifecycle -------------------------------------------------------------------------------
+
+    def load_lifecycle(self, passage: Passage) -> None:
+        """load → decide ``propose``, or the present outcome of the call that this one repeats."""
+        handler = self.lifecycles[passage.asked.command.name]
+        asked = passage.asked
+        with self.ports.store.read() as connection:
+            view = View(connection, asked.caller, self.ports)
+            subject = handler.subject(asked.command, view, None, None)
+            self._decide_or_replay(passage, subject, connection)
+        if passage.outcome is None:
+            handler.guard(asked.command, subject, self.ports)
+
+    def commit_run(self, passage: Passage) -> None:
+        """Commit the run, its job, its key and its leaf: from here on it is the worker's."""
+        handler = self.lifecycles[passage.asked.command.name]
+        asked = passage.asked
+        with self.ports.store.write() as connection:
+            if self._replayed_meanwhile(passage, connection):
+                return
+            view = View(connection, asked.caller, self.ports)
+            again = handler.subject(asked.command, view, None, None)
+            self._same_as_decided(passage, again)
+            passage.outcome = self.ledger.propose(connection, passage, handler.kind)
+            self.ledger.leaf(connection, "run.proposed", passage)
+
+    # the worker's entry ------------------------------------------------------------------------
+
+    def settle(self, connection: Connection, run: Run) -> Settled:
+        """Plan again over fresh facts, then decide ``apply``: the port Regate, for a whole plan."""
+        caller, handler, command = self._of_run(connection, run)
+        view = View(connection, caller, self.ports)
+        approval = self._approval(connection, run)
+        subject = handler.subject(command, view, run, approval)
+        handler.guard(command, subject, self.ports)
+        self._young_enough(run)
+        observed = (run.plan or {}).get("parts")
+        assert isinstance(observed, Mapping), "a run is planned before it is settled"
+        parts = {**observed, **handler.pure_parts(command, self.ports)}
+        plan = Plan.model_validate(
+            {
+                "command": command.name,
+                "tenant": run.tenant,
+                "as_of": run.as_of,
+                "catalog": self.ports.catalog.digest,
+                "bundle": self.keeper.bundle,
+                "facts": {subject.facts.kind: subject.facts.values_digest()},
+                "parts": parts,
+            }
+        )
+        planned = run.model_copy(update={"plan_digest": plan.digest})
+        subject = handler.subject(command, view, planned, approval)
+        tool, tool_facts = self.run_tools[run.kind]
+        _, actions = self.keeper.decide(caller, tool, tool_facts, subject)
+        allowed = require(subject.acts, actions)
+        return Settled(plan=plan, allowed=allowed, rule=approval_rule(connection))
+
+    def settle_run(self, settling: Settling) -> None:
+        """The node of the worker's entry."""
+        settling.settled = self.settle(settling.connection, settling.run)
+
+    def release(self, settling: Settling) -> None:
+        """The plan may be carried out as it is."""
+        settling.parked = False
+
+    def park(self, settling: Settling) -> None:
+        """Only an approval is missing: the worker asks for it, and the run waits."""
+        settling.parked = True
+
+    def permit(self, run: Run, step: str, epoch: int) -> Permit:
+        """Decide again for one step, over fresh facts: the port Regate, for one effect."""
+        with self.ports.store.write() as connection:
+            caller, handler, command = self._of_run(connection, run)
+            view = View(connection, caller, self.ports)
+            subject = handler.subject(command, view, run, self._approval(connection, run))
+            tool, tool_facts = self.run_tools[run.kind]
+            verdict, actions = self.keeper.decide(caller, tool, tool_facts, subject)
+            if not require(subject.acts, actions):
+                raise Refused("The approval no longer holds.", code="approval_void")
+            return self.plane.issue(
+                connection,
+                permit_id=digest({"run": run.id, "step": step, "epoch": epoch})[:32],
+                command=command,
+                tenant=run.tenant,
+                run_id=run.id,
+                step=step,
+                decision_id=verdict.decision_id,
+                facts_digest=verdict.facts_digest,
+            )
+
+    def _of_run(self, connection: Connection, run: Run) -> tuple[Caller, Lifecycle, Command]:
+        grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == run.grant_id)
+        if grant is None or not grant.live(instant(self.ports.clock.now())):
+            raise Refused(
+                "The grant of the requester no longer holds.", code="grant_ended", fact="grant"
+            )
+        handler = next(one for one in self.lifecycles.values() if one.kind == run.kind)
+        return Caller.of(grant), handler, handler.command_type.model_validate(run.command)
+
+    def _approval(self, connection: Connection, run: Run) -> Approval | None:
+        # An answer counts only as long as its signature, its signer and their right hold.
+        if run.approval_id is None:
+            return None
+        approval = approval_row(connection, run.approval_id)
+        if approval is None or approval.state not in ("approved", "consumed"):
+            return None
+        return approval if self.approvals.holds(connection, approval) else None
+
+    def _young_enough(self, run: Run) -> None:
+        age = self.ports.clock.now() - datetime.fromisoformat(run.as_of)
+        if age > AS_OF_AGE_MAX:
+            raise Refused("The call is too old to act on.", code="call_too_old", fact="as_of")
+
+    # refusals --------------------------------------------------------------------------------
+
+    def refuse(self, passage: Passage, error: PaybillError) -> Outcome:
+        """Turn an error into an outcome and record it; where even that fails, say so."""
+        passage.outcome = of_error(error)
+        try:
+            with self.ports.store.write() as connection:
+                self.ledger.leaf(connection, passage.outcome.outcome, passage)
+        except PaybillError as unwritten:
+            # A refusal that cannot be recorded is still a refusal; anything else must not pass.
+            if passage.outcome.outcome != "refused":
+                passage.outcome = of_error(unwritten)
+        return passage.outcome
+
+    # shared ----------------------------------------------------------------------------------
+
+    def _decide(self, passage: Passage, subject: Subject, *, acting: bool) -> Verdict:
+        asked = passage.asked
+        passage.subject = subject
+        verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
+        passage.verdict = verdict
+        if acting and not require(subject.acts, actions):
+            raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+        return verdict
+
+    def _decide_or_replay(
+        self, passage: Passage, subject: Subject, connection: Connection
+    ) -> None:
+        asked = passage.asked
+        passage.subject = subject
+        verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
+        passage.verdict = verdict
+        passage.outcome = self.ledger.replay(connection, asked, verdict.may)
+        if passage.outcome is None and not require(subject.acts, actions):
+            raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+
+    def _replayed_meanwhile(self, passage: Passage, connection: Connection) -> bool:
+        # The same call twice at once: the second finds the first's key under the write lock.
+        verdict = _verdict(passage)
+        passage.outcome = self.ledger.replay(connection, passage.asked, verdict.may)
+        return passage.outcome is not None
+
+    def _same_as_decided(self, passage: Passage, again: Subject) -> Subject:
+        if again.facts.values_digest() != _verdict(passage).facts_digest:
+            raise Failed(
+                "The facts changed between decision and effect.", code="facts_moved", retryable=True
+            )
+        return again
+
+    def _plan(self, passage: Passage, subject: Subject, parts: dict[str, Json]) -> Plan:
+        call = passage.call
+        return Plan.model_validate(
+            {
+                "command": passage.asked.command.name,
+                "tenant": subject.tenant,
+                "as_of": call.as_of,
+                "catalog": call.catalog,
+                "bundle": call.bundle,
+                "facts": {subject.facts.kind: _verdict(passage).facts_digest},
+                "parts": parts,
+            }
+        )
+
+    def _permit(self, connection: Connection, passage: Passage) -> Permit:
+        return self.plane.issue(
+            connection,
+            permit_id=passage.call.derive_id("permit"),
+            command=passage.asked.command,
+            tenant=_subject(passage).tenant,
+            run_id=passage.call.id,
+            step="change",
+            decision_id=_verdict(passage).decision_id,
+            facts_digest=_verdict(passage).facts_digest,
+        )
+
+    def _done(
+        self, passage: Passage, handler: Change, connection: Connection, effect: Json
+    ) -> Outcome:
+        view = View(connection, passage.asked.caller, self.ports)
+        may = _verdict(passage).may
+        result = handler.answer(effect, passage.asked.command, view, may)
+        return Outcome(outcome="done", result=result, plan_digest=passage.plan_digest or None)
+
+
+def _subject(passage: Passage) -> Subject:
+    assert passage.subject is not None, "the subject is loaded first"
+    return passage.subject
+
+
+def _verdict(passage: Passage) -> Verdict:
+    assert passage.verdict is not None, "nothing is done before it is decided"
+    return passage.verdict

@@ -1,0 +1,7 @@
+"""Runs `python -m paybill`. Not the program itself."""
+
+from __future__ import annotations
+
+from paybill import main
+
+main()

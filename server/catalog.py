@@ -1,0 +1,194 @@
+"""The catalog: what a workspace declares, as working files and as it is applied. Not a plan or collection itself.
+
+A server runs only the applied one: a copy in the state folder, under the digest that the store says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from control_plane.data.collection import SAMPLES, Collection, load_collections
+from control_plane.domain.canonical import instant
+from control_plane.domain.plans import PlanCatalog, parse_plans
+from control_plane.errors import BadInput, Unavailable
+from control_plane.store import tables
+from server.private_files import (
+    make_private_folder,
+    read_plain_file,
+    require_own_folder,
+    sync_folder,
+    write_new_file,
+)
+
+SETTING: Final = "catalog.digest"
+FILES_MAX: Final = 600
+FILE_BYTES_MAX: Final = 1_048_576
+_PLANS = "plans.yaml"
+_COLLECTIONS, _POLICIES = "collections", "policies"
+_DOMAIN: Final = b"paybill-catalog-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One reading of a catalog. `policy_folder` holds extra policies, or is None."""
+
+    digest: str
+    plans: PlanCatalog
+    collections: Mapping[str, Collection]
+    policy_folder: Path | None
+
+
+def write_sample(folder: Path) -> None:
+    """Write the sample catalog into a folder that is not there yet; FileExistsError when it is."""
+    folder.mkdir()
+    (folder / _COLLECTIONS).mkdir()
+    write_new_file(folder / _PLANS, (SAMPLES / _PLANS).read_bytes(), mode=0o644)
+    for sample in sorted(SAMPLES.glob("*.yaml")):
+        if sample.name != _PLANS:
+            write_new_file(folder / _COLLECTIONS / sample.name, sample.read_bytes(), mode=0o644)
+
+
+def load(folder: Path) -> Catalog:
+    """Read the working files. Raises BadInput naming the file, the field and the rule."""
+    return _parsed(folder, digest_of(read_files(folder)))
+
+
+def apply(connection: Connection, catalogs: Path, folder: Path, now: datetime) -> Catalog:
+    """Copy the working files under `catalogs`, and say in the store that they are in force.
+
+    The copy stands before the setting does; a copy that no setting names is harmless. Raises
+    BadInput; nothing is applied then.
+    """
+    catalog = keep_copy(catalogs, read_files(folder))
+    _set_digest(connection, catalog.digest, instant(now))
+    return catalog
+
+
+def keep_copy(catalogs: Path, files: Mapping[str, bytes]) -> Catalog:
+    """Write files to `catalogs/<digest>/` when they make a valid catalog, whole or not at all."""
+    make_private_folder(catalogs)
+    digest = digest_of(files)
+    target = catalogs / digest
+    draft = catalogs / f".new-{secrets.token_hex(8)}"
+    try:
+        _write_tree(draft, files)
+        _parsed(draft, digest)
+        if target.exists() and not _intact(target, digest):
+            shutil.rmtree(target)
+        if not target.exists():
+            draft.rename(target)
+            sync_folder(catalogs)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return _parsed(target, digest)
+
+
+def load_applied(connection: Connection, catalogs: Path) -> Catalog:
+    """The catalog in force, proved by its digest.
+
+    Raises Unavailable (`catalog_absent`, `catalog_altered`).
+    """
+    digest = applied_digest(connection)
+    if digest is None:
+        raise Unavailable("no catalog is applied", code="catalog_absent")
+    target = catalogs / digest
+    if not target.is_dir():
+        raise Unavailable("the applied catalog's files are gone", code="catalog_absent")
+    require_own_folder(target)
+    if not _intact(target, digest):
+        raise Unavailable("the applied catalog's files were altered", code="catalog_altered")
+    return _parsed(target, digest)
+
+
+def applied_digest(connection: Connection) -> str | None:
+    """The digest of the catalog in force, or None."""
+    found = connection.execute(
+        select(tables.setting.c.value).where(tables.setting.c.name == SETTING)
+    ).scalar()
+    return found if isinstance(found, str) else None
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Every file of a catalog, by its path with forward slashes. No links; bounded. Raises BadInput."""
+    if not folder.is_dir():
+        raise BadInput("catalog", "must be a folder with plans.yaml in it")
+    files: dict[str, bytes] = {}
+    for name in (_PLANS, *_names(folder / _COLLECTIONS), *_names(folder / _POLICIES)):
+        path = folder / name
+        if path.parent.is_symlink():
+            raise BadInput(name, "must not be reached by a link")
+        try:
+            files[name], _ = read_plain_file(path, bytes_max=FILE_BYTES_MAX)
+        except FileNotFoundError:
+            raise BadInput(name, "must be there") from None
+    return files
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over the sorted (path, bytes) pairs, each with its length before it."""
+    total = hashlib.sha256(_DOMAIN)
+    for path, content in sorted(files.items()):
+        for part in (path.encode(), content):
+            total.update(len(part).to_bytes(8, "big"))
+            total.update(part)
+    return total.hexdigest()
+
+
+def _names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in islice(entries, FILES_MAX + 1)]
+    if len(found) > FILES_MAX:
+        raise BadInput(folder.name, f"must have at most {FILES_MAX} files")
+    return [f"{folder.name}/{name}" for name in sorted(found) if name.endswith(".yaml")]
+
+
+def _parsed(folder: Path, digest: str) -> Catalog:
+    policies = folder / _POLICIES
+    return Catalog(
+        digest=digest,
+        plans=parse_plans(_text(folder / _PLANS), _PLANS),
+        collections={one.name: one for one in load_collections(folder / _COLLECTIONS)},
+        policy_folder=policies if policies.is_dir() else None,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(path.name, "must be UTF-8") from None
+
+
+def _write_tree(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(mode=0o700)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+        write_new_file(folder / name, content)
+
+
+def _intact(folder: Path, digest: str) -> bool:
+    try:
+        return digest_of(read_files(folder)) == digest
+    except BadInput:
+        return False
+
+
+def _set_digest(connection: Connection, digest: str, now: str) -> None:
+    table = tables.setting
+    values = {"value": digest, "updated_at": now}
+    changed = connection.execute(update(table).where(table.c.name == SETTING).values(**values))
+    if changed.rowcount == 0:
+        connection.execute(insert(table).values(name=SETTING, **values))

@@ -1,0 +1,90 @@
+"""The commands `serve`, `worker` and `failpoints`. What a face or worker does is elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.cli.context import Context
+from server.cli.show import plain
+
+_FAILPOINTS = typer.Option(
+    "--failpoints", help="Arm a fault, for tests: <boundary>:<nth>:<kill|raise|hang>."
+)
+
+
+def serve(
+    ctx: typer.Context,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the token; read again when it changes.")
+    ] = None,
+    failpoints: Annotated[list[str] | None, _FAILPOINTS] = None,
+) -> None:
+    """Serve MCP over stdio: what an MCP client starts."""
+    from control_plane.engine.failpoints import Failpoints, parse_failpoints  # noqa: PLC0415
+    from server.stdio import serve_stdio  # noqa: PLC0415 - `--help` must be fast
+
+    _log_to_stderr()
+    context = Context.of(ctx)
+    armed: Failpoints = Failpoints(parse_failpoints(failpoints or [], _names()))
+    serve_stdio(context.workspace, context.settings, token_file, armed)
+
+
+def worker(
+    ctx: typer.Context,
+    when_idle_exit: Annotated[
+        bool, typer.Option("--when-idle-exit", help="End after 10 minutes with nothing to do.")
+    ] = False,
+    idle_s: Annotated[float, typer.Option(min=1, help="How long idle is, in seconds.")] = 600.0,
+    checkpoint_file: Annotated[
+        Path | None, typer.Option(help="Write each signed checkpoint to this file, too.")
+    ] = None,
+    failpoints: Annotated[list[str] | None, _FAILPOINTS] = None,
+    unsupervised: Annotated[
+        bool, typer.Option("--unsupervised", hidden=True, help="Leave a dead policy engine dead.")
+    ] = False,
+    modules: Annotated[
+        Path | None, typer.Option(hidden=True, help="Stacks to use in place of the shipped ones.")
+    ] = None,
+    admit_module: Annotated[
+        list[str] | None, typer.Option(hidden=True, help="A module digest that may run programs.")
+    ] = None,
+) -> None:
+    """Run the workspace's worker: it executes runs and keeps the audit log."""
+    from control_plane.engine.failpoints import Failpoints, parse_failpoints  # noqa: PLC0415
+    from server.worker import Worker, WorkerOptions  # noqa: PLC0415 - `--help` must be fast
+
+    _log_to_stderr()
+    context = Context.of(ctx)
+    options = WorkerOptions(
+        exit_when_idle=when_idle_exit,
+        idle_s=idle_s,
+        failpoints=Failpoints(parse_failpoints(failpoints or [], _names())),
+        supervise=not unsupervised,
+        modules=modules,
+        admitted_modules=frozenset(admit_module or ()),
+        checkpoint_file=checkpoint_file,
+    )
+    raise typer.Exit(Worker(context.workspace, context.settings, options).run())
+
+
+def list_failpoints() -> None:
+    """Show every boundary at which a fault can be armed."""
+    for name in _names():
+        plain(name)
+
+
+def _names() -> tuple[str, ...]:
+    from control_plane.handlers.registry import failpoint_names  # noqa: PLC0415
+
+    return failpoint_names()
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
+    )

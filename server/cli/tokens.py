@@ -1,0 +1,126 @@
+"""The commands `token issue`, `token list` and `token revoke`. Not the token or the grant itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.cli.context import Context
+from server.cli.show import note, plain, table
+
+if TYPE_CHECKING:
+    from control_plane.ports import Recorder
+    from server.keys import PublicKeys
+
+app = typer.Typer(help="Tokens: issue, list, revoke.", no_args_is_help=True)
+
+
+@app.command()
+def issue(  # noqa: PLR0913 - one parameter an option
+    ctx: typer.Context,
+    principal: Annotated[str, typer.Option(help="The human, as alice@example.com.")],
+    roles: Annotated[str, typer.Option(help="The human's roles, with commas between.")],
+    tenants: Annotated[str, typer.Option(help="Tenants, with commas between; or '*'.")],
+    actor: Annotated[str | None, typer.Option(help="The agent that acts for the human.")] = None,
+    ceiling: Annotated[
+        str | None, typer.Option(help="The roles that the agent may use at most.")
+    ] = None,
+    ttl: Annotated[str, typer.Option(help="How long it holds: 30m, 8h, 7d; at most 30d.")] = "8h",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the token to this new file (0600), not to stdout.")
+    ] = None,
+) -> None:
+    """Make a grant and the token that names it."""
+    from server import keys, tokens  # noqa: PLC0415 - `--help` must be fast
+    from server.clock import SystemClock  # noqa: PLC0415
+    from server.grants import parse_new_grant  # noqa: PLC0415
+    from server.ids import RandomIds  # noqa: PLC0415
+
+    context = Context.of(ctx)
+    asked = parse_new_grant(
+        principal=principal, actor=actor, roles=roles, ceiling=ceiling, tenants=tenants, ttl=ttl
+    )
+    workspace = context.workspace
+    public = keys.load_public(workspace.keys)
+    seed = keys.load_issuer(workspace.keys, public)
+    recorder = _recorder(public)
+    grant_id, now = RandomIds().new(), SystemClock().now()
+    with context.store() as store, store.write() as connection:
+        grant, token = tokens.issue(
+            connection,
+            seed,
+            workspace.id,
+            asked,
+            grant_id=grant_id,
+            now=now,
+            recorder=recorder,
+        )
+        # Within the transaction: a grant whose token reached nobody is not kept.
+        _hand_over(token, out)
+    note(f"grant {grant.id}: {grant.principal} by {grant.actor}, until {grant.expires_at}")
+
+
+@app.command(name="list")
+def list_grants(ctx: typer.Context) -> None:
+    """Show the newest grants."""
+    from control_plane.domain.canonical import instant  # noqa: PLC0415 - `--help` must be fast
+    from server import grants  # noqa: PLC0415
+    from server.clock import SystemClock  # noqa: PLC0415
+
+    now = instant(SystemClock().now())
+    with Context.of(ctx).store() as store, store.read() as connection:
+        found = grants.newest(connection)
+    table(
+        "Grants",
+        ("id", "principal", "actor", "roles", "tenants", "expires", "state"),
+        [
+            (
+                one.id,
+                one.principal,
+                f"{one.actor} ({one.actor_kind})",
+                " ".join(role for role in one.roles if role in one.ceiling),
+                " ".join(one.tenants),
+                one.expires_at[:19] + "Z",
+                "revoked" if one.revoked_at else "in force" if one.live(now) else "expired",
+            )
+            for one in found
+        ],
+    )
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context, grant_id: Annotated[str, typer.Argument(help="The grant's id.")]
+) -> None:
+    """End a grant; its token is refused from the next call on."""
+    from server import grants, keys  # noqa: PLC0415 - `--help` must be fast
+    from server.clock import SystemClock  # noqa: PLC0415
+
+    context = Context.of(ctx)
+    recorder = _recorder(keys.load_public(context.workspace.keys))
+    with context.store() as store, store.write() as connection:
+        grant = grants.revoke(connection, grant_id, SystemClock().now(), recorder)
+    typer.echo(plain(f"revoked {grant.id}: {grant.principal} by {grant.actor}"))
+
+
+def _recorder(public: PublicKeys) -> Recorder:
+    from control_plane.audit.recorder import LeafRecorder  # noqa: PLC0415 - `--help` must be fast
+    from server.clock import SystemClock  # noqa: PLC0415
+    from server.ids import RandomIds  # noqa: PLC0415
+
+    return LeafRecorder(public.seal_bytes, SystemClock(), RandomIds())
+
+
+def _hand_over(token: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(token)
+        return
+    from control_plane.errors import BadInput  # noqa: PLC0415 - `--help` must be fast
+    from server.private_files import write_new_file  # noqa: PLC0415
+
+    try:
+        write_new_file(out, token.encode() + b"\n")
+    except OSError as error:
+        raise BadInput("--out", f"must be a new file ({error.strerror})") from None

@@ -1,0 +1,179 @@
+"""One call, from raw arguments to an answer: who is it, parse, machine. Knows no transport and no tool by name."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from control_plane.domain.call import Call
+from control_plane.domain.caller import Caller
+from control_plane.domain.canonical import instant, keyed_digest
+from control_plane.domain.outcome import Outcome
+from control_plane.engine.failpoints import Failpoints
+from control_plane.errors import BadInput, PaybillError, Refused
+from control_plane.handlers.handler import Ports
+from graphs.errors import Unlisted
+from graphs.gatekeeper import Gatekeeper
+from graphs.outcomes import of_error
+from graphs.passage import Asked, Passage
+# The machines cost more than a second to import: only a call needs them, never a listing.
+if TYPE_CHECKING:
+    from graphs.runner import Runner
+from server.settings import Limits
+from tools.parsing import parse_arguments
+from tools.registry import TOOLS
+from tools.spec import ToolSpec
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a face sends back: an outcome, or the text of an error in the input."""
+
+    outcome: Outcome | None = None
+    bad_input: str | None = None
+
+
+class Front:
+    """What every face asks. Synchronous; each call is on one thread from start to end."""
+
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        keeper: Gatekeeper,
+        runner: Callable[[], Runner],
+        identify: Callable[[], Caller],
+        limits: Limits,
+        failpoints: Failpoints,
+    ) -> None:
+        self._ports = ports
+        self._keeper = keeper
+        self._runner = runner
+        self._identify = identify
+        self._limits = limits
+        self._failpoints = failpoints
+        self._in_flight: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def listed(self) -> list[ToolSpec]:
+        """The tools of this caller; none without a valid token or a policy engine that answers."""
+        try:
+            caller = self._identify()
+            names = self._keeper.listed(caller, {name: tool.facts for name, tool in TOOLS.items()})
+        except PaybillError:
+            return []
+        return [tool for name, tool in TOOLS.items() if name in names]
+
+    def call(self, name: str, raw: Mapping[str, Any]) -> Answer:
+        """Answer one call. Unlisted: the tool does not exist, or not for this caller."""
+        try:
+            caller = self._identify()
+            with self._slot(caller):
+                return self._admitted(caller, name, raw)
+        except PaybillError as error:
+            return Answer(outcome=of_error(error))
+
+    def _admitted(self, caller: Caller, name: str, raw: Mapping[str, Any]) -> Answer:
+        tool = TOOLS.get(name)
+        if tool is None:
+            raise Unlisted
+        try:
+            self._bounded(raw)
+            arguments = parse_arguments(tool, raw)
+        except BadInput as error:
+            # Held until the tool itself is decided: what is wrong with the arguments of an
+            # unlisted tool would tell that it exists.
+            self._keeper.admit(caller, tool.name, tool.facts)
+            return Answer(bad_input=str(error))
+        given = arguments.model_dump(mode="json")
+        asked = Asked(
+            caller=caller,
+            tool=tool.name,
+            tool_facts=tool.facts,
+            command=tool.to_command(arguments),
+            arguments_hmac=keyed_digest(
+                self._ports.hmac_key, {k: v for k, v in given.items() if k != "idempotency_key"}
+            ),
+            idempotency_key=given.get("idempotency_key"),
+            dry_run=bool(given.get("dry_run", False)),
+        )
+        return self._through(tool, asked)
+
+    def _through(self, tool: ToolSpec, asked: Asked) -> Answer:
+        self._failpoints.reach("face.decided")
+        try:
+            outcome = self._runner().call(tool.machine, Passage(asked, self._record(asked)))
+        except BadInput as error:
+            return Answer(bad_input=str(error))
+        self._failpoints.reach("face.committed")
+        return Answer(outcome=self._fitting(outcome))
+
+    def _record(self, asked: Asked) -> Call:
+        seed = self._ports.ids.seed()
+        return Call(
+            id=uuid5(UUID(seed), "call").hex,
+            principal=asked.caller.principal,
+            actor=asked.caller.actor,
+            grant_id=asked.caller.grant_id,
+            tool=asked.tool,
+            arguments_hmac=asked.arguments_hmac,
+            as_of=instant(self._ports.clock.now()),
+            seed=seed,
+            catalog=self._ports.catalog.digest,
+            bundle=self._keeper.bundle,
+            idempotency_key=asked.idempotency_key,
+            dry_run=asked.dry_run,
+        )
+
+    def _fitting(self, outcome: Outcome) -> Outcome:
+        size = len(json.dumps(outcome.answer()))
+        if size <= self._limits.answer_bytes_max:
+            return outcome
+        return of_error(
+            Refused("The answer is too large; ask for less.", code="answer_too_large", rule="limits")
+        )
+
+    def _bounded(self, raw: Mapping[str, Any]) -> None:
+        if _depth(raw, self._limits.nesting_max) > self._limits.nesting_max:
+            raise BadInput("arguments", f"must not nest deeper than {self._limits.nesting_max}")
+        try:
+            size = len(json.dumps(raw))
+        except (TypeError, ValueError):
+            raise BadInput("arguments", "must be plain JSON") from None
+        if size > self._limits.body_bytes_max:
+            raise BadInput("arguments", f"must have at most {self._limits.body_bytes_max} bytes")
+
+    @contextmanager
+    def _slot(self, caller: Caller) -> Iterator[None]:
+        who = (caller.principal, caller.actor)
+        with self._lock:
+            if self._in_flight.get(who, 0) >= self._limits.calls_in_flight_max:
+                raise Refused("Too many calls are in flight.", code="too_many_calls", rule="limits")
+            self._in_flight[who] = self._in_flight.get(who, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight[who] -= 1
+                if not self._in_flight[who]:
+                    del self._in_flight[who]
+
+
+def _depth(value: Any, depth_max: int) -> int:
+    """How deep a value nests; stops counting one past ``depth_max``, so that no input recurses far."""
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if depth > depth_max:
+            return depth
+        if isinstance(item, Mapping):
+            waiting.extend((child, depth + 1) for child in item.values())
+        elif isinstance(item, list):
+            waiting.extend((child, depth + 1) for child in item)
+    return deepest

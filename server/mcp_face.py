@@ -1,0 +1,109 @@
+"""The MCP face, on the SDK's low-level server: lists and calls tools. Transports and decisions are elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+
+from control_plane.domain.outcome import Outcome
+from graphs.errors import Unlisted
+from server.dispatch import DeadlineExceeded, Dispatch
+from server.front import Answer, Front
+from tools.registry import TOOLS
+from tools.spec import ToolSpec
+
+INSTRUCTIONS = (
+    "Paybill runs a multi-tenant SaaS. Every call is decided by policy and recorded. A call that "
+    "answers 'running' goes on in the worker: follow it with run_get. 'awaiting_approval' means "
+    "that a human must approve at a terminal; you cannot. An idempotency_key is yours to choose, "
+    "one for each intended change: repeat a call with the same key rather than with a new one."
+)
+_DEADLINE = Outcome(
+    outcome="unknown",
+    code="deadline",
+    message="The call did not answer in time. Repeat it with the same idempotency_key.",
+)
+
+
+class McpFace:
+    """Turns protocol requests into calls of the front, and answers into protocol results."""
+
+    def __init__(self, front: Front, dispatch: Dispatch, version: str) -> None:
+        self._front = front
+        self._dispatch = dispatch
+        self.server: Server[Any] = Server(
+            "paybill",
+            version=version,
+            title="Paybill",
+            instructions=INSTRUCTIONS,
+            get_tool_input_schema=_input_schema,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+
+    async def _list_tools(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        try:
+            tools = await self._dispatch.run(self._front.listed)
+        except DeadlineExceeded:
+            tools = []
+        return types.ListToolsResult(
+            tools=[_published(tool) for tool in tools], cache_scope="private"
+        )
+
+    async def _call_tool(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        try:
+            answer = await self._dispatch.run(
+                self._front.call, params.name, params.arguments or {}
+            )
+        except Unlisted:
+            # The same bytes for a tool that nobody has and for one that this caller may not list.
+            raise MCPError(types.INVALID_PARAMS, "Unknown tool") from None
+        except DeadlineExceeded:
+            answer = Answer(outcome=_DEADLINE)
+        return _result(answer)
+
+
+def _input_schema(name: str) -> Mapping[str, Any] | None:
+    # Static, and read before any decision: it tells nothing, since no tool here routes by header.
+    tool = TOOLS.get(name)
+    return None if tool is None else tool.input_schema()
+
+
+def _published(tool: ToolSpec) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema(),
+        output_schema=tool.output_schema(),
+        annotations=types.ToolAnnotations(
+            title=tool.title,
+            read_only_hint=tool.risk == "read",
+            destructive_hint=tool.risk == "destructive",
+            idempotent_hint=True,
+            open_world_hint=False,
+        ),
+    )
+
+
+def _result(answer: Answer) -> types.CallToolResult:
+    if answer.outcome is None:
+        text = types.TextContent(type="text", text=answer.bad_input or "bad input")
+        return types.CallToolResult(content=[text], is_error=True)
+    structured = answer.outcome.answer()
+    text = types.TextContent(type="text", text=json.dumps(structured, ensure_ascii=False))
+    return types.CallToolResult(
+        content=[text],
+        structured_content=structured,
+        _meta={"paybill/replayed": True} if answer.outcome.replayed else None,
+    )

@@ -1,0 +1,60 @@
+"""A plan as an approver sees it: ours, irreversible parts first, the caller's text capped and escaped. No terminal codes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+
+from control_plane.domain.canonical import Json
+from server.approving import CONFIRM_DIGITS, Question
+
+_TEXT_CHARS_MAX = 200
+_LINES_MAX = 200
+_HOW = f"Type the digest's first {CONFIRM_DIGITS} characters to answer."
+_ORDER = ("infrastructure", "money", "entitlement", "rows")
+
+
+def escaped(text: str) -> str:
+    """Text from a caller, with nothing that could move a cursor or turn the reading direction."""
+    shown = "".join(
+        char if char.isprintable() and unicodedata.category(char) not in ("Cf", "Co", "Cn") else "·"
+        for char in text
+    )
+    return shown if len(shown) <= _TEXT_CHARS_MAX else shown[:_TEXT_CHARS_MAX] + "…"
+
+
+def render(question: Question) -> list[str]:
+    """The lines that an approver reads before typing the digest's first characters."""
+    approval, run = question.approval, question.run
+    facts = run.plan_facts or {}
+    lines = [
+        f"Approval {approval.id}",
+        f"  {escaped(run.kind)} of tenant {escaped(run.tenant)}",
+        f"  asked by {escaped(approval.requester)} through {escaped(approval.requester_actor)}",
+        f"  rule {approval.rule}; expires {approval.expires_at}",
+        "Cannot be undone:",
+        f"  deletes {facts.get('infra_deletes', 0)}, replaces {facts.get('infra_replaces', 0)}, "
+        f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
+        f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}",
+        f"Will be made: {facts.get('infra_creates', 0)} resources",
+    ]
+    parts = (run.plan or {}).get("parts")
+    if isinstance(parts, Mapping):
+        for name in _ORDER:
+            if name in parts:
+                lines.append(f"{name}:")
+                lines.extend(f"  {line}" for line in _flat(parts[name], ""))
+    if len(lines) > _LINES_MAX:
+        lines = [*lines[:_LINES_MAX], f"… {len(lines) - _LINES_MAX} more lines"]
+    return [*lines, f"Digest {approval.plan_digest}", _HOW]
+
+
+def _flat(value: Json, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name in sorted(value):
+            yield from _flat(value[name], f"{path}.{name}" if path else name)
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _flat(item, f"{path}[{place}]")
+    else:
+        yield f"{escaped(path)} = {escaped(str(value))}"

@@ -1,0 +1,118 @@
+"""The process's settings: the one reader of the environment. Not the workspace's settings: those are in its store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_state_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from control_plane.errors import BadInput
+
+_PREFIX = "PAYBILL_"
+_LIMITS_SEPARATOR = "__"
+
+
+class Limits(BaseModel):
+    """What one call, answer or caller may cost; set with `PAYBILL_LIMITS__<NAME>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate_deadline_s: float = Field(
+        default=1.0, gt=0, le=30, description="How long one question to the policy engine may take."
+    )
+    call_deadline_s: float = Field(
+        default=20.0, gt=0, le=300, description="How long one call may take in all."
+    )
+    calls_in_flight_max: int = Field(
+        default=8, ge=1, le=256, description="Calls of one caller that may run at once."
+    )
+    rows_max: int = Field(default=100, ge=1, le=1000, description="Rows in one answer.")
+    answer_bytes_max: int = Field(
+        default=262_144, ge=4096, le=16_777_216, description="Bytes in one answer."
+    )
+    statement_ms_max: int = Field(
+        default=2000, ge=10, le=60_000, description="How long one statement may take."
+    )
+    pending_approvals_max: int = Field(
+        default=5, ge=1, le=100, description="Approvals that one caller may have waiting."
+    )
+    body_bytes_max: int = Field(
+        default=262_144, ge=4096, le=16_777_216, description="Bytes in one request."
+    )
+    nesting_max: int = Field(
+        default=16, ge=4, le=64, description="Levels of nesting in one request's arguments."
+    )
+
+
+class Settings(BaseSettings):
+    """What this process was told by its environment. Frozen; the token never shows in a repr."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_LIMITS_SEPARATOR,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    home: Path = Field(
+        default_factory=lambda: user_state_path("paybill"),
+        description="Where the state of every workspace of this user lies; absolute.",
+    )
+    cache: Path = Field(
+        default_factory=lambda: user_cache_path("paybill"),
+        description="Where fetched programs are kept; absolute.",
+    )
+    token: SecretStr | None = Field(
+        default=None, description="The token that a client presents; a file is safer."
+    )
+    token_file: Path | None = Field(
+        default=None, description="A file that holds the token; only its owner may read it."
+    )
+    workspace: Path | None = Field(
+        default=None, description="The workspace's folder; else the nearest one above."
+    )
+    cerbos_bin: Path | None = Field(
+        default=None, description="The policy engine's program; else one that is found."
+    )
+    terraform_bin: Path | None = Field(
+        default=None, description="Terraform's program; else one that is found."
+    )
+    path: str = Field(
+        default="",
+        validation_alias="PATH",
+        description="The folders in which programs are looked for.",
+    )
+    limits: Limits = Field(default_factory=Limits, description="The table of limits.")
+
+    @field_validator("home", "cache", "cerbos_bin", "terraform_bin")
+    @classmethod
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        # A relative one would mean another place for each folder that a command is started in.
+        if path is not None and not path.is_absolute():
+            raise ValueError("must be an absolute path")
+        return path
+
+
+def read_settings() -> Settings:
+    """Read the environment. Raises BadInput naming the variable and its rule, never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise BadInput(_variable(first["loc"]), first["msg"]) from None
+
+
+def process_environment() -> dict[str, str]:
+    """The whole environment but our own variables: a token in it must never reach a child."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = _LIMITS_SEPARATOR.join(str(part) for part in location).upper()
+    return name if name == "PATH" else _PREFIX + name

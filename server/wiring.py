@@ -1,0 +1,188 @@
+"""The one file that names adapters: puts ports, gate, machines and engine together. Holds no rule."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from control_plane.audit.recorder import LeafRecorder
+from control_plane.audit.sequencer import Sequencer
+from control_plane.databases.sqlite import SqliteDatabases
+from control_plane.domain.caller import Caller
+from control_plane.engine.failpoints import Failpoints
+from control_plane.handlers import handler
+from control_plane.handlers.handler import Ports
+from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
+from control_plane.secrets.signer import key_id
+from control_plane.store.artifacts import SealedArtifacts
+from control_plane.store.log import StoredLog
+from control_plane.store.sqlite import SqliteStore
+from graphs.gatekeeper import Gate, Gatekeeper
+from server import keys as key_files
+from server.catalog import load_applied
+from server.clock import SystemClock
+from server.front import Front
+from server.gate_link import LinkedGate
+from server.ids import RandomIds
+from server.opening import open_store
+from server.settings import Settings
+from server.workspace import Workspace
+from tools.registry import RUN_TOOLS
+
+if TYPE_CHECKING:
+    from control_plane.engine.executor import Executor
+    from graphs.runner import Runner
+
+_TENANT_BUSY_MS = 2000
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a face process holds: the front, the store it reads, the gate it asks."""
+
+    front: Front
+    store: SqliteStore
+    gate: LinkedGate
+    warm: Callable[[], object]
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.gate.close()
+        self.store.close()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What the worker holds: the executor of runs, the sequencer of leaves, the ports."""
+
+    executor: Executor
+    sequencer: Sequencer
+    log: StoredLog
+    artifacts: SealedArtifacts
+    ports: Ports
+
+
+def log_origin(workspace: Workspace) -> str:
+    """The name of the workspace's audit log, which is also its key's name in notes."""
+    return f"paybill/{workspace.id}"
+
+
+def face_ports(workspace: Workspace, settings: Settings, store: SqliteStore) -> Ports:
+    """The ports of a face: no key but its own, no provisioner, no artifacts."""
+    face_keys = key_files.load_face(workspace.keys)
+    clock, ids = SystemClock(), RandomIds()
+    with store.read() as connection:
+        catalog = load_applied(connection, workspace.catalogs)
+    limits = settings.limits
+    return Ports(
+        store=store,
+        clock=clock,
+        ids=ids,
+        recorder=LeafRecorder(face_keys.public.seal_bytes, clock, ids),
+        catalog=catalog,
+        databases=SqliteDatabases(workspace.data, _TENANT_BUSY_MS),
+        cursor_key=face_keys.cursor_key,
+        hmac_key=face_keys.hmac_key,
+        root=(key_id(face_keys.public.root_bytes), face_keys.public.root_bytes),
+        limits=handler.Limits(
+            rows_max=limits.rows_max,
+            statement_ms_max=limits.statement_ms_max,
+            pending_approvals_max=limits.pending_approvals_max,
+        ),
+    )
+
+
+def wire_face(
+    workspace: Workspace,
+    settings: Settings,
+    identify: Callable[[SqliteStore], Callable[[], Caller]],
+    failpoints: Failpoints,
+) -> Face:
+    """A face over one workspace. The machines are imported when the first call needs them."""
+    store = open_store(workspace)
+    ports = face_ports(workspace, settings, store)
+    gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
+    keeper = Gatekeeper(gate)
+    runner = _lazily(lambda: make_runner(ports, keeper))
+    front = Front(
+        ports=ports,
+        keeper=keeper,
+        runner=runner,
+        identify=identify(store),
+        limits=settings.limits,
+        failpoints=failpoints,
+    )
+    return Face(front=front, store=store, gate=gate, warm=runner)
+
+
+def wire_worker(
+    workspace: Workspace,
+    settings: Settings,
+    gate: Gate,
+    failpoints: Failpoints,
+    admitted_modules: frozenset[str] = frozenset(),
+    modules: Path | None = None,
+) -> Backend:
+    """The privileged backend over one workspace: the only place that loads the worker's keys."""
+    from control_plane.engine.executor import Executor
+    from control_plane.provisioning.binary import find as find_terraform
+    from control_plane.provisioning.provisioner import TerraformProvisioner
+    from control_plane.provisioning.runner import RunnerSettings
+
+    keys = key_files.load(workspace.keys)
+    store = open_store(workspace)
+    artifacts = SealedArtifacts(store, keys.public.seal_bytes, keys.seal_private)
+    terraform = find_terraform(settings.terraform_bin, settings.path)
+    provisioner = TerraformProvisioner(
+        terraform,
+        RunnerSettings(),
+        root=workspace.terraform,
+        hmac_key=keys.provisioning_hmac,
+        admitted_modules=admitted_modules,
+        module_overrides=_overrides(modules),
+    )
+    ports = replace(
+        face_ports(workspace, settings, store), provisioner=provisioner, artifacts=artifacts
+    )
+    runner = make_runner(ports, Gatekeeper(gate))
+    clock, log = SystemClock(), StoredLog(store)
+    return Backend(
+        executor=Executor(ports, LIFECYCLES, runner, failpoints),
+        sequencer=Sequencer(log, keys.audit_seed, log_origin(workspace), clock.now),
+        log=log,
+        artifacts=artifacts,
+        ports=ports,
+    )
+
+
+def make_runner(ports: Ports, keeper: Gatekeeper) -> Runner:
+    """Compile the machines."""
+    from control_plane.plane import Plane
+    from graphs.runner import Runner
+    from graphs.steps import Steps
+
+    return Runner(
+        Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, RUN_TOOLS)
+    )
+
+
+def _overrides(modules: Path | None) -> dict[tuple[str, str], Path]:
+    if modules is None:
+        return {}
+    return {("local", model): modules / "local" / model for model in ("silo", "pooled")}
+
+
+def _lazily(make: Callable[[], Runner]) -> Callable[[], Runner]:
+    lock = threading.Lock()
+    made: list[Runner] = []
+
+    def get() -> Runner:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get

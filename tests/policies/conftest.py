@@ -1,0 +1,139 @@
+"""One engine for the room's tests, and short ways to ask it. Not a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+
+from policies.binary import Binary, find_binary
+from policies.bundle import Bundle, build_bundle
+from policies.decision import ActionDecision
+from policies.gate import Gate
+from policies.pdp import Pdp, new_runtime_dir
+from policies.request import Principal, Resource
+
+POLICIES = Path(__file__).parents[2] / "policies" / "cerbos"
+
+Ask = Callable[..., ActionDecision]
+
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "mcp_tool": {"risk": "read", "domain": "tenant"},
+    "workspace": {"exists": True, "member": True},
+    "tenant": {
+        "exists": False,
+        "member": True,
+        "state": "",
+        "access_mode": "none",
+        "isolation": "",
+        "plan": "",
+        "cordoned": False,
+        "subscription_state": "",
+        "operation": "onboard",
+        "stage": "propose",
+        "proposed_isolation": "pooled",
+        "proposed_plan": "starter",
+        "proposed_region": "eu",
+        "plan_isolations": ["pooled", "silo"],
+        "approval_rule": "two_people",
+        "approval_present": False,
+        "approval_by": "",
+        "approval_digest": "",
+        "plan_digest": "",
+        "approval_expired": False,
+        "requester": "ann",
+        "infra_creates": 1,
+        "infra_deletes": 0,
+        "infra_replaces": 0,
+        "infra_stateful_deletes": 0,
+        "infra_local_exec": False,
+        "module_admitted": False,
+    },
+    "subscription": {"exists": True, "member": True, "state": "active", "plan": "starter"},
+    "run": {"exists": True, "member": True, "own": True, "state": "running", "cancelable": True},
+    "approval": {
+        "exists": True,
+        "member": True,
+        "own": False,
+        "state": "pending",
+        "rule": "two_people",
+        "requester": "ann",
+    },
+    "record": {
+        "exists": True,
+        "member": True,
+        "collection": "orders",
+        "access_mode": "full",
+        "tenant_state": "active",
+        "cordoned": False,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def binary() -> Binary:
+    """The engine as a clean machine gets it: setting, PATH, the user's cache, or fetched."""
+    setting = os.environ.get("PAYBILL_CERBOS_BIN")
+    return find_binary(
+        setting=Path(setting) if setting else None,
+        environment=os.environ,
+        cache_dir=platformdirs.user_cache_path("paybill") / "cerbos",
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build_bundle([POLICIES], tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="session")
+def pdp(binary: Binary, bundle: Bundle) -> Iterator[Pdp]:
+    yield from _engine(binary, bundle)
+
+
+@pytest.fixture
+def own_pdp(binary: Binary, bundle: Bundle) -> Iterator[Pdp]:
+    """An engine that the test may harm."""
+    yield from _engine(binary, bundle)
+
+
+def _engine(binary: Binary, bundle: Bundle) -> Iterator[Pdp]:
+    engine = Pdp(binary.path, bundle, new_runtime_dir())
+    try:
+        engine.start()
+        engine.wait_ready(15)
+        yield engine
+    finally:
+        engine.stop()
+        shutil.rmtree(engine.runtime_dir)
+
+
+@pytest.fixture(scope="session")
+def gate(pdp: Pdp) -> Iterator[Gate]:
+    opened = Gate(pdp.socket, pdp.bundle.version, deadline_s=5.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def ask(gate: Gate) -> Ask:
+    """Ask for one action: `ask(kind, action, *roles, who=..., actor_kind=..., **facts)`."""
+
+    def one(
+        kind: str,
+        action: str,
+        *roles: str,
+        who: str = "ann",
+        actor_kind: str = "human",
+        **facts: object,
+    ) -> ActionDecision:
+        principal = Principal(who, roles, {"actor_kind": actor_kind, "actor": ""})
+        resource = Resource(kind, "x", NEUTRAL[kind] | facts, (action,))
+        return gate.check(principal, [resource])[0].actions[action]
+
+    return one

@@ -1,0 +1,237 @@
+"""A forged, stale or foreign token makes no caller. Not what a caller may do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from control_plane.audit.recorder import LeafRecorder
+from control_plane.domain.caller import Caller
+from control_plane.errors import BadInput, NotFound
+from control_plane.secrets import box, signer
+from control_plane.store.sqlite import SqliteStore
+from server import grants, tokens
+from server.clock import SystemClock
+from server.grants import NewGrant, parse_new_grant, parse_ttl
+from server.ids import RandomIds
+from server.opening import create_store
+from server.tokens import Identify, Unauthenticated
+
+SEED = signer.new_seed()
+OTHER_SEED = signer.new_seed()
+RECORDER = LeafRecorder(box.new_keypair()[1], SystemClock(), RandomIds())
+NOW = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+SOON = NOW + timedelta(minutes=1)
+ASKED = parse_new_grant(
+    principal="alice", actor="claude", roles="operator,approver", tenants="acme", ttl="8h"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = create_store(tmp_path / "store.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def identify(store: SqliteStore) -> Identify:
+    return Identify(store, signer.public_bytes(SEED), "w1")
+
+
+@pytest.fixture
+def token(store: SqliteStore) -> str:
+    return given(store, ASKED)
+
+
+def given(store: SqliteStore, asked: NewGrant, grant_id: str = "g1") -> str:
+    with store.write() as connection:
+        _, text = tokens.issue(
+            connection, SEED, "w1", asked, grant_id=grant_id, now=NOW, recorder=RECORDER
+        )
+    return text
+
+
+def claims(**changed: object) -> dict[str, object]:
+    start = int(NOW.timestamp())
+    return {
+        "iss": "paybill",
+        "aud": "paybill:w1",
+        "sub": "alice",
+        "act": {"sub": "claude"},
+        "jti": "g1",
+        "iat": start,
+        "exp": start + 8 * 3600,
+        **changed,
+    }
+
+
+def segment(value: object) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def signed(
+    body: object, header: object = None, sign: Callable[[bytes], bytes] | None = None
+) -> str:
+    first = {"typ": "at+jwt", "alg": "Ed25519"} if header is None else header
+    text = f"{segment(first)}.{segment(body)}"
+    by = sign or (lambda message: signer.sign(SEED, message))
+    return f"{text}.{segment(by(text.encode()))}"
+
+
+def by_public_key(message: bytes) -> bytes:
+    return hmac.new(signer.public_bytes(SEED), message, hashlib.sha256).digest()
+
+
+def test_a_token_makes_the_caller_of_its_grant(identify: Identify, token: str) -> None:
+    assert identify.verify(token, SOON) == Caller(
+        principal="alice",
+        actor="claude",
+        actor_kind="agent",
+        roles=("operator",),
+        tenants=("acme",),
+        grant_id="g1",
+    )
+    assert identify.verify(signed(claims()), SOON) == identify.verify(token, SOON)
+
+
+FORGED: dict[str, tuple[str, str]] = {
+    "alg none": (signed(claims(), {"typ": "at+jwt", "alg": "none"}, lambda _: b""), "signature"),
+    "alg none, signed": (signed(claims(), {"typ": "at+jwt", "alg": "none"}), "signature"),
+    "HS256 with the public key": (
+        signed(claims(), {"typ": "at+jwt", "alg": "HS256"}, by_public_key),
+        "signature",
+    ),
+    "EdDSA, the wider name": (signed(claims(), {"typ": "at+jwt", "alg": "EdDSA"}), "signature"),
+    "no alg": (signed(claims(), {"typ": "at+jwt"}), ""),
+    "another typ": (signed(claims(), {"typ": "JWT", "alg": "Ed25519"}), "malformed"),
+    "own key in header": (
+        signed(claims(), {"typ": "at+jwt", "alg": "Ed25519", "jwk": {"kty": "OKP"}}),
+        "",
+    ),
+    "crit": (signed(claims(), {"typ": "at+jwt", "alg": "Ed25519", "crit": ["b64"]}), ""),
+    "another key": (signed(claims(), None, lambda m: signer.sign(OTHER_SEED, m)), "signature"),
+    "no signature": (signed(claims(), None, lambda _: b""), "signature"),
+    "wrong audience": (signed(claims(aud="paybill:w2")), "audience"),
+    "many audiences": (signed(claims(aud=["paybill:w1", "x"])), "malformed"),
+    "wrong issuer": (signed(claims(iss="else")), "issuer"),
+    "expired": (signed(claims(exp=int(NOW.timestamp()) + 1)), "expired"),
+    "from the future": (signed(claims(iat=int(NOW.timestamp()) + 600)), "expired"),
+    "no expiry": (signed({k: v for k, v in claims().items() if k != "exp"}), "malformed"),
+    "unknown grant": (signed(claims(jti="g2")), "absent"),
+    "another human": (signed(claims(sub="mallory")), "mismatch"),
+    "another actor": (signed(claims(act={"sub": "alice"})), "mismatch"),
+    "a chain of actors": (signed(claims(act={"sub": "claude", "act": {}})), "malformed"),
+    "roles in the token": (signed(claims(roles=["platform_admin"])), "malformed"),
+    "claims are a list": (signed([]), ""),
+    "header is a list": (signed(claims(), []), ""),
+    "header is text": (signed(claims(), "x"), ""),
+    "header is deep": (signed(claims(), b"[" * 1200), ""),
+    "garbage": ("garbage", ""),
+    "dots": ("..", ""),
+    "not ascii": ("é.é.é", "malformed"),
+    "line ends": (signed(claims()) + "\n", ""),
+    "oversized": ("a" * 3000, "malformed"),
+    "nothing": ("", "absent"),
+}
+
+
+@pytest.mark.parametrize(("forged", "reason"), FORGED.values(), ids=FORGED.keys())
+def test_a_forged_token_makes_no_caller(
+    identify: Identify, token: str, forged: str, reason: str
+) -> None:
+    assert identify.verify(token, SOON).principal == "alice"
+    with pytest.raises(Unauthenticated) as caught:
+        identify.verify(forged, SOON)
+    assert caught.value.code.endswith(reason)
+    for telling in ("alice", "mallory", "claude", "g1", "g2", "w1", "w2", "signature", "audience"):
+        assert telling not in str(caught.value)
+
+
+def test_every_changed_character_breaks_a_token(identify: Identify, token: str) -> None:
+    head, body, tail = token.split(".")
+    changed = body[:10] + ("A" if body[10] != "A" else "B") + body[11:]
+    with pytest.raises(Unauthenticated):
+        identify.verify(f"{head}.{changed}.{tail}", SOON)
+
+
+def test_a_token_holds_to_its_last_second(identify: Identify, token: str) -> None:
+    end = NOW.replace(microsecond=0) + timedelta(hours=8)
+    assert identify.verify(token, end - timedelta(microseconds=1)).principal == "alice"
+    with pytest.raises(Unauthenticated) as caught:
+        identify.verify(token, end)
+    assert caught.value.code == "token_expired"
+
+
+def test_a_revoked_grant_ends_on_the_next_call(
+    identify: Identify, token: str, store: SqliteStore
+) -> None:
+    with store.write() as connection:
+        revoked = grants.revoke(connection, "g1", SOON, RECORDER)
+        assert grants.revoke(connection, "g1", SOON + timedelta(hours=1), RECORDER) == revoked
+        with pytest.raises(NotFound):
+            grants.revoke(connection, "g2", SOON, RECORDER)
+    with pytest.raises(Unauthenticated) as caught:
+        identify.verify(token, SOON)
+    assert caught.value.code == "grant_revoked"
+
+
+def test_a_person_without_an_actor_acts_in_person(identify: Identify, store: SqliteStore) -> None:
+    asked = parse_new_grant(principal="bob", roles="approver", tenants="acme", ttl="30m")
+    caller = identify.verify(given(store, asked), SOON)
+    assert (caller.actor, caller.actor_kind, caller.roles) == ("bob", "human", ("approver",))
+
+
+def test_an_agent_stays_under_its_ceiling(identify: Identify, store: SqliteStore) -> None:
+    asked = parse_new_grant(
+        principal="bob", actor="bot", roles="operator,viewer", ceiling="viewer", tenants="acme",
+        ttl="1d",
+    )  # fmt: skip
+    assert identify.verify(given(store, asked), SOON).roles == ("viewer",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"tenants": "*"}, "tenants"),
+        ({"tenants": "*,acme", "roles": "platform_admin"}, "tenants"),
+        ({"tenants": "../x"}, "tenants"),
+        ({"tenants": ""}, "tenants"),
+        ({"roles": "emperor"}, "roles"),
+        ({"roles": ""}, "roles"),
+        ({"principal": "a\x1b[31m"}, "principal"),
+        ({"actor": "alice"}, "actor"),
+        ({"ceiling": "viewer"}, "ceiling"),
+        ({"actor": "bot", "ceiling": "approver"}, "ceiling"),
+        ({"ttl": "31d"}, "ttl"),
+        ({"ttl": "0h"}, "ttl"),
+        ({"ttl": "8"}, "ttl"),
+        ({"ttl": "8h\n"}, "ttl"),
+        ({"ttl": "999999d"}, "ttl"),
+    ],
+)
+def test_a_wrong_grant_is_refused_by_the_name_of_the_option(
+    changed: dict[str, str], field: str
+) -> None:
+    values = {"principal": "alice", "roles": "viewer", "tenants": "acme", "ttl": "8h", **changed}
+    with pytest.raises(BadInput) as caught:
+        parse_new_grant(**values)
+    assert caught.value.field == field
+
+
+def test_every_tenant_is_for_a_platform_admin() -> None:
+    asked = parse_new_grant(principal="root", roles="platform_admin", tenants="*", ttl="8h")
+    assert asked.grant("g", NOW).tenants == ("*",)
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("30m", 30), ("8h", 480), ("30d", 43_200)])
+def test_a_time_to_live_reads_as_it_looks(text: str, minutes: int) -> None:
+    assert parse_ttl(text) == timedelta(minutes=minutes)

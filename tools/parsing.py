@@ -1,0 +1,50 @@
+"""Strict parsing of an agent's arguments. An error names field and rule, never the value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from control_plane.errors import BadInput
+from tools.spec import Arguments, ToolSpec
+
+
+def parse_arguments(tool: ToolSpec, raw: Mapping[str, Any]) -> Arguments:
+    """The parsed arguments; BadInput names the first field that breaks a rule, by its path."""
+    try:
+        # As JSON: strict then takes a JSON list for a tuple, and nothing else for anything else.
+        return tool.arguments.model_validate_json(json.dumps(raw, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=True)[0]
+        raise BadInput(_field(first["loc"]), _rule(first["type"], first.get("ctx", {}))) from None
+    except (TypeError, ValueError, RecursionError):
+        raise BadInput("arguments", "must be plain JSON") from None
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    # The name of an unknown argument is the caller's own text: cut it, and show it plainly.
+    return ".".join(str(part)[:60].encode("ascii", "replace").decode() for part in location) or "arguments"
+
+
+def _rule(kind: str, context: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in context.items() if name in _TELLABLE}
+    words = _RULES.get(kind, kind.replace("_", " "))
+    if not told:
+        return words
+    return f"{words} ({', '.join(f'{name} {value}' for name, value in sorted(told.items()))})"
+
+
+# Only the parts of a rule that are ours; never anything that holds the input.
+_TELLABLE = frozenset({"ge", "le", "gt", "lt", "min_length", "max_length", "pattern", "expected"})
+_RULES = {
+    "extra_forbidden": "is not an argument of this tool",
+    "missing": "is required",
+    "string_type": "must be a string",
+    "int_type": "must be an integer",
+    "bool_type": "must be true or false",
+    "string_pattern_mismatch": "must match the pattern",
+    "literal_error": "must be one of the allowed values",
+}
