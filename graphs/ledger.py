@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json, plain
@@ -79,8 +79,13 @@ class Ledger:
             run = run_row(connection, call.run_id)
             assert run is not None, "a run is written with its call"
             return self.run_outcome(run, view).model_copy(update={"replayed": True})
-        if call.effect is None:
-            return Outcome(outcome="unknown", message="The call is being carried out.", replayed=True)
+        if not call.settled:
+            return Outcome(
+                outcome="unknown",
+                message="The call is being carried out, or is reconciled soon; repeat it.",
+                code="in_flight",
+                replayed=True,
+            )
         result = self._changes[asked.command.name].answer(call.effect, asked.command, view, may)
         return Outcome(outcome="done", result=result, replayed=True)
 
@@ -94,11 +99,13 @@ class Ledger:
 
     # calls -----------------------------------------------------------------------------------
 
-    def keep(self, connection: Connection, passage: Passage, *, effect: Json) -> None:
+    def keep(
+        self, connection: Connection, passage: Passage, *, effect: Json, settled: bool = True
+    ) -> None:
         """Write the call record with its key, in the transaction of the change or the intent."""
         asked = passage.asked
         tenant = passage.subject.tenant if passage.subject else ""
-        call = passage.call.model_copy(update={"effect": effect, "tenant": tenant})
+        call = passage.call.model_copy(update={"effect": effect, "tenant": tenant, "settled": settled})
         rows.put(connection, tables.call, call)
         if asked.idempotency_key is None or asked.dry_run:
             return
@@ -114,12 +121,14 @@ class Ledger:
 
     def settle(self, connection: Connection, call_id: str, effect: Json) -> None:
         """Write what an outside effect made."""
-        rows.change(connection, tables.call, tables.call.c.id == call_id, effect=effect)
+        table = tables.call
+        rows.change(connection, table, table.c.id == call_id, effect=effect, settled=True)
 
     def abandon(self, connection: Connection, call_id: str) -> None:
-        """Free the key of a call of which nothing remained, so that it may be made again."""
+        """Close a call of which nothing remained, and free its key: it may be made again."""
         table = tables.idempotency
         connection.execute(table.delete().where(table.c.call_id == call_id))
+        self.settle(connection, call_id, None)
 
     # runs ------------------------------------------------------------------------------------
 
@@ -127,6 +136,7 @@ class Ledger:
         """Commit a run in ``pending`` with its job. Conflict when another run holds the tenant."""
         asked, call = passage.asked, passage.call
         tenant = asked.command.target()
+        self._not_too_many(connection, asked)
         self._hold(connection, tenant)
         run = Run(
             id=call.derive_id("run"),
@@ -162,6 +172,23 @@ class Ledger:
                 created_at=now,
             )
         )
+
+    def _not_too_many(self, connection: Connection, asked: Asked) -> None:
+        # An approver worn out by questions says yes: how many may wait is bounded for each caller.
+        table = tables.approval
+        mine = (
+            (table.c.requester == asked.caller.principal)
+            & (table.c.requester_actor == asked.caller.actor)
+            & (table.c.state == "pending")
+        )
+        waiting = connection.execute(select(func.count()).select_from(table).where(mine))
+        if waiting.scalar_one() >= self._ports.limits.pending_approvals_max:
+            raise Refused(
+                "Too many of your approvals are waiting.",
+                code="too_many_approvals",
+                rule="limits",
+                fact="pending_approvals_max",
+            )
 
     def _hold(self, connection: Connection, tenant: str) -> None:
         table = tables.run

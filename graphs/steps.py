@@ -15,7 +15,7 @@ from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.domain.run_record import Run
-from control_plane.errors import Failed, PaybillError, Refused
+from control_plane.errors import Failed, PaybillError, Refused, Unknown
 from control_plane.facts.load import approval_row
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
@@ -130,9 +130,17 @@ class Steps:
             )
             permit = self._permit(connection, passage)
             self.plane.consume(connection, permit, asked.command)
-            self.ledger.keep(connection, passage, effect=None)
+            self.ledger.keep(connection, passage, effect=None, settled=False)
             self.ledger.leaf(connection, "intent", passage, permit_id=permit.id)
-        effect = handler.affect(asked.command, passage.call, subject, self.ports, None)
+        try:
+            effect = handler.affect(asked.command, passage.call, subject, self.ports, None)
+        except Unknown:
+            # It may have committed: the intent stays, and the worker looks.
+            raise
+        except PaybillError:
+            with self.ports.store.write() as connection:
+                self.ledger.abandon(connection, passage.call.id)
+            raise
         with self.ports.store.write() as connection:
             self.ledger.settle(connection, passage.call.id, effect)
             passage.outcome = self._done(passage, handler, connection, effect)

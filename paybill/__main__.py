@@ -1,4 +1,4 @@
-"""Runs `python -m paybill`. Not the program itself."""
+"""`python -P -m paybill`. Not another program: it opens the front door."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 FETCHED_VERSION = "0.55.0"
 
-_INTEGRITY = {
+INTEGRITY = {
     "linux-x64": "sha512-eLZUycJfaQWK0XTRgH/Oz2E3XiNCUavDd1LhzFxhUpZ3s5CuQqmqG327ta0On8YOTxuZO/19"
     "cG4kvfC22r03/Q==",
 }
@@ -48,7 +48,7 @@ def fetch_executable(
     package = f"@cerbos/cerbos-{name}@{FETCHED_VERSION}"
     npm = _npm(environment, on_progress)
     on_progress(f"fetching the policy engine Cerbos {FETCHED_VERSION} (about 32 MB, once)")
-    expected = _INTEGRITY.get(name) or _registry_integrity(npm, package, staging, environment)
+    expected = INTEGRITY.get(name) or _registry_integrity(npm, package, staging, environment)
     _run([*npm, "pack", "--ignore-scripts", package], staging, environment)
     archives = list(staging.glob("*.tgz"))
     if len(archives) != 1:

@@ -110,9 +110,10 @@ class Pdp:
                     info = stub.ServerInfo(
                         request_pb2.ServerInfoRequest(), timeout=min(left_s, _PROBE_S)
                     )
-                    return info.version
                 except grpc.RpcError:
                     time.sleep(min(left_s, _PROBE_PAUSE_S))
+                else:
+                    return info.version
         raise GateUnavailable(f"the policy engine was not ready within {deadline_s:g} s")
 
     def trim_log(self) -> None:

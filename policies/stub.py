@@ -35,13 +35,13 @@ def open_channel(socket: Path | str) -> grpc.Channel:
 class Stub(Protocol):
     """The calls that are used; each raises `grpc.RpcError`, and `timeout` is in seconds."""
 
-    def CheckResources(
+    def CheckResources(  # noqa: N802 - the service's name
         self, request: request_pb2.CheckResourcesRequest, *, timeout: float
     ) -> response_pb2.CheckResourcesResponse:
         """Decide."""
         ...
 
-    def ServerInfo(
+    def ServerInfo(  # noqa: N802 - the service's name
         self, request: request_pb2.ServerInfoRequest, *, timeout: float
     ) -> response_pb2.ServerInfoResponse:
         """Tell the engine's version."""

@@ -111,7 +111,18 @@ class Front:
         except BadInput as error:
             return Answer(bad_input=str(error))
         self._failpoints.reach("face.committed")
-        return Answer(outcome=self._fitting(outcome))
+        return Answer(outcome=self._fitting(self._with_next(tool, asked.caller, outcome)))
+
+    def _with_next(self, tool: ToolSpec, caller: Caller, outcome: Outcome) -> Outcome:
+        if outcome.outcome not in ("refused", "conflict") or not tool.next_tools:
+            return outcome
+        try:
+            names = {name: TOOLS[name].facts for name in tool.next_tools}
+            listed = self._keeper.listed(caller, names)
+        except PaybillError:
+            return outcome
+        helpful = tuple(name for name in tool.next_tools if name in listed)
+        return outcome.model_copy(update={"next_tools": helpful})
 
     def _record(self, asked: Asked) -> Call:
         seed = self._ports.ids.seed()
@@ -121,6 +132,7 @@ class Front:
             actor=asked.caller.actor,
             grant_id=asked.caller.grant_id,
             tool=asked.tool,
+            command=asked.command.name,
             arguments_hmac=asked.arguments_hmac,
             as_of=instant(self._ports.clock.now()),
             seed=seed,

@@ -18,7 +18,7 @@ from control_plane.store import rows, tables
 
 TTL_MAX: Final = timedelta(days=30)
 GRANTS_LISTED_MAX: Final = 200
-_TTL = re.compile(r"^([1-9][0-9]{0,5})([mhd])$", re.ASCII)
+_TTL = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+:/-]{0,119}$")]
@@ -103,7 +103,7 @@ def parse_new_grant(
 
 def parse_ttl(text: str) -> timedelta:
     """`30m`, `8h` or `7d`; at most 30 days. Raises BadInput."""
-    found = _TTL.match(text)
+    found = _TTL.fullmatch(text)
     if found is None:
         raise BadInput("ttl", "must be a number and m, h or d, as 30m, 8h or 7d")
     ttl = timedelta(**{_UNITS[found[2]]: int(found[1])})
@@ -135,9 +135,7 @@ def newest(connection: Connection) -> list[Grant]:
     )
 
 
-def revoke(
-    connection: Connection, grant_id: str, now: datetime, recorder: Recorder
-) -> Grant:
+def revoke(connection: Connection, grant_id: str, now: datetime, recorder: Recorder) -> Grant:
     """End a grant from this instant on; one that is revoked stays as it is. Raises NotFound."""
     grant = read(connection, grant_id)
     if grant is None:

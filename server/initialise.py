@@ -74,7 +74,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
         try:
             draft.mkdir(mode=0o700)
             public = _write_folders(draft, answers.passphrase)
-            settings = {
+            settings: dict[str, Json] = {
                 "workspace.id": file.workspace.id,
                 "approval.rule": answers.approval_rule,
                 "keys.public": public.model_dump(),

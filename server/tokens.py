@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from datetime import datetime
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -171,8 +171,8 @@ def _seconds(moment: str) -> int:
     return int(datetime.fromisoformat(moment).timestamp())
 
 
-def _jwk(public: bytes, seed: bytes | None = None) -> dict[str, str]:
-    key = {"kty": "OKP", "crv": "Ed25519", "x": _base64url(public)}
+def _jwk(public: bytes, seed: bytes | None = None) -> dict[str, str | list[str]]:
+    key: dict[str, str | list[str]] = {"kty": "OKP", "crv": "Ed25519", "x": _base64url(public)}
     return key if seed is None else key | {"d": _base64url(seed)}
 
 

@@ -13,6 +13,7 @@ from control_plane.audit.sequencer import Sequencer
 from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.intents import IntentSweep
 from control_plane.handlers import handler
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
@@ -59,6 +60,7 @@ class Backend:
     """What the worker holds: the executor of runs, the sequencer of leaves, the ports."""
 
     executor: Executor
+    intents: IntentSweep
     sequencer: Sequencer
     log: StoredLog
     artifacts: SealedArtifacts
@@ -144,6 +146,7 @@ def wire_worker(
         admitted_modules=admitted_modules,
         module_overrides=_overrides(modules),
     )
+    provisioner.sweep()
     ports = replace(
         face_ports(workspace, settings, store), provisioner=provisioner, artifacts=artifacts
     )
@@ -151,6 +154,7 @@ def wire_worker(
     clock, log = SystemClock(), StoredLog(store)
     return Backend(
         executor=Executor(ports, LIFECYCLES, runner, failpoints),
+        intents=IntentSweep(ports, CHANGES),
         sequencer=Sequencer(log, keys.audit_seed, log_origin(workspace), clock.now),
         log=log,
         artifacts=artifacts,

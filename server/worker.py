@@ -31,7 +31,7 @@ from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
 from server.presence import faces_open, hold
-from server.settings import Settings
+from server.settings import Settings, process_environment
 from server.wiring import Backend, wire_worker
 from server.worker_state import WorkerState, write_state
 from server.workspace import Workspace
@@ -90,7 +90,7 @@ class Worker:
         bundle = self._bundle()
         binary = find_binary(
             setting=self._settings.cerbos_bin,
-            environment={"PATH": self._settings.path, "HOME": str(Path.home())},
+            environment=process_environment(),
             cache_dir=self._settings.cache,
             on_progress=_LOG.info,
         )
@@ -173,6 +173,7 @@ class Worker:
 
     def _sweep(self, backend: Backend, intake: Intake) -> None:
         intake.sweep()
+        backend.intents.step()
         with backend.ports.store.write() as connection:
             backend.artifacts.sweep(connection, instant(backend.ports.clock.now()))
 

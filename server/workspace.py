@@ -202,7 +202,9 @@ def read_marker(state: Path, home: Path) -> Marker | None:
     try:
         return Marker.model_validate_json(content)
     except ValidationError:
-        raise WorkspaceError(f"{state / MARKER_NAME} is malformed", code="workspace_state") from None
+        raise WorkspaceError(
+            f"{state / MARKER_NAME} is malformed", code="workspace_state"
+        ) from None
 
 
 def marker_bytes(workspace_id: str, root: Path) -> bytes:
@@ -216,7 +218,9 @@ def read_workspace_file(root: Path) -> WorkspaceFile:
         content, _ = read_plain_file(root / FILE_NAME, bytes_max=FILE_BYTES_MAX)
         parsed = tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
-        raise WorkspaceError(f"there is no {FILE_NAME} in {root}", code="workspace_absent") from None
+        raise WorkspaceError(
+            f"there is no {FILE_NAME} in {root}", code="workspace_absent"
+        ) from None
     except (ValueError, RecursionError):
         raise BadInput(FILE_NAME, "must be TOML in UTF-8") from None
     try:

@@ -73,6 +73,7 @@ _ALL = (
             proposed_isolation=a.isolation,
             proposed_region=a.region,
         ),
+        next_tools=("plan_list", "tenant_get", "run_get"),
         run_kind="onboard",
     ),
     ToolSpec(
@@ -96,6 +97,7 @@ _ALL = (
         domain="run",
         machine="change",
         to_command=lambda a: commands.CancelRun(run_id=a.run_id),
+        next_tools=("run_get",),
     ),
     ToolSpec(
         name="approval_get",
@@ -118,6 +120,7 @@ _ALL = (
         domain="record",
         machine="query",
         to_command=lambda a: commands.QueryRecords(**a.model_dump()),
+        next_tools=("tenant_get",),
     ),
     ToolSpec(
         name="record_create",
@@ -131,6 +134,7 @@ _ALL = (
         to_command=lambda a: commands.CreateRecord(
             tenant=a.tenant, collection=a.collection, values=a.values
         ),
+        next_tools=("tenant_get", "record_query"),
     ),
 )
 

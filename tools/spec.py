@@ -40,6 +40,8 @@ class ToolSpec:
     domain: str
     machine: Machine
     to_command: Callable[[Any], Command]
+    next_tools: tuple[str, ...] = ()
+    """What may help after a refusal; a caller is told those that it may list."""
     run_kind: str = ""
     """The kind of the runs that this tool proposes; the worker decides them under this tool's name."""
 

@@ -16,6 +16,7 @@ class Call(Record):
     actor: str
     grant_id: str
     tool: str
+    command: str
     arguments_hmac: str
     as_of: str
     seed: str
@@ -25,6 +26,8 @@ class Call(Record):
     dry_run: bool = False
     tenant: str = ""
     run_id: str | None = None
+    settled: bool = True
+    """False while an intent stands without its outcome."""
     effect: Json = None
     """What a change within one request made (an id, never an answer): a repeat is answered from it."""
 

@@ -23,7 +23,7 @@ from control_plane.ports import Regate, Settled
 from control_plane.store import rows, tables
 
 _LOG = logging.getLogger(__name__)
-ATTEMPTS_MAX = 5
+ATTEMPTS_MAX = 10
 _MOVES_MAX = 64
 APPROVAL_TTL = timedelta(hours=24)
 ARTIFACT_TTL = timedelta(hours=24)
@@ -103,6 +103,8 @@ class Executor:
             "reconciling": self._reconcile,
             "compensating": self._compensate,
         }
+        if run.attempts > ATTEMPTS_MAX and run.state in ("planning", "applying"):
+            run = self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
         for _ in range(_MOVES_MAX):
             if run.state in _AT_REST and not self._awaits(run):
                 break
@@ -132,8 +134,6 @@ class Executor:
     def _plan_again(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
-        if run.attempts > ATTEMPTS_MAX:
-            return self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
         self._failpoints.reach("run.planning")
         lifecycle = self._lifecycles[run.kind]
         try:

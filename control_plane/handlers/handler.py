@@ -155,6 +155,13 @@ class Change(Protocol):
         """Do it; returns what was made (an id, a version), never an answer."""
         ...
 
+    def recover(self, call: Call, ports: Ports) -> Json:
+        """What an intent whose outcome nobody wrote has made; None when nothing came of it.
+
+        Only asked of an outside change. Raises Unavailable when that cannot be seen now.
+        """
+        ...
+
     def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
         """The result as this caller may see it now."""
         ...

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, select
 
 from control_plane.commands import Command, CreateRecord, QueryRecords
-from control_plane.data.applied import apply_once
+from control_plane.data.applied import apply_once, was_applied
 from control_plane.data.collection import Collection
 from control_plane.data.cursor import cursor_scope, open_cursor, seal_cursor
 from control_plane.data.filters import parse_filter
@@ -205,6 +205,16 @@ class CreateRecordHandler:
                 now=now,
             )
         return row_id
+
+    def recover(self, call: Call, ports: Ports) -> Json:
+        """The proof of the call in the tenant's database says whether the row was written."""
+        with ports.store.read() as connection:
+            place = _place(connection, call.tenant)
+        if place is None:
+            return None
+        with ports.databases.reading(call.tenant, place[0]) as connection:
+            applied = was_applied(connection, call.tenant, call.id)
+        return None if applied is None else call.derive_id("record")
 
     def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
         """The record as it stands now, masked for this caller."""

@@ -117,6 +117,10 @@ class CancelRunHandler:
         )
         return run.id
 
+    def recover(self, call: Call, ports: Ports) -> Json:
+        """Never asked: the change and its outcome are one transaction."""
+        return None
+
     def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
         """The run as it stands now."""
         run = run_row(view.connection, str(effect))

@@ -112,6 +112,7 @@ call = Table(
     Column("actor", NAME, nullable=False),
     Column("grant_id", ID, nullable=False),
     Column("tool", NAME, nullable=False),
+    Column("command", WORD, nullable=False),
     Column("arguments_hmac", DIGEST, nullable=False),
     Column("as_of", INSTANT, nullable=False),
     Column("seed", ID, nullable=False),
@@ -121,7 +122,9 @@ call = Table(
     Column("dry_run", Boolean, nullable=False),
     Column("tenant", SLUG, nullable=False),
     Column("run_id", ID),
+    Column("settled", Boolean, nullable=False),
     Column("effect", JSON),
+    Index("ix_call_unsettled", "as_of", sqlite_where=text("settled = 0")),
     comment="A changing call: asked by whom, as of when, with which seed.",
 )
 

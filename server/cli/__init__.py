@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run `paybill`; ends the process with 0, with 1 for an error, with 2 for wrong usage."""
-    from server.cli.app import app  # noqa: PLC0415 - importing the room stays cheap
+    from server.cli.app import app
 
     app(prog_name="paybill")

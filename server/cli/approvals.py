@@ -66,7 +66,7 @@ def show(
 
     with opened(Context.of(ctx), token_file) as (approving, caller):
         for line in render(approving.show(caller, approval_id)):
-            plain(line)
+            typer.echo(plain(line))
 
 
 @app.command()
@@ -105,7 +105,7 @@ def _answer(
 
     with opened(context, token_file) as (approving, caller):
         for line in render(approving.show(caller, approval_id)):
-            plain(line)
+            typer.echo(plain(line))
         typed: str = confirm if confirm is not None else typer.prompt("Digest", err=True)
         passphrase = read_passphrase(passphrase_fd, "your approver key", new=False)
         decided = approving.answer(

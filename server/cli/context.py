@@ -31,7 +31,7 @@ class Context:
     @cached_property
     def settings(self) -> Settings:
         """What the environment says."""
-        from server.settings import read_settings  # noqa: PLC0415 - `--help` must be fast
+        from server.settings import read_settings
 
         return read_settings()
 
@@ -43,14 +43,14 @@ class Context:
     @cached_property
     def workspace(self) -> Workspace:
         """The workspace, initialised by this user."""
-        from server.workspace import find  # noqa: PLC0415 - `--help` must be fast
+        from server.workspace import find
 
         return find(Path.cwd(), self.settings.home, self.explicit)
 
     @contextmanager
     def store(self) -> Iterator[SqliteStore]:
         """The workspace's store, closed at the end."""
-        from server.opening import open_store  # noqa: PLC0415 - `--help` must be fast
+        from server.opening import open_store
 
         store = open_store(self.workspace)
         try:

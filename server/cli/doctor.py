@@ -12,7 +12,7 @@ from server.cli.show import failed, note, table
 
 def doctor(ctx: typer.Context) -> None:
     """Show every part, where it comes from and what is missing."""
-    from server.parts import PROMISES, look, posture  # noqa: PLC0415 - `--help` must be fast
+    from server.parts import PROMISES, look, posture
 
     context = Context.of(ctx)
     start, explicit, settings = Path.cwd(), context.explicit, context.settings

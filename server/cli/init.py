@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from server.cli.context import Context
 from server.cli.passphrase import read_passphrase
 from server.cli.show import note, plain
-
-if TYPE_CHECKING:
-    from server.initialise import ApprovalRule
 
 _RULES = (
     "Who may approve what an agent asks for?",
@@ -24,17 +21,19 @@ _RULES = (
 )
 
 
-class Rule(str, Enum):
+class Rule(StrEnum):
     """The choices of `--approval-rule`."""
 
     own_hand = "own_hand"
     two_people = "two_people"
 
 
-def init(  # noqa: PLR0913 - one parameter an option
+def init(
     ctx: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="The folder; else this one.")] = None,
-    name: Annotated[str | None, typer.Option(help="The workspace's name; else the folder's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The workspace's name; else the folder's.")
+    ] = None,
     approval_rule: Annotated[
         Rule | None, typer.Option(help="Who may approve; asked for when not given.")
     ] = None,
@@ -44,10 +43,10 @@ def init(  # noqa: PLR0913 - one parameter an option
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: own_hand.")] = False,
 ) -> None:
     """Make this folder a workspace: paybill.toml, a sample catalog, keys and store."""
-    from server.clock import SystemClock  # noqa: PLC0415 - `--help` must be fast
-    from server.ids import RandomIds  # noqa: PLC0415
-    from server.initialise import Answers, initialise, refuse_second  # noqa: PLC0415
-    from server.workspace import state_folder  # noqa: PLC0415
+    from server.clock import SystemClock
+    from server.ids import RandomIds
+    from server.initialise import Answers, initialise, refuse_second
+    from server.workspace import state_folder
 
     context = Context.of(ctx)
     root = _root(folder or context.explicit or Path.cwd())
@@ -55,7 +54,7 @@ def init(  # noqa: PLR0913 - one parameter an option
     refuse_second(root, home)
     rule = _rule(approval_rule, yes=yes)
     passphrase = read_passphrase(passphrase_fd, "the root key", new=True)
-    answers = Answers(name or _name_of(root), cast("ApprovalRule", rule.value), passphrase)
+    answers = Answers(name or _name_of(root), rule.value, passphrase)
     workspace = initialise(root, home, answers, SystemClock(), RandomIds())
     typer.echo(plain(f"Initialised workspace {workspace.name} ({workspace.id}) in {root}"))
     note(f"State, keys and store lie in {state_folder(root, home)}; approval rule: {rule.value}.")
@@ -63,7 +62,7 @@ def init(  # noqa: PLR0913 - one parameter an option
 
 
 def _root(folder: Path) -> Path:
-    from control_plane.errors import BadInput  # noqa: PLC0415 - `--help` must be fast
+    from control_plane.errors import BadInput
 
     if not folder.is_dir():
         raise BadInput("folder", "must be a folder that is there")
@@ -71,7 +70,7 @@ def _root(folder: Path) -> Path:
 
 
 def _rule(given: Rule | None, *, yes: bool) -> Rule:
-    from control_plane.errors import BadInput  # noqa: PLC0415 - `--help` must be fast
+    from control_plane.errors import BadInput
 
     if given is not None:
         return given

@@ -75,7 +75,7 @@ def worker(
 def list_failpoints() -> None:
     """Show every boundary at which a fault can be armed."""
     for name in _names():
-        plain(name)
+        typer.echo(plain(name))
 
 
 def _names() -> tuple[str, ...]:

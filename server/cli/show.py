@@ -26,9 +26,9 @@ def note(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on stdout."""
-    from rich.console import Console  # noqa: PLC0415 - `--help` must be fast
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     shown = Table(title=title, title_justify="left", header_style="bold")
     for place, column in enumerate(columns):

@@ -18,7 +18,7 @@ app = typer.Typer(help="Tokens: issue, list, revoke.", no_args_is_help=True)
 
 
 @app.command()
-def issue(  # noqa: PLR0913 - one parameter an option
+def issue(
     ctx: typer.Context,
     principal: Annotated[str, typer.Option(help="The human, as alice@example.com.")],
     roles: Annotated[str, typer.Option(help="The human's roles, with commas between.")],
@@ -33,10 +33,10 @@ def issue(  # noqa: PLR0913 - one parameter an option
     ] = None,
 ) -> None:
     """Make a grant and the token that names it."""
-    from server import keys, tokens  # noqa: PLC0415 - `--help` must be fast
-    from server.clock import SystemClock  # noqa: PLC0415
-    from server.grants import parse_new_grant  # noqa: PLC0415
-    from server.ids import RandomIds  # noqa: PLC0415
+    from server import keys, tokens
+    from server.clock import SystemClock
+    from server.grants import parse_new_grant
+    from server.ids import RandomIds
 
     context = Context.of(ctx)
     asked = parse_new_grant(
@@ -65,9 +65,9 @@ def issue(  # noqa: PLR0913 - one parameter an option
 @app.command(name="list")
 def list_grants(ctx: typer.Context) -> None:
     """Show the newest grants."""
-    from control_plane.domain.canonical import instant  # noqa: PLC0415 - `--help` must be fast
-    from server import grants  # noqa: PLC0415
-    from server.clock import SystemClock  # noqa: PLC0415
+    from control_plane.domain.canonical import instant
+    from server import grants
+    from server.clock import SystemClock
 
     now = instant(SystemClock().now())
     with Context.of(ctx).store() as store, store.read() as connection:
@@ -95,8 +95,8 @@ def revoke(
     ctx: typer.Context, grant_id: Annotated[str, typer.Argument(help="The grant's id.")]
 ) -> None:
     """End a grant; its token is refused from the next call on."""
-    from server import grants, keys  # noqa: PLC0415 - `--help` must be fast
-    from server.clock import SystemClock  # noqa: PLC0415
+    from server import grants, keys
+    from server.clock import SystemClock
 
     context = Context.of(ctx)
     recorder = _recorder(keys.load_public(context.workspace.keys))
@@ -106,9 +106,9 @@ def revoke(
 
 
 def _recorder(public: PublicKeys) -> Recorder:
-    from control_plane.audit.recorder import LeafRecorder  # noqa: PLC0415 - `--help` must be fast
-    from server.clock import SystemClock  # noqa: PLC0415
-    from server.ids import RandomIds  # noqa: PLC0415
+    from control_plane.audit.recorder import LeafRecorder
+    from server.clock import SystemClock
+    from server.ids import RandomIds
 
     return LeafRecorder(public.seal_bytes, SystemClock(), RandomIds())
 
@@ -117,8 +117,8 @@ def _hand_over(token: str, out: Path | None) -> None:
     if out is None:
         typer.echo(token)
         return
-    from control_plane.errors import BadInput  # noqa: PLC0415 - `--help` must be fast
-    from server.private_files import write_new_file  # noqa: PLC0415
+    from control_plane.errors import BadInput
+    from server.private_files import write_new_file
 
     try:
         write_new_file(out, token.encode() + b"\n")

@@ -12,8 +12,8 @@ def version() -> None:
 
 def installed_version() -> str:
     """The version of the installed distribution, or `unknown` in a bare checkout."""
-    from importlib.metadata import PackageNotFoundError  # noqa: PLC0415 - `--help` must be fast
-    from importlib.metadata import version as of  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as of
 
     try:
         return of("paybill")

@@ -130,7 +130,7 @@ def ask(gate: Gate) -> Ask:
         *roles: str,
         who: str = "ann",
         actor_kind: str = "human",
-        **facts: object,
+        **facts: Any,
     ) -> ActionDecision:
         principal = Principal(who, roles, {"actor_kind": actor_kind, "actor": ""})
         resource = Resource(kind, "x", NEUTRAL[kind] | facts, (action,))

@@ -73,7 +73,7 @@ def packed(path: Path, member: str, text: str) -> Path:
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = f"#!/bin/sh\necho {FETCHED_VERSION}\n"
     path = packed(tmp_path / "cerbos.tgz", f"package/cerbos-{NAME}", text)
-    monkeypatch.setitem(package._INTEGRITY, NAME, integrity_of(path))
+    monkeypatch.setitem(package.INTEGRITY, NAME, integrity_of(path))
     return path
 
 
@@ -145,7 +145,7 @@ def test_an_archive_with_another_integrity_is_not_run(
     tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = npm(tmp_path / "bin", archive).parent
-    monkeypatch.setitem(package._INTEGRITY, NAME, f"sha512-{'A' * 86}==")
+    monkeypatch.setitem(package.INTEGRITY, NAME, f"sha512-{'A' * 86}==")
     with pytest.raises(BinaryNotFound, match="integrity"):
         look(tmp_path / "c", tools, may_fetch=True)
     assert not [path for path in (tmp_path / "c").iterdir() if path.name != ".lock"]
@@ -154,7 +154,7 @@ def test_an_archive_with_another_integrity_is_not_run(
 def test_without_a_pin_the_registry_s_integrity_is_asked_for(
     tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(package._INTEGRITY, NAME)
+    monkeypatch.delitem(package.INTEGRITY, NAME)
     tools = npm(tmp_path / "a", archive, said=integrity_of(archive)).parent
     assert look(tmp_path / "c", tools, may_fetch=True).source == "fetched"
     silent = npm(tmp_path / "b", archive).parent
@@ -173,7 +173,7 @@ def test_an_archive_without_the_right_engine_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, text: str
 ) -> None:
     path = packed(tmp_path / "x.tgz", member, text)
-    monkeypatch.setitem(package._INTEGRITY, NAME, integrity_of(path))
+    monkeypatch.setitem(package.INTEGRITY, NAME, integrity_of(path))
     tools = npm(tmp_path / "bin", path).parent
     with pytest.raises(BinaryNotFound):
         look(tmp_path / "c", tools, may_fetch=True)

@@ -38,7 +38,7 @@ class Liar(svc_pb2_grpc.CerbosServiceServicer):
     def __init__(self) -> None:
         self.alter: Alter = lambda _: None
 
-    def CheckResources(
+    def CheckResources(  # noqa: N802 - the service's name
         self, request: request_pb2.CheckResourcesRequest, context: grpc.ServicerContext
     ) -> Response:
         response = Response(cerbos_call_id="call")
@@ -58,7 +58,7 @@ class Liar(svc_pb2_grpc.CerbosServiceServicer):
 def liar() -> Iterator[tuple[Liar, Gate]]:
     folder = new_runtime_dir()
     service = Liar()
-    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server = grpc.server(futures.ThreadPoolExecutor(2))  # pyright: ignore[reportUnknownMemberType] - its stub is loose
     svc_pb2_grpc.add_CerbosServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(f"unix:{folder}/s")
     server.start()
@@ -89,6 +89,10 @@ def test_an_unaltered_answer_is_taken(liar: tuple[Liar, Gate]) -> None:
     )
     assert first.allows("call")
     assert second.allows("read")
+
+
+def breaks_the_schema(response: Response) -> None:
+    response.results[1].validation_errors.append(schema_pb2.ValidationError(path="/exists"))
 
 
 LIES: dict[str, Alter] = {
@@ -124,8 +128,9 @@ def test_an_answer_that_does_not_fit_is_unavailable(liar: tuple[Liar, Gate], lie
         output(0, {"obligation": "approval"}),
         output(0, "free text"),
         output(0, None, error="no such key"),
-        lambda r: r.results[1].validation_errors.append(schema_pb2.ValidationError(path="/exists")),
+        breaks_the_schema,
     ],
+    ids=["unknown", "on an allow", "text", "failed", "schema"],
 )
 def test_an_output_or_fact_that_breaks_the_contract_is_bad_facts(
     liar: tuple[Liar, Gate], alter: Alter

@@ -11,7 +11,16 @@ from policies.decision import ActionDecision, Refusal
 
 Ask = Callable[..., ActionDecision]
 
-ROLES = ("viewer", "support", "operator", "billing", "approver", "auditor", "platform_admin")
+ROLES: tuple[str, ...] = (
+    "viewer",
+    "support",
+    "operator",
+    "billing",
+    "approver",
+    "auditor",
+    "platform_admin",
+)
+EVERYONE: set[str] = {str(role) for role in ROLES}
 ADMIN = {"platform_admin"}
 CHANGERS = {"operator", "platform_admin"}
 READERS = {"approver", "auditor", "platform_admin"}
@@ -30,14 +39,14 @@ TOOLS: dict[str, set[tuple[str, str]]] = {
 }
 
 ALLOWED: dict[tuple[str, str], set[str]] = {
-    ("workspace", "read"): set(ROLES),
+    ("workspace", "read"): EVERYONE,
     ("tenant", "register"): CHANGERS,
     ("tenant", "propose"): CHANGERS,
     ("tenant", "apply"): CHANGERS,
-    ("subscription", "read"): set(ROLES) - {"approver"},
+    ("subscription", "read"): EVERYONE - {"approver"},
     ("subscription", "propose"): CHANGERS,
     ("subscription", "apply"): CHANGERS,
-    ("run", "read"): set(ROLES),
+    ("run", "read"): EVERYONE,
     ("run", "cancel"): CHANGERS,
     ("approval", "read"): READERS,
     ("record", "read"): {"support", "platform_admin"},

@@ -1,0 +1,93 @@
+"""What integration tests share: workspaces, workers, tokens and clients, each ended with its test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import platformdirs
+import pytest
+from mcp import Client
+
+from policies.binary import find_binary
+from server.initialise import ApprovalRule
+from tests.support.agents import connected
+from tests.support.house import House, Token, build_house
+from tests.support.onboarding import onboard
+from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
+
+SHARED_TENANTS = ("acme", "globex")
+
+
+class MakeHouse(Protocol):
+    """Initialises a workspace in the test's folder."""
+
+    def __call__(self, rule: ApprovalRule = "own_hand", **limits: str) -> House: ...
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def cerbos_binary() -> Path:
+    """The policy engine as a clean machine gets it: setting, PATH, the user's cache, or fetched."""
+    setting = os.environ.get("PAYBILL_CERBOS_BIN")
+    found = find_binary(
+        setting=Path(setting) if setting else None,
+        environment=os.environ,
+        cache_dir=platformdirs.user_cache_path("paybill") / "cerbos",
+    )
+    return found.path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, cerbos_binary: Path) -> Iterator[MakeHouse]:
+    """A factory of workspaces of this test's own; a worker that a face started ends with it."""
+    made: list[House] = []
+
+    def make(rule: ApprovalRule = "own_hand", **limits: str) -> House:
+        house = build_house(tmp_path / f"house-{len(made)}", cerbos_binary, rule, limits)
+        made.append(house)
+        return house
+
+    yield make
+    for house in made:
+        stop_stray_worker(house)
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[..., RunningWorker]]:
+    """`worker(house, *options)` starts a worker and waits for its state; stopped with the test."""
+    with ExitStack() as stack:
+        yield lambda house, *options: stack.enter_context(running_worker(house, *options))
+
+
+@pytest.fixture
+def agent() -> Callable[..., AbstractAsyncContextManager[Client]]:
+    """`agent(house, token, *options, mode="auto")`: a client over a stdio child of its own."""
+    return connected
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Iterator[House]:
+    """One workspace with a worker, for tests that leave both as they were; two tenants stand."""
+    house = build_house(tmp_path_factory.mktemp("shared"), cerbos_binary)
+    with running_worker(house):
+        token = house.issue("operator", ",".join(SHARED_TENANTS), actor="founder")
+        with house.face(token) as face:
+            for tenant in SHARED_TENANTS:
+                onboard(face, tenant)
+        yield house
+
+
+@pytest.fixture
+def issue(shared: House) -> Callable[..., Token]:
+    """`issue(roles, tenants, principal=, actor=, ttl=)`: a token of the shared workspace."""
+    return shared.issue
+
+
