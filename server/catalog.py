@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -18,10 +19,13 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
+from control_plane.audit.guarded import APPLIED, CATALOG_TABLE
+from control_plane.audit.recorder import CATALOG_SETTING
 from control_plane.data.collection import SAMPLES, Collection, load_collections
 from control_plane.domain.canonical import instant
 from control_plane.domain.plans import PlanCatalog, parse_plans
-from control_plane.errors import BadInput, Unavailable
+from control_plane.errors import BadInput, PaybillError, Unavailable
+from control_plane.ports import Recorder
 from control_plane.store import tables
 from server.private_files import (
     make_private_folder,
@@ -31,11 +35,12 @@ from server.private_files import (
     write_new_file,
 )
 
-SETTING: Final = "catalog.digest"
+SETTING: Final = CATALOG_SETTING
 FILES_MAX: Final = 600
 FILE_BYTES_MAX: Final = 1_048_576
 _PLANS = "plans.yaml"
 _COLLECTIONS, _POLICIES = "collections", "policies"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DOMAIN: Final = b"paybill-catalog-1"
 
 
@@ -64,14 +69,18 @@ def load(folder: Path) -> Catalog:
     return _parsed(folder, digest_of(read_files(folder)))
 
 
-def apply(connection: Connection, catalogs: Path, folder: Path, now: datetime) -> Catalog:
-    """Copy the working files under `catalogs`, and say in the store that they are in force.
+def apply(
+    connection: Connection, catalogs: Path, folder: Path, now: datetime, recorder: Recorder
+) -> Catalog:
+    """Copy the working files under `catalogs`, and say in the store, with a leaf, that they hold.
 
     The copy stands before the setting does; a copy that no setting names is harmless. Raises
     BadInput; nothing is applied then.
     """
     catalog = keep_copy(catalogs, read_files(folder))
     _set_digest(connection, catalog.digest, instant(now))
+    guards = ((tables.setting.name, SETTING), (CATALOG_TABLE, APPLIED))
+    recorder.record(connection, "catalog.applied", "", {"digest": catalog.digest}, guards)
     return catalog
 
 
@@ -117,6 +126,20 @@ def applied_digest(connection: Connection) -> str | None:
         select(tables.setting.c.value).where(tables.setting.c.name == SETTING)
     ).scalar()
     return found if isinstance(found, str) else None
+
+
+def standing_digest(connection: Connection, catalogs: Path) -> str | None:
+    """The digest of the applied catalog's files as they lie there now; None when they do not read.
+
+    For an auditor: what the store says of them only tells where they lie.
+    """
+    said = applied_digest(connection)
+    if said is None or not _DIGEST.fullmatch(said):
+        return None
+    try:
+        return digest_of(read_files(catalogs / said))
+    except (PaybillError, OSError):
+        return None
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

@@ -12,13 +12,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from filelock import FileLock, Timeout
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
-from control_plane.audit.recorder import LeafRecorder
+from control_plane.audit.guarded import KEY_TABLE
+from control_plane.audit.recorder import KEYS_SETTING, LeafRecorder
 from control_plane.domain.canonical import Json, instant
 from control_plane.errors import Unavailable
 from control_plane.ports import Clock, Ids, Recorder
@@ -77,7 +79,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
             settings: dict[str, Json] = {
                 "workspace.id": file.workspace.id,
                 "approval.rule": answers.approval_rule,
-                "keys.public": public.model_dump(),
+                KEYS_SETTING: public.model_dump(),
             }
             recorder = LeafRecorder(public.seal_bytes, clock, ids)
             _write_store(draft, root / file.catalog.path, settings, clock, recorder)
@@ -153,18 +155,25 @@ def _write_store(
     store = create_store(draft / "store.db")
     try:
         with store.write() as connection:
-            now = clock.now()
-            applied = catalog.apply(connection, draft / "catalogs", declared, now)
-            for name, value in settings.items():
-                connection.execute(
-                    insert(tables.setting).values(name=name, value=value, updated_at=instant(now))
-                )
-            names = (*settings, catalog.SETTING)
-            payload = {**settings, catalog.SETTING: applied.digest}
-            guards = tuple((tables.setting.name, name) for name in names)
-            recorder.record(connection, "workspace.initialised", "", payload, guards)
+            _write_settings(connection, settings, clock.now(), recorder)
+            catalog.apply(connection, draft / "catalogs", declared, clock.now(), recorder)
     finally:
         store.close()
+
+
+def _write_settings(
+    connection: Connection, settings: dict[str, Json], now: datetime, recorder: Recorder
+) -> None:
+    for name, value in settings.items():
+        connection.execute(
+            insert(tables.setting).values(name=name, value=value, updated_at=instant(now))
+        )
+    # The log's first leaf names the public keys: whoever replaces one must replace this leaf too.
+    guards = (
+        *((tables.setting.name, name) for name in settings),
+        *((KEY_TABLE, name) for name in keys.PublicKeys.model_fields),
+    )
+    recorder.record(connection, "workspace.initialised", "", settings, guards)
 
 
 @contextmanager

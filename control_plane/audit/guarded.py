@@ -14,6 +14,8 @@ RowKey: TypeAlias = tuple[str, str]
 
 KEY_TABLE: Final = "$key"
 CATALOG_TABLE: Final = "$catalog"
+APPLIED: Final = "applied"
+"""The key of the one catalog in force, under the table `$catalog`."""
 
 
 class Difference(StrEnum):
@@ -34,9 +36,9 @@ def key_guard(name: str, public: bytes | None) -> Guard:
     return Guard(table=KEY_TABLE, key=name, digest=None if public is None else key_digest(public))
 
 
-def catalog_guard(workspace: str, catalog_digest: str) -> Guard:
-    """The guard of the catalog digest that was applied to a workspace."""
-    return Guard(table=CATALOG_TABLE, key=workspace, digest=catalog_digest)
+def catalog_guard(name: str, catalog_digest: str | None) -> Guard:
+    """The guard of a catalog's files under `name`: their digest; None says that none is applied."""
+    return Guard(table=CATALOG_TABLE, key=name, digest=catalog_digest)
 
 
 def key_digest(public: bytes) -> str:

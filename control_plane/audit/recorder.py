@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import Connection, Table, select
 
+from control_plane.audit.guarded import (
+    CATALOG_TABLE,
+    KEY_TABLE,
+    RowKey,
+    catalog_guard,
+    key_guard,
+    row_guard,
+)
 from control_plane.audit.leaf import Guard, make_leaf, row_digest
 from control_plane.domain.canonical import Json
 from control_plane.ports import Clock, Ids
@@ -32,6 +41,14 @@ _KEYS: Mapping[str, str] = {
     "approval": "id",
     "setting": "name",
 }
+
+# Files cannot be read in a transaction: what the leaf says of them is what these settings say,
+# and verification holds that against the files themselves.
+KEYS_SETTING: Final = "keys.public"
+CATALOG_SETTING: Final = "catalog.digest"
+
+# Of a row that no longer reads; no digest is like it, so it differs from whatever a leaf said.
+_UNREADABLE: Final = "unreadable"
 
 
 class LeafRecorder:
@@ -93,18 +110,53 @@ class LeafRecorder:
 
 
 def guard(connection: Connection, table_name: str, key: str) -> Guard:
-    """A guarded row as it stands now; its digest is None when it is not there."""
+    """What is guarded as it stands now; its digest is None when it is not there.
+
+    Besides a row, that is a public key by its name, or the applied catalog: see `guarded.py`.
+    """
+    if table_name == KEY_TABLE:
+        public = _setting(connection, KEYS_SETTING)
+        text = public.get(key) if isinstance(public, dict) else None
+        return key_guard(key, bytes.fromhex(text) if isinstance(text, str) else None)
+    if table_name == CATALOG_TABLE:
+        applied = _setting(connection, CATALOG_SETTING)
+        return catalog_guard(key, applied if isinstance(applied, str) else None)
     table = GUARDED[table_name]
     statement = select(table).where(table.c[_KEYS[table_name]] == key)
     row = connection.execute(statement).mappings().first()
-    digest = None if row is None else row_digest(dict(row))
-    return Guard(table=table_name, key=key, digest=digest)
+    return row_guard(table_name, key, None if row is None else dict(row))
 
 
-def guarded_rows(connection: Connection) -> dict[tuple[str, str], str]:
-    """The digest of every guarded row as it stands now, for verification."""
-    found: dict[tuple[str, str], str] = {}
-    for name, table in GUARDED.items():
-        for row in connection.execute(select(table)).mappings():
-            found[(name, str(row[_KEYS[name]]))] = row_digest(dict(row))
+def guarded_rows(connection: Connection) -> dict[RowKey, str]:
+    """The digest of every guarded row as it stands now, for verification.
+
+    A row that no longer reads has a digest that no leaf can have said.
+    """
+    return {
+        (name, key): digest
+        for name, table in GUARDED.items()
+        for key, digest in _digests(connection, table, _KEYS[name]).items()
+    }
+
+
+def _digests(connection: Connection, table: Table, column: str) -> dict[str, str]:
+    try:
+        rows = connection.execute(select(table)).mappings()
+        return {str(row[column]): _digest(dict(row)) for row in rows}
+    except ValueError:
+        # One row's JSON is broken and ends the reading: none of this table is vouched for.
+        names = connection.execute(select(table.c[column])).scalars()
+        return {str(name): _UNREADABLE for name in names}
+
+
+def _digest(row: Mapping[str, object]) -> str:
+    try:
+        return row_digest(row)
+    except (TypeError, ValueError):
+        return _UNREADABLE
+
+
+def _setting(connection: Connection, name: str) -> Json:
+    table = tables.setting
+    found: Json = connection.execute(select(table.c.value).where(table.c.name == name)).scalar()
     return found

@@ -41,6 +41,9 @@ class FindingCode(StrEnum):
     PROOF_FALSE = "proof_false"
 
 
+NOTICES: Final = frozenset({FindingCode.LEAVES_UNSEQUENCED})
+"""What is told and is no tamper: leaves wait while no worker runs."""
+
 _NOTE_CODES: Final = {
     "note_unknown_key": FindingCode.SIGNING_KEY_REPLACED,
     "note_signature": FindingCode.SIGNATURE_FALSE,
@@ -71,8 +74,18 @@ class Report:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
+        """Whether nothing was found but what is a mere notice."""
+        return not self.tampers and not self.left_out
+
+    @property
+    def tampers(self) -> tuple[Finding, ...]:
+        """The findings that something was altered."""
+        return tuple(one for one in self.findings if one.code not in NOTICES)
+
+    @property
+    def notices(self) -> tuple[Finding, ...]:
+        """The findings that are told and are no tamper."""
+        return tuple(one for one in self.findings if one.code in NOTICES)
 
     def statement(self) -> str:
         """One sentence on rollback, for people."""

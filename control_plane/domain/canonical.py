@@ -62,7 +62,7 @@ def instant(moment: datetime) -> str:
 
 def canonical(value: object) -> bytes:
     """The RFC 8785 bytes of a value."""
-    return rfc8785.dumps(plain(value))  # type: ignore[arg-type]
+    return rfc8785.dumps(plain(value))
 
 
 def digest(value: object) -> str:

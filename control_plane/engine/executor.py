@@ -17,7 +17,7 @@ from control_plane.engine.pulse import Pulse
 from control_plane.engine.runbook import Fenced, Runbook
 from control_plane.engine.stepping import Stepping
 from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unknown
-from control_plane.facts.load import approval_row
+from control_plane.facts.load import approval_row, run_row
 from control_plane.handlers.handler import Lifecycle, Ports, Work
 from control_plane.ports import Regate, Settled
 from control_plane.store import rows, tables
@@ -298,17 +298,15 @@ class Executor:
 
     def _cancel(self, book: Runbook) -> Run:
         with book.writing() as connection:
-            run = book.move(connection, "cancel", reason="canceled")
-            self._void(connection, run)
-            return run
+            self._void(connection, book, "canceled")
+            return book.move(connection, "cancel", reason="canceled")
 
     def _discard(self, book: Runbook, reason: DiscardReason, error: PaybillError) -> Run:
         with book.writing() as connection:
             event = DISCARD_EVENTS[reason]
             code = error.code if reason == "refused" else reason
-            run = book.move(connection, event, reason=code[:40], detail=_detail(error))
-            self._void(connection, run)
-            return run
+            self._void(connection, book, code[:40])
+            return book.move(connection, event, reason=code[:40], detail=_detail(error))
 
     def _fail(self, book: Runbook, error: PaybillError) -> Run:
         retryable = isinstance(error, Failed) and error.retryable
@@ -316,12 +314,14 @@ class Executor:
             "fail", reason=error.code[:40], detail=_detail(error), retryable=retryable
         )
 
-    def _void(self, connection: Connection, run: Run) -> None:
-        if run.approval_id is None:
+    def _void(self, connection: Connection, book: Runbook, reason: str) -> None:
+        # Before the run's move, whose leaf vouches for the approval as it then stands.
+        run = run_row(connection, book.run_id)
+        if run is None or run.approval_id is None:
             return
         table = tables.approval
         open_still = (table.c.id == run.approval_id) & table.c.state.in_(("pending", "approved"))
-        rows.change(connection, table, open_still, state="void", reason=run.reason)
+        rows.change(connection, table, open_still, state="void", reason=reason)
 
     # means -----------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select
 
+from control_plane.audit.leaf import Guard
+from control_plane.audit.recorder import guard
 from control_plane.domain.canonical import Json, instant
 from control_plane.domain.run import RUN
 from control_plane.domain.run_record import Run, RunStep
@@ -30,6 +32,7 @@ class Runbook:
         self._ports = ports
         self.run_id = run_id
         self.epoch = 0
+        self._vouched: dict[tuple[str, str], Guard] = {}
 
     # the fence -------------------------------------------------------------------------------
 
@@ -60,6 +63,7 @@ class Runbook:
             held = connection.execute(statement).one()
             if (held.epoch, held.run_id) != (self.epoch, self.run_id):
                 raise Fenced
+            self._vouched = self._guards(connection, run)
             yield connection
 
     def read(self) -> Run:
@@ -143,7 +147,10 @@ class Runbook:
         self.leaf(connection, f"step.{state}", self._read(connection), step=step.name)
 
     def leaf(self, connection: Connection, kind: str, run: Run, *, step: str = "") -> None:
-        """A leaf about the run, with the guarded rows of its tenant as they stand now."""
+        """A leaf about the run. It vouches for the guarded rows that this transaction has changed.
+
+        For no other: a leaf that repeated what stands would make an alteration from outside true.
+        """
         payload: dict[str, Json] = {
             "run_id": run.id,
             "call_id": run.call_id,
@@ -157,7 +164,13 @@ class Runbook:
             "approval_id": run.approval_id,
             "reason": run.reason or None,
         }
-        guards = [("tenant", run.tenant), ("subscription", run.tenant)]
+        stands = self._guards(connection, run)
+        changed = tuple(row for row, found in stands.items() if self._vouched.get(row) != found)
+        self._vouched = stands
+        self._ports.recorder.record(connection, kind, run.tenant, payload, changed)
+
+    def _guards(self, connection: Connection, run: Run) -> dict[tuple[str, str], Guard]:
+        named = [("tenant", run.tenant), ("subscription", run.tenant)]
         if run.approval_id is not None:
-            guards.append(("approval", run.approval_id))
-        self._ports.recorder.record(connection, kind, run.tenant, payload, tuple(guards))
+            named.append(("approval", run.approval_id))
+        return {row: guard(connection, *row) for row in named}

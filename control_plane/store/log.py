@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Connection, Select, select
 
 from control_plane.audit.frontier import Frontier
-from control_plane.audit.leaf import Leaf, parse_leaf
+from control_plane.audit.leaf import Leaf, LeafError, parse_leaf
 from control_plane.audit.port import Fenced, Head, IndexedLeaf
 from control_plane.domain.canonical import instant
 from control_plane.ports import Store
@@ -33,7 +34,7 @@ class StoredLog:
         """The oldest leaves without a position, in the order of their commits."""
         table = tables.audit_leaf
         statement = select(*_PUBLIC).where(table.c.position.is_(None)).order_by(table.c.written)
-        with self._store.read() as connection:
+        with self._store.read() as connection, _readable():
             found = connection.execute(statement.limit(limit)).mappings()
             return [_leaf(dict(row)) for row in found]
 
@@ -73,7 +74,7 @@ class StoredLog:
             .order_by(table.c.position)
             .limit(limit)
         )
-        with self._store.read() as connection:
+        with self._store.read() as connection, _readable():
             found = connection.execute(statement).mappings()
             return [IndexedLeaf(int(row["position"]), _leaf(dict(row))) for row in found]
 
@@ -83,6 +84,14 @@ class StoredLog:
         statement = select(table.c.note).order_by(table.c.size).offset(start).limit(limit)
         with self._store.read() as connection:
             return [str(note) for (note,) in connection.execute(statement)]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError):
+        raise LeafError("leaf: guards") from None
 
 
 def _head(connection: Connection) -> Head:

@@ -31,7 +31,7 @@ def first(
 ) -> M | None:
     """The one record that matches, or None."""
     row = connection.execute(select(table).where(where).limit(1)).mappings().first()
-    return None if row is None else parse(model, row)
+    return None if row is None else parse(model, dict(row))
 
 
 def every(
@@ -47,7 +47,7 @@ def every(
     statement = select(table).where(where).limit(limit)
     if order_by is not None:
         statement = statement.order_by(order_by)
-    return [parse(model, row) for row in connection.execute(statement).mappings()]
+    return [parse(model, dict(row)) for row in connection.execute(statement).mappings()]
 
 
 def parse(model: type[M], row: Mapping[str, object]) -> M:

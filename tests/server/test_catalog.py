@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.audit.recorder import LeafRecorder
 from control_plane.errors import PaybillError, Unavailable
+from control_plane.secrets.box import new_keypair
 from control_plane.store.sqlite import SqliteStore
 from server import catalog
+from server.clock import SystemClock
+from server.ids import RandomIds
 from server.opening import create_store
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -31,7 +35,8 @@ def working(tmp_path: Path) -> Path:
 
 def applied(store: SqliteStore, tmp_path: Path, working: Path) -> catalog.Catalog:
     with store.write() as connection:
-        return catalog.apply(connection, tmp_path / "catalogs", working, NOW)
+        recorder = LeafRecorder(new_keypair()[1], SystemClock(), RandomIds())
+        return catalog.apply(connection, tmp_path / "catalogs", working, NOW, recorder)
 
 
 def in_force(store: SqliteStore, tmp_path: Path) -> catalog.Catalog:

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -99,6 +99,10 @@ class House:
             path=os.environ["PATH"],
             limits=Limits.model_validate(dict(self.limits)),
         )
+
+    def with_limits(self, **limits: str) -> House:
+        """The same workspace, seen by processes with other limits."""
+        return replace(self, limits={**self.limits, **limits})
 
     @contextmanager
     def store(self) -> Iterator[SqliteStore]:
