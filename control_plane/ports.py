@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from sqlalchemy import Connection
 
+from control_plane.audit.leaf import Guard
 from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json
 from control_plane.domain.permit import Permit
@@ -102,8 +103,12 @@ class Recorder(Protocol):
         tenant: str,
         payload: Mapping[str, Json],
         guards: tuple[tuple[str, str], ...] = (),
+        found: tuple[Guard, ...] = (),
     ) -> str:
-        """Write one leaf with its sealed payload; ``guards`` are (table, key). Returns its id."""
+        """Write one leaf with its sealed payload; ``guards`` are (table, key). Returns its id.
+
+        ``found`` are guards that were taken before the change, of rows that stood then.
+        """
         ...
 
 

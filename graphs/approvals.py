@@ -63,8 +63,14 @@ class Approvals:
 
     def _grants(self, connection: Connection, principal: str) -> list[Grant]:
         table = tables.grant
-        where = (table.c.principal == principal) & (table.c.actor_kind == "human")
         now = instant(self._ports.clock.now())
+        # Only grants that hold count against the bound: those that are over grow without end.
+        where = (
+            (table.c.principal == principal)
+            & (table.c.actor_kind == "human")
+            & table.c.revoked_at.is_(None)
+            & (table.c.expires_at > now)
+        )
         found = rows.every(connection, table, Grant, where, limit=_GRANTS_MAX)
         return [grant for grant in found if grant.live(now)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json, plain
@@ -13,7 +13,7 @@ from control_plane.domain.record import Record
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.domain.run_record import Run
 from control_plane.errors import Conflict, Refused
-from control_plane.facts.load import run_row
+from control_plane.facts.load import approvals_waiting, run_row
 from control_plane.handlers.handler import Change, Lifecycle, Ports, View
 from control_plane.store import rows, tables
 from graphs.outcomes import of_run
@@ -175,14 +175,8 @@ class Ledger:
 
     def _not_too_many(self, connection: Connection, asked: Asked) -> None:
         # An approver worn out by questions says yes: how many may wait is bounded for each caller.
-        table = tables.approval
-        mine = (
-            (table.c.requester == asked.caller.principal)
-            & (table.c.requester_actor == asked.caller.actor)
-            & (table.c.state == "pending")
-        )
-        waiting = connection.execute(select(func.count()).select_from(table).where(mine))
-        if waiting.scalar_one() >= self._ports.limits.pending_approvals_max:
+        waiting = approvals_waiting(connection, asked.caller.principal, asked.caller.actor)
+        if waiting >= self._ports.limits.pending_approvals_max:
             raise Refused(
                 "Too many of your approvals are waiting.",
                 code="too_many_approvals",

@@ -24,10 +24,12 @@ from control_plane.plane import Plane
 from control_plane.ports import Settled
 from control_plane.store import rows, tables
 from graphs.approvals import Approvals
+from graphs.errors import Unlisted
 from graphs.gatekeeper import Gatekeeper, require
 from graphs.ledger import Ledger
 from graphs.outcomes import of_error
 from graphs.passage import Passage, Settling, Verdict
+from policies.decision import ActionDecision
 
 AS_OF_AGE_MAX = timedelta(hours=24)
 
@@ -141,10 +143,14 @@ class Steps:
             with self.ports.store.write() as connection:
                 self.ledger.abandon(connection, passage.call.id)
             raise
-        with self.ports.store.write() as connection:
-            self.ledger.settle(connection, passage.call.id, effect)
-            passage.outcome = self._done(passage, handler, connection, effect)
-            self.ledger.leaf(connection, "outcome", passage, permit_id=permit.id)
+        try:
+            with self.ports.store.write() as connection:
+                self.ledger.settle(connection, passage.call.id, effect)
+                passage.outcome = self._done(passage, handler, connection, effect)
+                self.ledger.leaf(connection, "outcome", passage, permit_id=permit.id)
+        except PaybillError as error:
+            # The effect stands, and only its record is missing: the worker looks and writes it.
+            raise Unknown("It was done, and could not be recorded yet.", code=error.code) from error
 
     # lifecycle -------------------------------------------------------------------------------
 
@@ -198,8 +204,7 @@ class Steps:
         )
         planned = run.model_copy(update={"plan_digest": plan.digest})
         subject = handler.subject(command, view, planned, approval)
-        tool, tool_facts = self.run_tools[run.kind]
-        _, actions = self.keeper.decide(caller, tool, tool_facts, subject)
+        _, actions = self._decide_run(caller, run, subject)
         allowed = require(subject.acts, actions)
         return Settled(plan=plan, allowed=allowed, rule=approval_rule(connection))
 
@@ -221,8 +226,7 @@ class Steps:
             caller, handler, command = self._of_run(connection, run)
             view = View(connection, caller, self.ports)
             subject = handler.subject(command, view, run, self._approval(connection, run))
-            tool, tool_facts = self.run_tools[run.kind]
-            verdict, actions = self.keeper.decide(caller, tool, tool_facts, subject)
+            verdict, actions = self._decide_run(caller, run, subject)
             if not require(subject.acts, actions):
                 raise Refused("The approval no longer holds.", code="approval_void")
             return self.plane.issue(
@@ -236,9 +240,21 @@ class Steps:
                 facts_digest=verdict.facts_digest,
             )
 
+    def _decide_run(
+        self, caller: Caller, run: Run, subject: Subject
+    ) -> tuple[Verdict, dict[str, ActionDecision]]:
+        tool, tool_facts = self.run_tools[run.kind]
+        try:
+            return self.keeper.decide(caller, tool, tool_facts, subject)
+        except Unlisted:
+            raise Refused(
+                "The requester may no longer use this tool.", code="tool_not_allowed", fact="roles"
+            ) from None
+
     def _of_run(self, connection: Connection, run: Run) -> tuple[Caller, Lifecycle, Command]:
         grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == run.grant_id)
-        if grant is None or not grant.live(instant(self.ports.clock.now())):
+        known = grant is not None and (grant.principal, grant.actor) == (run.principal, run.actor)
+        if grant is None or not known or not grant.live(instant(self.ports.clock.now())):
             raise Refused(
                 "The grant of the requester no longer holds.", code="grant_ended", fact="grant"
             )
@@ -268,8 +284,9 @@ class Steps:
             with self.ports.store.write() as connection:
                 self.ledger.leaf(connection, passage.outcome.outcome, passage)
         except PaybillError as unwritten:
-            # A refusal that cannot be recorded is still a refusal; anything else must not pass.
-            if passage.outcome.outcome != "refused":
+            # A refusal that cannot be recorded is still a refusal, and what may stand may still
+            # stand; anything else must not pass.
+            if passage.outcome.outcome not in ("refused", "unknown"):
                 passage.outcome = of_error(unwritten)
         return passage.outcome
 

@@ -36,7 +36,7 @@ def main() -> None:
     strangers = check_rooms()
     if strangers:
         _refuse(strangers)
-    from server.cli import main as run  # noqa: PLC0415 - the path must be set first
+    from server.cli import main as run  # the path must be set first
 
     run()
 

@@ -37,12 +37,15 @@ _PR_SET_PDEATHSIG = 1
 _LIBC: ctypes.CDLL | None = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+RUNTIME_PREFIX = "pb-"
+
+
 def new_runtime_dir() -> Path:
     """Make a fresh folder, 0700, with a path short enough for a socket; the caller removes it."""
-    folder = Path(tempfile.mkdtemp(prefix="pb-"))
+    folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX))
     if len(bytes(folder / "grpc.sock")) > _SOCKET_PATH_BYTES_MAX:
         folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="pb-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX, dir="/tmp"))
     return folder
 
 

@@ -8,10 +8,12 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
+from control_plane.audit.leaf import Guard
+from control_plane.audit.recorder import guard
 from control_plane.domain.approval import APPROVAL
 from control_plane.domain.approval_record import Approval, Approver
 from control_plane.domain.caller import Caller
-from control_plane.domain.canonical import instant
+from control_plane.domain.canonical import digest, instant
 from control_plane.domain.run_record import Run
 from control_plane.domain.signing import approval_message, enrolled, enrolment_message
 from control_plane.errors import NotFound, Refused
@@ -77,7 +79,7 @@ class Approving:
             if not enrolled(approver, known, self._ports.root, signer.verify):
                 raise Refused("The enrolment does not lead to the root key.", code="not_enrolled")
             rows.put(connection, tables.approver, approver)
-            self._record(connection, "approver.enrolled", approver)
+            self._record(connection, "approver.enrolled", approver, ())
             save_seed(self.key_path(principal), seed, passphrase)
         return approver
 
@@ -91,9 +93,10 @@ class Approving:
             table = tables.approver
             live = (table.c.key_id == key_id) & table.c.revoked_at.is_(None)
             now = instant(self._ports.clock.now())
+            found = guard(connection, table.name, key_id)
             if rows.change(connection, table, live, revoked_at=now) != 1:
                 raise NotFound("There is no such approver in force.")
-            self._record(connection, "approver.revoked", known[key_id])
+            self._record(connection, "approver.revoked", known[key_id], (found,))
 
     def approvers(self) -> list[Approver]:
         """Every approver, in force or not."""
@@ -105,13 +108,16 @@ class Approving:
         found = rows.every(connection, table, Approver, table.c.key_id != "")
         return {one.key_id: one for one in found}
 
-    def _record(self, connection: Connection, kind: str, approver: Approver) -> None:
+    def _record(
+        self, connection: Connection, kind: str, approver: Approver, found: tuple[Guard, ...]
+    ) -> None:
         self._ports.recorder.record(
             connection,
             kind,
             "",
             {"key_id": approver.key_id, "principal": approver.principal},
             (("approver", approver.key_id),),
+            found,
         )
 
     # approvals -------------------------------------------------------------------------------
@@ -130,9 +136,10 @@ class Approving:
             for approval_id in list(ids):
                 try:
                     approval = self._approvals.decide(connection, caller, approval_id, "approve")
+                    question = self._question(connection, approval)
                 except (NotFound, Refused):
                     continue
-                found.append(self._question(connection, approval))
+                found.append(question)
             return found
 
     def show(self, caller: Caller, approval_id: str) -> Question:
@@ -159,6 +166,7 @@ class Approving:
         now = instant(self._ports.clock.now())
         with self._ports.store.write() as connection:
             approval = self._approvals.decide(connection, caller, approval_id, answer)
+            self._question(connection, approval)
             if confirm != approval.plan_digest[:CONFIRM_DIGITS]:
                 raise Refused("These are not the digest's first 8 characters.", code="not_confirmed")
             approver = self._known(connection).get(named)
@@ -167,7 +175,8 @@ class Approving:
             state = APPROVAL.next(approval.state, "approve" if answer == "approve" else "reject")
             table = tables.approval
             open_still = (table.c.id == approval.id) & (table.c.state == approval.state)
-            rows.change(
+            found = guard(connection, table.name, approval.id)
+            changed = rows.change(
                 connection,
                 table,
                 open_still,
@@ -175,9 +184,11 @@ class Approving:
                 decided_by=caller.principal,
                 decided_at=now,
                 key_id=named,
-                signature=signer.sign(seed, approval_message(approval)).hex(),
+                signature=signer.sign(seed, approval_message(approval, answer)).hex(),
                 checkpoint=self._newest_note(connection),
             )
+            if changed != 1:
+                raise Refused("The approval was answered in the meantime.", code="not_pending")
             self._wake(connection, approval, now)
             self._ports.recorder.record(
                 connection,
@@ -192,6 +203,7 @@ class Approving:
                     "rule": approval.rule,
                 },
                 (("approval", approval.id),),
+                (found,),
             )
             decided = rows.first(connection, table, Approval, table.c.id == approval.id)
         assert decided is not None, "approvals are never deleted"
@@ -200,6 +212,9 @@ class Approving:
     def _question(self, connection: Connection, approval: Approval) -> Question:
         run = run_row(connection, approval.run_id)
         assert run is not None, "runs are never deleted"
+        # What is shown is what is signed: a plan that the digest is not of is shown to nobody.
+        if digest(run.plan) != approval.plan_digest:
+            raise Refused("The plan is not the one that was asked about.", code="plan_altered")
         return Question(approval, run)
 
     def _newest_note(self, connection: Connection) -> str | None:

@@ -20,7 +20,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, select, update
 
 from control_plane.audit.guarded import APPLIED, CATALOG_TABLE
-from control_plane.audit.recorder import CATALOG_SETTING
+from control_plane.audit.recorder import CATALOG_SETTING, guard
 from control_plane.data.collection import SAMPLES, Collection, load_collections
 from control_plane.domain.canonical import instant
 from control_plane.domain.plans import PlanCatalog, parse_plans
@@ -78,9 +78,10 @@ def apply(
     BadInput; nothing is applied then.
     """
     catalog = keep_copy(catalogs, read_files(folder))
-    _set_digest(connection, catalog.digest, instant(now))
     guards = ((tables.setting.name, SETTING), (CATALOG_TABLE, APPLIED))
-    recorder.record(connection, "catalog.applied", "", {"digest": catalog.digest}, guards)
+    found = tuple(guard(connection, *one) for one in guards)
+    _set_digest(connection, catalog.digest, instant(now))
+    recorder.record(connection, "catalog.applied", "", {"digest": catalog.digest}, guards, found)
     return catalog
 
 
@@ -133,12 +134,12 @@ def standing_digest(connection: Connection, catalogs: Path) -> str | None:
 
     For an auditor: what the store says of them only tells where they lie.
     """
-    said = applied_digest(connection)
-    if said is None or not _DIGEST.fullmatch(said):
-        return None
     try:
+        said = applied_digest(connection)
+        if said is None or not _DIGEST.fullmatch(said):
+            return None
         return digest_of(read_files(catalogs / said))
-    except (PaybillError, OSError):
+    except (PaybillError, OSError, ValueError):
         return None
 
 

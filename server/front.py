@@ -16,6 +16,7 @@ from control_plane.domain.canonical import instant, keyed_digest
 from control_plane.domain.outcome import Outcome
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import BadInput, PaybillError, Refused
+from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Ports
 from graphs.errors import Unlisted
 from graphs.gatekeeper import Gatekeeper
@@ -25,6 +26,7 @@ from graphs.passage import Asked, Passage
 if TYPE_CHECKING:
     from graphs.runner import Runner
 from server.settings import Limits
+from server.tokens import Unauthenticated
 from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 from tools.spec import ToolSpec
@@ -75,12 +77,18 @@ class Front:
             caller = self._identify()
             with self._slot(caller):
                 return self._admitted(caller, name, raw)
+        except Unauthenticated as error:
+            return Answer(
+                outcome=Outcome(outcome="refused", message=str(error), code=error.told)
+            )
         except PaybillError as error:
             return Answer(outcome=of_error(error))
 
     def _admitted(self, caller: Caller, name: str, raw: Mapping[str, Any]) -> Answer:
         tool = TOOLS.get(name)
         if tool is None:
+            # Asked all the same: an engine that does not answer must not tell which tools exist.
+            self._keeper.admit(caller, "unknown", ToolFacts(risk="read", domain="unknown"))
             raise Unlisted
         try:
             self._bounded(raw)

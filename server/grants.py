@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Connection, desc, true
 
+from control_plane.audit.leaf import Guard
+from control_plane.audit.recorder import guard
 from control_plane.domain.caller import AGENT_CEILING, EVERY_TENANT, ROLES, Grant, Role
 from control_plane.domain.canonical import instant
 from control_plane.domain.tenant import TenantId
@@ -115,7 +117,7 @@ def parse_ttl(text: str) -> timedelta:
 def keep(connection: Connection, grant: Grant, recorder: Recorder) -> None:
     """Insert a grant with its audit leaf."""
     rows.put(connection, tables.grant, grant)
-    _record(connection, recorder, "grant.issued", grant)
+    _record(connection, recorder, "grant.issued", grant, ())
 
 
 def read(connection: Connection, grant_id: str) -> Grant | None:
@@ -144,14 +146,17 @@ def revoke(connection: Connection, grant_id: str, now: datetime, recorder: Recor
         return grant
     revoked = grant.model_copy(update={"revoked_at": instant(now)})
     where = tables.grant.c.id == grant_id
+    found = guard(connection, tables.grant.name, grant_id)
     rows.change(connection, tables.grant, where, revoked_at=revoked.revoked_at)
-    _record(connection, recorder, "grant.revoked", revoked)
+    _record(connection, recorder, "grant.revoked", revoked, (found,))
     return revoked
 
 
-def _record(connection: Connection, recorder: Recorder, kind: str, grant: Grant) -> None:
+def _record(
+    connection: Connection, recorder: Recorder, kind: str, grant: Grant, found: tuple[Guard, ...]
+) -> None:
     guards = ((tables.grant.name, grant.id),)
-    recorder.record(connection, kind, "", grant.model_dump(mode="json"), guards)
+    recorder.record(connection, kind, "", grant.model_dump(mode="json"), guards, found)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,16 +20,21 @@ from server.front import Answer, Front
 from tools.registry import TOOLS
 from tools.spec import ToolSpec
 
+_LOG = logging.getLogger("paybill.face")
+
 INSTRUCTIONS = (
     "Paybill runs a multi-tenant SaaS. Every call is decided by policy and recorded. A call that "
     "answers 'running' goes on in the worker: follow it with run_get. 'awaiting_approval' means "
     "that a human must approve at a terminal; you cannot. An idempotency_key is yours to choose, "
     "one for each intended change: repeat a call with the same key rather than with a new one."
 )
-_DEADLINE = Outcome(
+_LATE_CHANGE = Outcome(
     outcome="unknown",
     code="deadline",
     message="The call did not answer in time. Repeat it with the same idempotency_key.",
+)
+_LATE_READ = Outcome(
+    outcome="failed", code="deadline", message="The call did not answer in time.", retryable=True
 )
 
 
@@ -54,6 +61,8 @@ class McpFace:
             tools = await self._dispatch.run(self._front.listed)
         except DeadlineExceeded:
             tools = []
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+            raise _fault(error) from None
         return types.ListToolsResult(
             tools=[_published(tool) for tool in tools], cache_scope="private"
         )
@@ -69,8 +78,20 @@ class McpFace:
             # The same bytes for a tool that nobody has and for one that this caller may not list.
             raise MCPError(types.INVALID_PARAMS, "Unknown tool") from None
         except DeadlineExceeded:
-            answer = Answer(outcome=_DEADLINE)
+            tool = TOOLS.get(params.name)
+            changing = tool is not None and tool.changing
+            answer = Answer(outcome=_LATE_CHANGE if changing else _LATE_READ)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+            raise _fault(error) from None
         return _result(answer)
+
+
+def _fault(error: Exception) -> MCPError:
+    # A fault of ours. Its text may hold a value, so not even the log gets it: only kind and place.
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    _LOG.error("a fault: %s at %s", type(error).__name__, place)
+    return MCPError(types.INTERNAL_ERROR, "Internal error")
 
 
 def _input_schema(name: str) -> Mapping[str, Any] | None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import inspect
-
 from control_plane.errors import Unavailable
-from control_plane.store import tables
+from control_plane.store import migrate
 from control_plane.store.sqlite import SqliteStore
 from server.private_files import require_own_file, write_new_file
 from server.workspace import Workspace
@@ -35,14 +33,5 @@ def open_store(workspace: Workspace) -> SqliteStore:
 
 
 def upgrade(path: Path) -> None:
-    """Bring a store file to this version's tables."""
-    store = SqliteStore(path)
-    try:
-        with store.read() as connection:
-            standing = set(inspect(connection).get_table_names())
-        # Only when something is missing: opening must not wait for another process's write.
-        if not standing.issuperset(tables.metadata.tables):
-            with store.write() as connection:
-                tables.metadata.create_all(connection)
-    finally:
-        store.close()
+    """Bring a store file to this version's tables. Errors as `migrate.upgrade`."""
+    migrate.upgrade(path)

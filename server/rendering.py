@@ -33,16 +33,19 @@ def render(question: Question) -> list[str]:
         f"  asked by {escaped(approval.requester)} through {escaped(approval.requester_actor)}",
         f"  rule {approval.rule}; expires {approval.expires_at}",
         "Cannot be undone:",
-        f"  deletes {facts.get('infra_deletes', 0)}, replaces {facts.get('infra_replaces', 0)}, "
-        f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
-        f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}",
+        (
+            f"  deletes {facts.get('infra_deletes', 0)}, replaces {facts.get('infra_replaces', 0)}, "
+            f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
+            f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}"
+        ),
         f"Will be made: {facts.get('infra_creates', 0)} resources",
     ]
     parts = (run.plan or {}).get("parts")
     if isinstance(parts, Mapping):
-        for name in _ORDER:
+        # Parts that have no place of their own come last: what is signed is shown.
+        for name in (*_ORDER, *sorted(set(parts) - set(_ORDER))):
             if name in parts:
-                lines.append(f"{name}:")
+                lines.append(f"{escaped(name)}:")
                 lines.extend(f"  {line}" for line in _flat(parts[name], ""))
     if len(lines) > _LINES_MAX:
         lines = [*lines[:_LINES_MAX], f"… {len(lines) - _LINES_MAX} more lines"]
@@ -50,11 +53,14 @@ def render(question: Question) -> list[str]:
 
 
 def _flat(value: Json, path: str) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping | list | tuple) and not value:
+        yield f"{escaped(path)} = none"
+    elif isinstance(value, Mapping):
         for name in sorted(value):
             yield from _flat(value[name], f"{path}.{name}" if path else name)
     elif isinstance(value, list | tuple):
         for place, item in enumerate(value):
             yield from _flat(item, f"{path}[{place}]")
-    else:
+    elif value is not None:
+        # What is not set is no news to the reader: a screen of nothing hides what matters.
         yield f"{escaped(path)} = {escaped(str(value))}"

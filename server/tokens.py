@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from control_plane.domain.caller import Caller, Grant
 from control_plane.domain.canonical import instant
-from control_plane.errors import PaybillError
+from control_plane.errors import Refused
 from control_plane.ports import Recorder, Store
 from control_plane.secrets.signer import public_bytes
 from server import grants
@@ -49,13 +49,15 @@ _MESSAGES: Final[dict[Reason, str]] = {
 }
 
 
-class Unauthenticated(PaybillError):
+class Unauthenticated(Refused):
     """Who calls is not known. `code` is for the log; the message says no more than the caller may know."""
 
     code = "unauthenticated"
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(_MESSAGES.get(reason, _NOT_VALID), code=reason)
+        self.told = reason if reason in _MESSAGES else "token_invalid"
+        """The code that the caller may know."""
 
 
 class _Actor(BaseModel):

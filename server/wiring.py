@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.audit.sequencer import Sequencer
@@ -14,9 +15,11 @@ from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.intents import IntentSweep
+from control_plane.errors import Unavailable
 from control_plane.handlers import handler
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
+from control_plane.ports import JobEngine, Provisioner
 from control_plane.secrets.signer import key_id
 from control_plane.store.artifacts import SealedArtifacts
 from control_plane.store.log import StoredLog
@@ -34,10 +37,11 @@ from server.workspace import Workspace
 from tools.registry import RUN_TOOLS
 
 if TYPE_CHECKING:
-    from control_plane.engine.executor import Executor
     from graphs.runner import Runner
 
 _TENANT_BUSY_MS = 2000
+_RUNS_AT_ONCE_MAX = 4
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,14 @@ class Face:
 
 @dataclass(frozen=True)
 class Backend:
-    """What the worker holds: the executor of runs, the sequencer of leaves, the ports."""
+    """What the worker holds: the engine at work, the sequencer of leaves, the ports."""
 
-    executor: Executor
+    engine: JobEngine
     intents: IntentSweep
     sequencer: Sequencer
     log: StoredLog
     artifacts: SealedArtifacts
     ports: Ports
-
-
-def log_origin(workspace: Workspace) -> str:
-    """The name of the workspace's audit log, which is also its key's name in notes."""
-    return f"paybill/{workspace.id}"
 
 
 def face_ports(workspace: Workspace, settings: Settings, store: SqliteStore) -> Ports:
@@ -129,37 +128,62 @@ def wire_worker(
     modules: Path | None = None,
 ) -> Backend:
     """The privileged backend over one workspace: the only place that loads the worker's keys."""
+    from control_plane.engine.dbos_engine import DbosEngine
     from control_plane.engine.executor import Executor
-    from control_plane.provisioning.binary import find as find_terraform
-    from control_plane.provisioning.provisioner import TerraformProvisioner
-    from control_plane.provisioning.runner import RunnerSettings
 
     keys = key_files.load(workspace.keys)
     store = open_store(workspace)
     artifacts = SealedArtifacts(store, keys.public.seal_bytes, keys.seal_private)
-    terraform = find_terraform(settings.terraform_bin, settings.path)
-    provisioner = TerraformProvisioner(
-        terraform,
-        RunnerSettings(),
-        root=workspace.terraform,
-        hmac_key=keys.provisioning_hmac,
-        admitted_modules=admitted_modules,
-        module_overrides=_overrides(modules),
+    provisioner = _provisioner(
+        workspace, settings, keys.provisioning_hmac, admitted_modules, modules
     )
-    provisioner.sweep()
     ports = replace(
         face_ports(workspace, settings, store), provisioner=provisioner, artifacts=artifacts
     )
     runner = make_runner(ports, Gatekeeper(gate))
     clock, log = SystemClock(), StoredLog(store)
+    executor = Executor(ports, LIFECYCLES, runner, failpoints)
+    engine = DbosEngine(
+        workspace.engine_db, executor_id=uuid4().hex, workers=_RUNS_AT_ONCE_MAX, poll_s=_POLL_S
+    )
+    engine.launch({"run": executor.work})
     return Backend(
-        executor=Executor(ports, LIFECYCLES, runner, failpoints),
+        engine=engine,
         intents=IntentSweep(ports, CHANGES),
-        sequencer=Sequencer(log, keys.audit_seed, log_origin(workspace), clock.now),
+        sequencer=Sequencer(log, keys.audit_seed, workspace.log_origin, clock.now),
         log=log,
         artifacts=artifacts,
         ports=ports,
     )
+
+
+def _provisioner(
+    workspace: Workspace,
+    settings: Settings,
+    hmac_key: bytes,
+    admitted_modules: frozenset[str],
+    modules: Path | None,
+) -> Provisioner:
+    from control_plane.provisioning.absent import AbsentProvisioner
+    from control_plane.provisioning.binary import find as find_terraform
+    from control_plane.provisioning.provisioner import TerraformProvisioner
+    from control_plane.provisioning.runner import RunnerSettings
+
+    try:
+        terraform = find_terraform(settings.terraform_bin, settings.path)
+    except Unavailable as error:
+        # Reading, listing and refusing need no Terraform: the worker goes on without it.
+        return AbsentProvisioner(error)
+    provisioner = TerraformProvisioner(
+        terraform,
+        RunnerSettings(),
+        root=workspace.terraform,
+        hmac_key=hmac_key,
+        admitted_modules=admitted_modules,
+        module_overrides=_overrides(modules),
+    )
+    provisioner.sweep()
+    return provisioner
 
 
 def make_runner(ports: Ports, keeper: Gatekeeper) -> Runner:

@@ -10,14 +10,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 from sqlalchemy import func, select
 
 from control_plane.audit.port import Fenced
 from control_plane.domain.canonical import instant
 from control_plane.domain.run import RUN_ACTIVE
-from control_plane.engine.dbos_engine import DbosEngine
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError
 from control_plane.store import tables
@@ -25,7 +23,7 @@ from policies.binary import find_binary
 from policies.bundle import Bundle, build_bundle
 from policies.errors import GateError
 from policies.gate import Gate
-from policies.pdp import Pdp, Supervisor, canary, new_runtime_dir
+from policies.pdp import RUNTIME_PREFIX, Pdp, Supervisor, canary, new_runtime_dir
 from server.catalog import load_applied
 from server.clock import SystemClock
 from server.intake import Intake
@@ -33,7 +31,7 @@ from server.opening import open_store
 from server.presence import faces_open, hold
 from server.settings import Settings, process_environment
 from server.wiring import Backend, wire_worker
-from server.worker_state import WorkerState, write_state
+from server.worker_state import WorkerState, read_state, write_state
 from server.workspace import Workspace
 
 _LOG = logging.getLogger("paybill.worker")
@@ -76,7 +74,7 @@ class Worker:
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        self._workspace.worker_json.unlink(missing_ok=True)
+        self._sweep_predecessor()
         runtime = new_runtime_dir()
         try:
             self._serve(runtime)
@@ -85,6 +83,15 @@ class Worker:
             shutil.rmtree(runtime, ignore_errors=True)
             os.close(lock)
         return 0
+
+    def _sweep_predecessor(self) -> None:
+        # A killed worker leaves its engine's folder behind, and a state that names it.
+        state = read_state(self._workspace.worker_json)
+        self._workspace.worker_json.unlink(missing_ok=True)
+        if state is not None:
+            folder = Path(state.socket).parent
+            if folder.name.startswith(RUNTIME_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _serve(self, runtime: Path) -> None:
         bundle = self._bundle()
@@ -125,10 +132,7 @@ class Worker:
             self._options.admitted_modules,
             self._options.modules,
         )
-        engine = DbosEngine(
-            self._workspace.engine_db, executor_id=uuid4().hex, workers=4, poll_s=0.2
-        )
-        engine.launch({"run": backend.executor.work})
+        engine = backend.engine
         try:
             taken = engine.recover()
             _LOG.info("ready; %d jobs taken over", taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def write_state(path: Path, state: WorkerState) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         write_new_file(draft, state.model_dump_json().encode())
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -90,6 +90,11 @@ class Workspace:
     catalog: Path
 
     @property
+    def log_origin(self) -> str:
+        """The name of the workspace's audit log, which is also its key's name in notes."""
+        return f"paybill/{self.id}"
+
+    @property
     def store_db(self) -> Path:
         """The control plane's own store."""
         return self.state / "store.db"

@@ -40,7 +40,7 @@ def cerbos_binary() -> Path:
     found = find_binary(
         setting=Path(setting) if setting else None,
         environment=os.environ,
-        cache_dir=platformdirs.user_cache_path("paybill") / "cerbos",
+        cache_dir=platformdirs.user_cache_path("paybill"),
     )
     return found.path
 

@@ -16,12 +16,27 @@ def parse_arguments(tool: ToolSpec, raw: Mapping[str, Any]) -> Arguments:
     """The parsed arguments; BadInput names the first field that breaks a rule, by its path."""
     try:
         # As JSON: strict then takes a JSON list for a tuple, and nothing else for anything else.
-        return tool.arguments.model_validate_json(json.dumps(raw, allow_nan=False), strict=True)
+        parsed = tool.arguments.model_validate_json(json.dumps(raw, allow_nan=False), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=True)[0]
         raise BadInput(_field(first["loc"]), _rule(first["type"], first.get("ctx", {}))) from None
     except (TypeError, ValueError, RecursionError):
         raise BadInput("arguments", "must be plain JSON") from None
+    _require_exact(raw)
+    return parsed
+
+
+def _require_exact(raw: Mapping[str, Any]) -> None:
+    """Refuse fractions wherever a field takes any value: no quantity of ours is one, and none has a digest."""
+    waiting: list[tuple[tuple[int | str, ...], Any]] = [((name,), raw[name]) for name in raw]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, float):
+            raise BadInput(_field(path), "must not be a number with a fraction")
+        if isinstance(value, Mapping):
+            waiting.extend(((*path, str(name)), item) for name, item in value.items())
+        elif isinstance(value, list):
+            waiting.extend(((*path, place), item) for place, item in enumerate(value))
 
 
 def _field(location: tuple[int | str, ...]) -> str:

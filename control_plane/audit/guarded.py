@@ -12,6 +12,7 @@ from control_plane.audit.leaf import Guard, Leaf, row_digest
 RowKey: TypeAlias = tuple[str, str]
 """A guarded row: (table, key)."""
 
+ABSENT: Final = "absent"
 KEY_TABLE: Final = "$key"
 CATALOG_TABLE: Final = "$catalog"
 APPLIED: Final = "applied"
@@ -44,6 +45,19 @@ def catalog_guard(name: str, catalog_digest: str | None) -> Guard:
 def key_digest(public: bytes) -> str:
     """What stands for a public key among the rows: its SHA-256, 64 hexadecimal digits."""
     return hashlib.sha256(public).hexdigest()
+
+
+def after(found: Guard, now: Guard) -> Guard:
+    """The guard of a change that found the row as `found` says and left it as `now` says."""
+    return now.model_copy(update={"before": found.digest or ABSENT})
+
+
+def broken_chains(state: Mapping[RowKey, str | None], leaf: Leaf) -> Iterator[RowKey]:
+    """The rows that this leaf's change found otherwise than the leaves before it left them."""
+    for guard in leaf.guards:
+        said = state.get((guard.table, guard.key)) or ABSENT
+        if guard.before is not None and guard.before != said:
+            yield guard.table, guard.key
 
 
 def apply_guards(state: dict[RowKey, str | None], leaf: Leaf) -> None:

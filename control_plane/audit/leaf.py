@@ -31,13 +31,18 @@ class LeafError(PaybillError):
 
 
 class Guard(BaseModel):
-    """What a guarded row became: the SHA-256 of its canonical JSON, or None when it was deleted."""
+    """What a guarded row became: the SHA-256 of its canonical JSON, or None when it was deleted.
+
+    `before` is what the change found, `absent` where there was no row; None says nothing of it. It
+    makes the guards of a row a chain: an alteration from outside stays visible under later changes.
+    """
 
     model_config = _STRICT
 
     table: str = Field(pattern=r"^\$?[a-z][a-z0-9_]{0,62}$")
     key: str = Field(min_length=1, max_length=500)
     digest: _Digest | None
+    before: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|absent)$")] | None = None
 
 
 class Leaf(BaseModel):

@@ -11,6 +11,7 @@ from control_plane.audit.guarded import (
     CATALOG_TABLE,
     KEY_TABLE,
     RowKey,
+    after,
     catalog_guard,
     key_guard,
     row_guard,
@@ -69,8 +70,14 @@ class LeafRecorder:
         tenant: str,
         payload: Mapping[str, Json],
         guards: tuple[tuple[str, str], ...] = (),
+        found: tuple[Guard, ...] = (),
     ) -> str:
-        """Write one leaf; ``guards`` name (table, key) of rows as they stand in this transaction."""
+        """Write one leaf; ``guards`` name (table, key) of rows as they stand in this transaction.
+
+        ``found`` are guards of them that were taken before the change: one that is not among these
+        was not there.
+        """
+        stood = {(one.table, one.key): one for one in found}
         leaf, sealed = make_leaf(
             kind,
             tenant,
@@ -79,7 +86,13 @@ class LeafRecorder:
             salt=self._ids.new(),
             recorded_at=self._clock.now(),
             public_key=self._public_key(connection, tenant),
-            guards=[guard(connection, table, key) for table, key in guards],
+            guards=[
+                after(
+                    stood.get((table, key), Guard(table=table, key=key, digest=None)),
+                    guard(connection, table, key),
+                )
+                for table, key in guards
+            ],
         )
         values = leaf.model_dump(mode="json")
         connection.execute(tables.audit_leaf.insert().values(sealed=sealed, **values))

@@ -44,6 +44,9 @@ class FindingCode(StrEnum):
 NOTICES: Final = frozenset({FindingCode.LEAVES_UNSEQUENCED})
 """What is told and is no tamper: leaves wait while no worker runs."""
 
+_ELSEWHERE: Final = frozenset(
+    {FindingCode.ROLLED_BACK, FindingCode.FORKED, FindingCode.EXTERNAL_CHECKPOINT_INVALID}
+)
 _NOTE_CODES: Final = {
     "note_unknown_key": FindingCode.SIGNING_KEY_REPLACED,
     "note_signature": FindingCode.SIGNATURE_FALSE,
@@ -91,6 +94,11 @@ class Report:
         """One sentence on rollback, for people."""
         if self.rollback_excluded:
             return "The log extends the checkpoint that was kept elsewhere."
+        if any(one.code in _ELSEWHERE for one in self.findings):
+            return (
+                "The log does not extend the checkpoint that was kept elsewhere: "
+                "it was rolled back, rewritten or signed with another key."
+            )
         return (
             "A rollback of the whole store cannot be excluded: "
             "verify against a checkpoint that was kept elsewhere."

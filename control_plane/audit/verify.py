@@ -13,6 +13,7 @@ from control_plane.audit.guarded import (
     RowKey,
     differences,
 )
+from control_plane.audit.leaf import Leaf, LeafError
 from control_plane.audit.note import parse_verifier_key
 from control_plane.audit.port import LogStore
 from control_plane.audit.report import FindingCode, Findings, Report, read_checkpoint
@@ -149,9 +150,16 @@ class _Verification:
             self._findings.add(FindingCode.HEAD_MISMATCH, "the head's note is not the last one")
 
     def _check_rows(self, rows: Mapping[RowKey, str]) -> None:
-        waiting = self._log.unsequenced(WAITING_MAX)
+        waiting = self._waiting()
         if waiting:
             self._findings.add(FindingCode.LEAVES_UNSEQUENCED, f"{len(waiting)} leaves wait")
         for (table, key), difference in differences(self._walk.guards, waiting, rows):
             code = _TABLE_CODES.get(table, _ROW_CODES[difference])
             self._findings.add(code, f"{table} {key}: {difference}")
+
+    def _waiting(self) -> list[Leaf]:
+        try:
+            return self._log.unsequenced(WAITING_MAX)
+        except LeafError as error:
+            self._findings.add(FindingCode.LEAF_MALFORMED, f"{error}, of one that waits")
+            return []

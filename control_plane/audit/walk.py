@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from control_plane.audit.frontier import Frontier
-from control_plane.audit.guarded import RowKey, apply_guards
+from control_plane.audit.guarded import RowKey, apply_guards, broken_chains
 from control_plane.audit.leaf import LeafError, leaf_hash, sealed_digest
 from control_plane.audit.port import IndexedLeaf, LogStore
 from control_plane.audit.report import FindingCode, Findings
@@ -49,6 +49,9 @@ class Walk:
             self._findings.add(FindingCode.LEAF_GAP, detail)
         self._next_index = entry.index + 1
         self.frontier = self.frontier.append(leaf_hash(entry.leaf))
+        for table, key in broken_chains(self.guards, entry.leaf):
+            detail = f"{table} {key}: altered before index {entry.index}"
+            self._findings.add(FindingCode.ROW_ALTERED, detail)
         apply_guards(self.guards, entry.leaf)
         if self._sealed is not None:
             self._check_payload(entry, self._sealed(entry.leaf.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from control_plane.domain.approval_record import Approval, Approver
 from control_plane.domain.canonical import canonical
@@ -19,9 +20,25 @@ def enrolment_message(principal: str, public_key: str, enrolled_at: str) -> byte
     return canonical(["paybill approver", principal, public_key, enrolled_at])
 
 
-def approval_message(approval: Approval) -> bytes:
-    """What an approver signs: this approval, of this run, for exactly this digest."""
-    return canonical(["paybill approval", approval.id, approval.run_id, approval.plan_digest])
+def approval_message(approval: Approval, answer: Literal["approve", "deny"]) -> bytes:
+    """What an approver signs: this answer, and all that was asked, for exactly this digest.
+
+    The answer is part of it: a signed no must never pass for a yes.
+    """
+    return canonical(
+        [
+            "paybill approval",
+            answer,
+            approval.id,
+            approval.run_id,
+            approval.tenant,
+            approval.requester,
+            approval.requester_actor,
+            approval.rule,
+            approval.plan_digest,
+            approval.expires_at,
+        ]
+    )
 
 
 def enrolled(
@@ -46,13 +63,14 @@ def enrolled(
 def signed(
     approval: Approval, known: Mapping[str, Approver], root: tuple[str, bytes], verify: Verify
 ) -> bool:
-    """Whether the approval carries a signature by a key that is enrolled and in force for its person."""
+    """Whether the approval carries a signed yes by a key that is enrolled and in force for its person."""
     approver = known.get(approval.key_id or "")
     if approver is None or approver.revoked_at is not None:
         return False
     if approver.principal != approval.decided_by or approval.signature is None:
         return False
-    if not verify(_hex(approver.public_key), approval_message(approval), _hex(approval.signature)):
+    message = approval_message(approval, "approve")
+    if not verify(_hex(approver.public_key), message, _hex(approval.signature)):
         return False
     return enrolled(approver, known, root, verify)
 

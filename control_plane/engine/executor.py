@@ -16,8 +16,15 @@ from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.runbook import Fenced, Runbook
 from control_plane.engine.stepping import Stepping
-from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unknown
-from control_plane.facts.load import approval_row, run_row
+from control_plane.errors import (
+    Failed,
+    NotFound,
+    PaybillError,
+    Refused,
+    Unavailable,
+    Unknown,
+)
+from control_plane.facts.load import approval_row, approvals_waiting, run_row
 from control_plane.handlers.handler import Lifecycle, Ports, Work
 from control_plane.ports import Regate, Settled
 from control_plane.store import rows, tables
@@ -150,7 +157,8 @@ class Executor:
             run = book.move(
                 connection,
                 "planned",
-                plan={"parts": observed.parts},
+                # In the digest too: what was approved is this artifact and no other.
+                plan={"parts": {**observed.parts, "artifact": reference}},
                 plan_facts=observed.facts,
                 artifact=reference,
             )
@@ -171,6 +179,14 @@ class Executor:
             return self._discard(book, "refused", error)
         except PaybillError as error:
             return self._fail(book, error)
+        try:
+            moved = self._record(book, run, settled)
+        except Refused as error:
+            return self._discard(book, "refused", error)
+        self._failpoints.reach("run.settled")
+        return moved
+
+    def _record(self, book: Runbook, run: Run, settled: Settled) -> Run:
         plan = plain(settled.plan)
         plan_digest = settled.plan.digest
         with book.writing() as connection:
@@ -181,6 +197,7 @@ class Executor:
             elif settled.allowed:
                 moved = book.move(connection, "allow", plan=plan, plan_digest=plan_digest)
             else:
+                self._not_too_many(connection, run)
                 approval = self._question(run, settled)
                 rows.put(connection, tables.approval, approval)
                 moved = book.move(
@@ -190,8 +207,13 @@ class Executor:
                     plan_digest=plan_digest,
                     approval_id=approval.id,
                 )
-        self._failpoints.reach("run.settled")
         return moved
+
+    def _not_too_many(self, connection: Connection, run: Run) -> None:
+        # Counted here too: runs that were proposed at once had no approval yet.
+        waiting = approvals_waiting(connection, run.principal, run.actor)
+        if waiting >= self._ports.limits.pending_approvals_max:
+            raise Refused("Too many approvals are waiting.", code="too_many_approvals")
 
     def _question(self, run: Run, settled: Settled) -> Approval:
         now = self._ports.clock.now()
@@ -224,6 +246,7 @@ class Executor:
         if run.cancel_requested:
             return self._cancel(book)
         try:
+            self._assert_artifact(run)
             with book.writing() as connection:
                 settled = self._regate.settle(connection, run)
                 if settled.plan.digest != run.plan_digest:
@@ -241,6 +264,16 @@ class Executor:
             return self._discard(book, "refused", error)
         self._failpoints.reach("run.started")
         return run
+
+    def _assert_artifact(self, run: Run) -> None:
+        # Looked at before anything is consumed or done: a plan without its means is void.
+        parts = (run.plan or {}).get("parts")
+        approved = parts.get("artifact") if isinstance(parts, Mapping) else None
+        if run.artifact is None or self._ports.artifacts is None:
+            raise Refused("The plan artifact is gone.", code="artifact_missing")
+        if run.artifact != approved:
+            raise Refused("The plan artifact is another.", code="artifact_altered")
+        self._ports.artifacts.get(run.artifact, instant(self._ports.clock.now()))
 
     def _consume(self, book: Runbook, connection: Connection, run: Run) -> None:
         if run.approval_id is None:
@@ -280,9 +313,10 @@ class Executor:
         return book.advance("settle_present" if seen == "present" else "settle_absent")
 
     def _errored(self, book: Runbook, run: Run) -> Run:
+        reason = "canceled" if run.cancel_requested else run.reason
         if self._stepping(book, run).remains():
-            return book.advance("compensate")
-        return book.advance("fail")
+            return book.advance("compensate", reason=reason)
+        return book.advance("fail", reason=reason)
 
     def _compensate(self, book: Runbook, run: Run) -> Run:
         self._failpoints.reach("run.compensating")
@@ -309,7 +343,9 @@ class Executor:
             return book.move(connection, event, reason=code[:40], detail=_detail(error))
 
     def _fail(self, book: Runbook, error: PaybillError) -> Run:
-        retryable = isinstance(error, Failed) and error.retryable
+        retryable = isinstance(error, Unavailable) or (
+            isinstance(error, Failed) and error.retryable
+        )
         return book.advance(
             "fail", reason=error.code[:40], detail=_detail(error), retryable=retryable
         )

@@ -165,9 +165,10 @@ class Runbook:
             "reason": run.reason or None,
         }
         stands = self._guards(connection, run)
-        changed = tuple(row for row, found in stands.items() if self._vouched.get(row) != found)
+        changed = tuple(row for row, now in stands.items() if self._vouched.get(row) != now)
+        found = tuple(self._vouched.values())
         self._vouched = stands
-        self._ports.recorder.record(connection, kind, run.tenant, payload, changed)
+        self._ports.recorder.record(connection, kind, run.tenant, payload, changed, found)
 
     def _guards(self, connection: Connection, run: Run) -> dict[tuple[str, str], Guard]:
         named = [("tenant", run.tenant), ("subscription", run.tenant)]

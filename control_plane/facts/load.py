@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import Caller
@@ -93,6 +93,15 @@ def run_facts(connection: Connection, caller: Caller, run_id: str) -> tuple[RunF
 def approval_row(connection: Connection, approval_id: str) -> Approval | None:
     """The approval, or None."""
     return rows.first(connection, tables.approval, Approval, tables.approval.c.id == approval_id)
+
+
+def approvals_waiting(connection: Connection, principal: str, actor: str) -> int:
+    """How many approvals a caller's runs are waiting for."""
+    table = tables.approval
+    asked = (table.c.requester == principal) & (table.c.requester_actor == actor)
+    waiting = asked & (table.c.state == "pending")
+    statement = select(func.count()).select_from(table).where(waiting)
+    return int(connection.execute(statement).scalar_one())
 
 
 def approval_facts(

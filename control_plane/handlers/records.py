@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, select
@@ -17,9 +18,9 @@ from control_plane.data.rows import Row, get_row, insert_row, query_page
 from control_plane.data.sort import Sort, check_sort
 from control_plane.data.tables import collection_table
 from control_plane.data.values import to_json
-from control_plane.domain.isolation import Isolation
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json, plain
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput, NotFound, Refused
 from control_plane.facts.load import record_facts, tenant_row
 from control_plane.handlers.handler import Ports, Subject, View
@@ -169,7 +170,7 @@ class CreateRecordHandler:
         return {
             "rows": {
                 "collection": command.collection,
-                "id": call.derive_id("record"),
+                "id": _row_id(call),
                 "values": plain(values),
             }
         }
@@ -187,7 +188,7 @@ class CreateRecordHandler:
         collection = _collection(ports, command.collection)
         model, epoch = _located(subject)
         values = _values(collection, command)
-        row_id = call.derive_id("record")
+        row_id = _row_id(call)
         now = ports.clock.now()
 
         def insert(inside: Connection) -> None:
@@ -214,7 +215,7 @@ class CreateRecordHandler:
             return None
         with ports.databases.reading(call.tenant, place[0]) as connection:
             applied = was_applied(connection, call.tenant, call.id)
-        return None if applied is None else call.derive_id("record")
+        return None if applied is None else _row_id(call)
 
     def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
         """The record as it stands now, masked for this caller."""
@@ -228,6 +229,11 @@ class CreateRecordHandler:
         if row is None:
             raise NotFound
         return {"record": masked(row, readable_fields(collection, may))}
+
+
+def _row_id(call: Call) -> str:
+    # In the form that the kind `uuid` has everywhere: an id that was answered can be filtered by.
+    return str(UUID(call.derive_id("record")))
 
 
 def _values(collection: Collection, command: CreateRecord) -> dict[str, Any]:

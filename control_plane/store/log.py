@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, true
 
 from control_plane.audit.frontier import Frontier
 from control_plane.audit.leaf import Leaf, LeafError, parse_leaf
@@ -17,6 +18,15 @@ from control_plane.ports import Store
 from control_plane.store import tables
 
 _PUBLIC = tuple(tables.audit_leaf.c[name] for name in Leaf.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """A leaf with its sealed payload; `index` is None while it waits for one."""
+
+    index: int | None
+    leaf: Leaf
+    sealed: bytes
 
 
 class StoredLog:
@@ -39,17 +49,22 @@ class StoredLog:
             return [_leaf(dict(row)) for row in found]
 
     def append(self, entries: Sequence[IndexedLeaf], head: Head, expected_size: int) -> None:
-        """Write positions and checkpoint in one transaction, or nothing."""
+        """Write positions and checkpoint in one transaction, or nothing.
+
+        Raises Fenced on another head, and when a leaf does not wait: the tree would cover no row.
+        """
         table = tables.audit_leaf
         with self._store.write() as connection:
             if _head(connection).size != expected_size:
                 raise Fenced
             for entry in entries:
-                connection.execute(
+                given = connection.execute(
                     table.update()
                     .where((table.c.id == entry.leaf.id) & table.c.position.is_(None))
                     .values(position=entry.index)
                 )
+                if given.rowcount != 1:
+                    raise Fenced
             assert head.signed_at is not None, "a head with leaves is signed"
             connection.execute(
                 tables.checkpoint.insert().values(
@@ -77,6 +92,23 @@ class StoredLog:
         with self._store.read() as connection, _readable():
             found = connection.execute(statement).mappings()
             return [IndexedLeaf(int(row["position"]), _leaf(dict(row))) for row in found]
+
+    def newest(self, limit: int, tenant: str | None = None) -> list[StoredLeaf]:
+        """The newest leaves first, those that wait too; of one tenant when it is named."""
+        table = tables.audit_leaf
+        wanted = true() if tenant is None else table.c.tenant == tenant
+        statement = select(table).where(wanted).order_by(table.c.written.desc()).limit(limit)
+        with self._store.read() as connection, _readable():
+            found = connection.execute(statement).mappings()
+            return [StoredLeaf(row["position"], _leaf(dict(row)), row["sealed"]) for row in found]
+
+    def sealed(self, leaf_id: str) -> bytes | None:
+        """The sealed payload beside a leaf, or None."""
+        table = tables.audit_leaf
+        statement = select(table.c.sealed).where(table.c.id == leaf_id)
+        with self._store.read() as connection:
+            found: bytes | None = connection.execute(statement).scalar()
+            return found
 
     def checkpoints(self, start: int, limit: int) -> list[str]:
         """Signed notes in the order they were made."""

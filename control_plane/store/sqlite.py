@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from control_plane.errors import Unavailable
 
 _POOL_CONNECTIONS_MAX = 16
+_RETRY_INTERVAL_S = 0.01
+_PRIMARY_CODE = 0xFF
+# What a full disk looks like when it is met while a file is made larger or seen to the disk.
+_FULL_EXTENDED = frozenset(
+    {sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC}
+)
+_UNUSABLE = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+    }
+)
 
 
 class SqliteStore:
@@ -48,7 +66,8 @@ class SqliteStore:
 
 def _engine(path: Path, busy_timeout_ms: int, *, begin: str) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        # Not as text: a question mark in a path would begin options.
+        URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
         pool_size=_POOL_CONNECTIONS_MAX,
         max_overflow=0,
@@ -60,7 +79,7 @@ def _engine(path: Path, busy_timeout_ms: int, *, begin: str) -> Engine:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own transaction control is off: it would begin late, after the first read.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        _enter_wal(connection, busy_timeout_ms)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -71,10 +90,26 @@ def _engine(path: Path, busy_timeout_ms: int, *, begin: str) -> Engine:
     return engine
 
 
+def _enter_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    # Of two processes that turn a new file to WAL, one is refused at once: SQLite does not wait.
+    deadline = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_INTERVAL_S)
+        else:
+            return
+
+
 @contextmanager
 def _named_faults() -> Iterator[None]:
     try:
         yield
+    except PoolTimeoutError as error:
+        raise Unavailable("Every connection to the store is taken.", code="store_locked") from error
     except DBAPIError as error:
         fault = _named(error.orig)
         if fault is None:
@@ -85,11 +120,17 @@ def _named_faults() -> Iterator[None]:
 def _named(original: BaseException | None) -> Unavailable | None:
     if not isinstance(original, sqlite3.Error):
         return None
-    code = getattr(original, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    extended = getattr(original, "sqlite_errorcode", 0)
+    code = extended & _PRIMARY_CODE
+    if _is_busy(original):
         return Unavailable("The store is locked by another process.", code="store_locked")
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if code == sqlite3.SQLITE_FULL or extended in _FULL_EXTENDED:
         return Unavailable("The store cannot be written: no room on the disk.", code="store_full")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT):
+    if code in _UNUSABLE:
         return Unavailable("The store cannot be opened.", code="store_unavailable")
     return None
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -124,7 +124,13 @@ call = Table(
     Column("run_id", ID),
     Column("settled", Boolean, nullable=False),
     Column("effect", JSON),
-    Index("ix_call_unsettled", "as_of", sqlite_where=text("settled = 0")),
+    # SQLite takes a partial index only where a query says the same words: `settled IS 0`.
+    Index(
+        "ix_call_unsettled",
+        "as_of",
+        sqlite_where=text("settled IS 0"),
+        postgresql_where=text("settled IS false"),
+    ),
     comment="A changing call: asked by whom, as of when, with which seed.",
 )
 
@@ -293,7 +299,12 @@ audit_leaf = Table(
     Column("guards", JSON, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("position", Integer, unique=True),
-    Index("ix_audit_leaf_waiting", "position", sqlite_where=text("position IS NULL")),
+    Index(
+        "ix_audit_leaf_waiting",
+        "position",
+        sqlite_where=text("position IS NULL"),
+        postgresql_where=text("position IS NULL"),
+    ),
     comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
 )
 

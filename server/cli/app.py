@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from control_plane.errors import PaybillError
 from policies.errors import GateError
-from server.cli import approvals, approvers, doctor, init, serve, tokens, version
+from server.cli import approvals, approvers, audit, demo, doctor, init, serve, tokens, version
 from server.cli.context import Context
 from server.cli.show import failed
 
@@ -57,5 +57,7 @@ app.command(name="version")(version.version)
 app.command(name="serve")(serve.serve)
 app.command(name="worker")(serve.worker)
 app.command(name="failpoints")(serve.list_failpoints)
+app.command(name="demo")(demo.demo)
 app.add_typer(approvers.app, name="approvers")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(audit.app, name="audit")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import paybill
 import pytest
+
+import paybill
 
 _ROOM_NAMES = ("paybill", "server", "tools", "graphs", "policies", "control_plane")
 _SKIPPED = {"__pycache__", ".terraform"}

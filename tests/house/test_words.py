@@ -37,9 +37,7 @@ def calls(source: str, names: set[str]) -> list[int]:
     return [
         node.lineno
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in names
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
     ]
 
 
@@ -68,7 +66,9 @@ def _is_bare(source: str) -> bool:
 
 def test_no_room_prints_evaluates_or_asks_the_terminal(modules: dict[Path, str]) -> None:
     names = {"print", "eval", "exec", "input", "breakpoint"}
-    assert {str(path): lines for path, text in modules.items() if (lines := calls(text, names))} == {}
+    assert {
+        str(path): lines for path, text in modules.items() if (lines := calls(text, names))
+    } == {}
 
 
 def test_no_room_asks_for_a_shell(modules: dict[Path, str]) -> None:
@@ -96,7 +96,9 @@ def test_every_module_postpones_its_annotations(modules: dict[Path, str]) -> Non
 
 def test_no_text_names_a_registry_this_machine_or_unfinished_work(texts: dict[Path, str]) -> None:
     assert len(texts) > len({path.parts[0] for path in texts})
-    assert {str(path): found for path, text in texts.items() if (found := foreign_words(text))} == {}
+    assert {
+        str(path): found for path, text in texts.items() if (found := foreign_words(text))
+    } == {}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import paybill
 import pytest
+
+import paybill
 
 _DEADLINE_S = 60
 _GATE = "import sys\nsys.stderr.write('the gate was replaced')\n"

@@ -82,7 +82,7 @@ def binary() -> Binary:
     return find_binary(
         setting=Path(setting) if setting else None,
         environment=os.environ,
-        cache_dir=platformdirs.user_cache_path("paybill") / "cerbos",
+        cache_dir=platformdirs.user_cache_path("paybill"),
     )
 
 

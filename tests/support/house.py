@@ -75,6 +75,7 @@ class House:
     cerbos: Path
     folder: Path
     limits: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,6 +88,7 @@ class House:
             "PAYBILL_WORKSPACE": str(self.workspace.root),
             "PAYBILL_CERBOS_BIN": str(self.cerbos),
             **{f"PAYBILL_LIMITS__{name.upper()}": value for name, value in self.limits.items()},
+            **self.extra,
         }
 
     @property
@@ -103,6 +105,10 @@ class House:
     def with_limits(self, **limits: str) -> House:
         """The same workspace, seen by processes with other limits."""
         return replace(self, limits={**self.limits, **limits})
+
+    def with_environment(self, **extra: str) -> House:
+        """The same workspace, for children that are told more."""
+        return replace(self, extra={**self.extra, **extra})
 
     @contextmanager
     def store(self) -> Iterator[SqliteStore]:

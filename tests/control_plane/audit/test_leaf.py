@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from control_plane.audit.guarded import (
     Difference,
+    after,
+    apply_guards,
+    broken_chains,
     catalog_guard,
     differences,
     key_guard,
@@ -141,6 +144,20 @@ def test_the_last_leaf_has_the_last_word_on_a_row() -> None:
         ("tenant", "acme"): row_digest({"id": "acme"}),
         ("tenant", "b"): None,
     }
+
+
+def test_a_change_that_found_another_row_than_the_last_leaf_left_breaks_the_chain() -> None:
+    absent = row_guard("tenant", "acme", None)
+    first = after(absent, row_guard("tenant", "acme", ROW))
+    second = after(first, absent)
+    assert (first.before, second.before) == ("absent", first.digest)
+    state: dict[tuple[str, str], str | None] = {}
+    for number, guard in enumerate((first, second, first)):
+        leaf = leaf_of(number, guard)[0]
+        assert list(broken_chains(state, leaf)) == []
+        apply_guards(state, leaf)
+    assert list(broken_chains(state, leaf_of(9, first)[0])) == [("tenant", "acme")]
+    assert list(broken_chains(state, leaf_of(9, absent)[0])) == []
 
 
 def test_a_row_that_leaves_wait_for_must_be_as_one_of_them_says() -> None:

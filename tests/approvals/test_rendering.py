@@ -1,0 +1,164 @@
+"""What an approver reads: the plan that is signed, with nothing in it that could deceive a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.canonical import digest
+from control_plane.domain.run_record import Run
+from server.approving import Question
+from server.cli.show import plain
+from server.rendering import escaped, render
+from tests.support.approval_world import APPROVER, Template, World
+
+HOSTILE = {
+    "ANSI": "\x1b[2J\x1b[1;31mApproval 0",
+    "C1 control": "\x9b2J\x9d0;title\x9c",
+    "carriage return": "\rApproval harmless",
+    "new lines": "ok\nDigest 00000000\u2028Cannot be undone:\u2029\x85\x0b\x0c",
+    "backspace": "no\x08\x08yes",
+    "NUL": "a\x00b",
+    "bidi override": "\u202egnp.exe\u202c",
+    "bidi isolate": "\u2066\u2067\u2068abc\u2069",
+    "bidi marks": "\u200e\u200f\u061c",
+    "zero width": "a\u200bd\u200cm\u200di\u2060n\ufeff",
+    "tag characters": "\U000e0041\U000e0042",
+    "private use": "\ue000\U000f0000",
+    "soft hyphen": "pay\u00adbill",
+    "no-break space": "a\u00a0b\u3000c",
+}
+SAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def question(**parts: Any) -> Question:
+    """A question about a plan with these parts."""
+    plan: dict[str, Any] = {
+        "command": "onboard_tenant",
+        "tenant": "acme",
+        "as_of": "2030-01-01T09:00:00.000000Z",
+        "catalog": "c",
+        "bundle": "b",
+        "facts": {"tenant": "f"},
+        "parts": parts,
+    }
+    run = Run(
+        id="r" * 32,
+        call_id="c" * 32,
+        principal="alice",
+        actor="bot",
+        grant_id="g",
+        tenant="acme",
+        kind="onboard",
+        command={},
+        state="awaiting_approval",
+        as_of="2030-01-01T09:00:00.000000Z",
+        seed="s",
+        dry_run=False,
+        created_at="2030-01-01T09:00:00.000000Z",
+        updated_at="2030-01-01T09:00:00.000000Z",
+        plan=plan,
+        plan_digest=digest(plan),
+        plan_facts={"infra_creates": 3, "infra_deletes": 2, "infra_stateful_deletes": 1},
+    )
+    approval = Approval(
+        id="a" * 32,
+        run_id=run.id,
+        tenant="acme",
+        requester="alice",
+        requester_actor="bot",
+        rule="two_people",
+        plan_digest=run.plan_digest,
+        state="pending",
+        created_at=run.created_at,
+        expires_at="2030-01-02T09:00:00.000000Z",
+    )
+    return Question(approval, run)
+
+
+def harmless(line: str) -> bool:
+    """Whether a terminal shows the line as one line, in the order of its characters."""
+    return all(char.isprintable() and unicodedata.category(char) not in SAFE for char in line)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_of_a_caller_steers_no_terminal(name: str) -> None:
+    text = HOSTILE[name]
+
+    lines = render(question(rows={"display_name": text, text: "as a name"}))
+
+    assert all(harmless(line) and harmless(plain(line)) for line in lines)
+    assert sum(line.startswith("Digest ") for line in lines) == 1
+    assert sum(line.startswith("Cannot be undone") for line in lines) == 1
+
+
+@given(st.text(max_size=400))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_text_is_escaped_and_capped(text: str) -> None:
+    shown = escaped(text)
+
+    assert harmless(shown)
+    assert len(shown) <= 201
+    assert escaped(shown[:200]) == shown[:200]
+
+
+def test_a_huge_text_is_capped_and_says_so() -> None:
+    lines = render(question(rows={"display_name": "A" * 100_000}))
+
+    assert max(len(line) for line in lines) < 300
+    assert any(line.endswith("A…") for line in lines)
+
+
+def test_a_plan_of_many_lines_is_capped_says_so_and_still_ends_in_its_digest() -> None:
+    made = question(rows={f"name-{number:05}": number for number in range(5_000)})
+
+    lines = render(made)
+
+    assert len(lines) < 210
+    assert any("more lines" in line for line in lines)
+    assert lines[-2] == f"Digest {made.approval.plan_digest}"
+
+
+def test_what_cannot_be_undone_comes_first() -> None:
+    lines = render(question(rows={"tenant": "acme"}, infrastructure={"changes": ["x"]}))
+
+    undone = lines.index("Cannot be undone:")
+    assert "deletes 2" in lines[undone + 1]
+    assert "stateful deletes 1" in lines[undone + 1]
+    assert undone < lines.index("infrastructure:") < lines.index("rows:")
+
+
+def test_every_part_that_is_signed_is_shown() -> None:
+    lines = render(question(rows={"tenant": "acme"}, schema={"drops": ["contact"]}))
+
+    assert "schema:" in lines
+    assert any("drops[0] = contact" in line for line in lines)
+
+
+def test_an_empty_part_is_shown_as_empty() -> None:
+    lines = render(question(rows={"collections": [], "limits": {}}))
+
+    assert "  collections = none" in lines
+    assert "  limits = none" in lines
+
+
+def test_the_question_of_a_real_run_is_shown_whole(
+    make: Callable[[Template], World], two_people: Template
+) -> None:
+    world = make(two_people)
+    run = world.parked()
+
+    shown = "\n".join(
+        render(world.approving.show(world.caller(APPROVER), str(run.approval_id)))
+    )
+
+    for said in ("onboard of tenant acme", "asked by alice through bot", "rule two_people"):
+        assert said in shown
+    assert "display_name = A tenant" in shown
+    assert f"Digest {run.plan_digest}" in shown

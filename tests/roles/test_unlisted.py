@@ -1,0 +1,207 @@
+"""What a role cannot list does not exist for it, whatever it sends; and it lists what it could call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control_plane.domain.caller import AGENT_CEILING, ROLES, Caller, Grant
+from control_plane.facts.approval import ApprovalFacts
+from control_plane.facts.base import Facts
+from control_plane.facts.record import RecordFacts
+from control_plane.facts.run import RunFacts
+from control_plane.facts.tenant import TenantFacts
+from control_plane.facts.tool import ToolFacts
+from control_plane.facts.workspace import WorkspaceFacts
+from control_plane.handlers.handler import Subject
+from graphs.errors import Unlisted
+from graphs.gatekeeper import Gatekeeper
+from tests.roles.conftest import Cast
+from tests.roles.test_table import TABLE
+from tools.registry import TOOLS
+
+UNLISTED = [
+    (role, tool)
+    for role, tools in TABLE.items()
+    for tool, columns in tools.items()
+    if "unlisted" in columns.values()
+]
+CALLS = 1000
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+_NAMES = st.sampled_from(
+    sorted({name for tool in TOOLS.values() for name in tool.arguments.model_fields})
+)
+
+
+@settings(
+    max_examples=CALLS,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    which=st.sampled_from(UNLISTED),
+    noise=st.dictionaries(_NAMES | st.text(max_size=8), _JSON, max_size=4),
+    sound=st.booleans(),
+)
+def test_an_unlisted_tool_is_unlisted_whatever_is_sent(
+    cast: Cast, which: tuple[str, str], noise: dict[str, Any], sound: bool
+) -> None:
+    role, tool = which
+    arguments = {**cast.arguments(role, tool, "own"), **noise} if sound else noise
+    with pytest.raises(Unlisted):
+        cast.face(role, "own").front.call(tool, arguments)
+
+
+@pytest.mark.parametrize("name", ["", "whoami ", "WHOAMI", "who\x00ami", "x" * 10_000, "../whoami"])
+def test_a_name_that_no_tool_bears_is_unlisted_for_everyone(cast: Cast, name: str) -> None:
+    for role in ROLES:
+        with pytest.raises(Unlisted):
+            cast.face(role, "own").front.call(name, {})
+
+
+# What each tool's call asks of its object, from the design; the states in which it may be.
+OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "whoami": ("workspace", ("read",)),
+    "plan_list": ("workspace", ("read",)),
+    "tenant_list": ("workspace", ("read",)),
+    "tenant_get": ("tenant", ("read",)),
+    "tenant_onboard": ("tenant", ("register", "propose")),
+    "run_get": ("run", ("read",)),
+    "run_cancel": ("run", ("read", "cancel")),
+    "approval_get": ("approval", ("read",)),
+    "record_query": ("record", ("read", "query")),
+    "record_create": ("record", ("read", "create")),
+}
+_BOTH = (False, True)
+_MODES = ("full", "read_only", "none")
+
+
+def states(kind: str) -> Iterator[Facts]:
+    """The enumerated states of an object."""
+    if kind == "workspace":
+        yield WorkspaceFacts()
+    for exists, member in itertools.product(_BOTH, _BOTH):
+        if kind == "tenant":
+            for operation, mode in itertools.product(("", "onboard"), _MODES):
+                yield TenantFacts.model_validate(
+                    {
+                        "exists": exists,
+                        "member": member,
+                        "state": "active" if exists else "",
+                        "access_mode": mode,
+                        "operation": operation,
+                        "stage": "propose" if operation else "",
+                        "proposed_isolation": "pooled" if operation else "",
+                        "plan_isolations": ("pooled",),
+                    }
+                )
+        if kind == "run":
+            for own, cancelable in itertools.product(_BOTH, _BOTH):
+                yield RunFacts(
+                    exists=exists, member=member, own=own, state="pending", cancelable=cancelable
+                )
+        if kind == "approval":
+            for own in _BOTH:
+                yield ApprovalFacts.model_validate(
+                    {
+                        "exists": exists,
+                        "member": member,
+                        "own": own,
+                        "state": "pending",
+                        "rule": "own_hand",
+                        "requester": "maker",
+                    }
+                )
+        if kind == "record":
+            for mode in _MODES:
+                yield RecordFacts.model_validate(
+                    {
+                        "exists": exists,
+                        "member": member,
+                        "collection": "contacts",
+                        "access_mode": mode,
+                        "tenant_state": "active",
+                    }
+                )
+
+
+def caller_of(*roles: str) -> Caller:
+    """A caller with exactly these roles."""
+    human = not set(roles) <= set(AGENT_CEILING)
+    grant = Grant.model_validate(
+        {
+            "id": "0" * 32,
+            "principal": "ann",
+            "actor": "ann" if human else "bot",
+            "actor_kind": "human" if human else "agent",
+            "roles": roles,
+            "ceiling": ROLES,
+            "tenants": ("acme",),
+            "issued_at": "",
+            "expires_at": "",
+        }
+    )
+    return Caller.of(grant)
+
+
+def callable_in_some_state(keeper: Gatekeeper, caller: Caller, tool: str) -> bool:
+    """Whether any enumerated state lets the call through."""
+    kind, actions = OBJECTS[tool]
+    for facts in states(kind):
+        subject = Subject(id="x", facts=facts, acts=actions, reads=())
+        try:
+            verdict, _ = keeper.decide(caller, tool, TOOLS[tool].facts, subject)
+        except Unlisted:
+            return False
+        if set(actions) <= verdict.may:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_lists_exactly_the_tools_that_some_state_lets_it_call(cast: Cast, role: str) -> None:
+    keeper = Gatekeeper(cast.face(role, "own").gate)
+    caller = caller_of(role)
+    listed = keeper.listed(caller, {name: tool.facts for name, tool in TOOLS.items()})
+    assert listed == {name for name in TOOLS if callable_in_some_state(keeper, caller, name)}
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(ROLES, 2)), ids="+".join)
+def test_two_roles_list_what_either_lists(cast: Cast, pair: tuple[str, str]) -> None:
+    keeper = Gatekeeper(cast.face(pair[0], "own").gate)
+    tools = {name: tool.facts for name, tool in TOOLS.items()}
+    one, other = (keeper.listed(caller_of(role), tools) for role in pair)
+    assert keeper.listed(caller_of(*pair), tools) == one | other
+
+
+def test_a_caller_without_a_role_lists_nothing(cast: Cast) -> None:
+    keeper = Gatekeeper(cast.face("viewer", "own").gate)
+    assert keeper.listed(caller_of(), {name: tool.facts for name, tool in TOOLS.items()}) == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_tool_of_any_kind_may_be_called_exactly_where_it_may_be_listed(
+    cast: Cast, role: str
+) -> None:
+    keeper = Gatekeeper(cast.face(role, "own").gate)
+    domains = ["workspace", "tenant", "run", "approval", "record", "subscription", "audit", "else"]
+    for risk, domain in itertools.product(("read", "write", "destructive"), domains):
+        facts = ToolFacts.model_validate({"risk": risk, "domain": domain})
+        listed = keeper.listed(caller_of(role), {"any": facts})
+        try:
+            keeper.admit(caller_of(role), "any", facts)
+        except Unlisted:
+            assert not listed, (risk, domain)
+        else:
+            assert listed, (risk, domain)
