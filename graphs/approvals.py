@@ -51,9 +51,12 @@ class Approvals:
 
     def holds(self, connection: Connection, approval: Approval) -> bool:
         """Whether a given approval may be consumed: signature, enrolment, and the right, all now."""
-        known = {one.key_id: one for one in rows.every(
-            connection, tables.approver, Approver, tables.approver.c.key_id != ""
-        )}
+        known = {
+            one.key_id: one
+            for one in rows.every(
+                connection, tables.approver, Approver, tables.approver.c.key_id != ""
+            )
+        }
         if not signed(approval, known, self._ports.root, verify):
             return False
         return any(

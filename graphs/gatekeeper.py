@@ -78,9 +78,7 @@ class Gatekeeper:
         self, caller: Caller, subject: Subject
     ) -> tuple[Verdict, dict[str, ActionDecision]]:
         """The subject alone, for what is not asked through a tool. Decides on nothing itself."""
-        (decision,) = self._check(
-            caller, [_resource(subject.id, subject.facts, subject.actions)]
-        )
+        (decision,) = self._check(caller, [_resource(subject.id, subject.facts, subject.actions)])
         may = frozenset(action for action in subject.actions if decision.allows(action))
         verdict = Verdict(may, decision.decision_id, subject.facts.values_digest())
         return verdict, dict(decision.actions)
@@ -118,7 +116,9 @@ class Gatekeeper:
                 "The facts do not fit the policy's schema.", code=error.code, fact=error.part
             ) from error
         except GateError as error:
-            raise Refused("The policy engine does not answer; nothing was done.", code=error.code) from error
+            raise Refused(
+                "The policy engine does not answer; nothing was done.", code=error.code
+            ) from error
 
 
 def require(acts: Iterable[str], actions: dict[str, ActionDecision]) -> bool:

@@ -105,7 +105,9 @@ class Ledger:
         """Write the call record with its key, in the transaction of the change or the intent."""
         asked = passage.asked
         tenant = passage.subject.tenant if passage.subject else ""
-        call = passage.call.model_copy(update={"effect": effect, "tenant": tenant, "settled": settled})
+        call = passage.call.model_copy(
+            update={"effect": effect, "tenant": tenant, "settled": settled}
+        )
         rows.put(connection, tables.call, call)
         if asked.idempotency_key is None or asked.dry_run:
             return

@@ -64,7 +64,11 @@ def _graph() -> StateGraph[State, None, State, State]:
 
 
 def _add(graph: StateGraph[State, None, State, State], name: str, node: Any) -> None:
-    graph.add_node(name, node)
+    graph.add_node(name, node)  # pyright: ignore[reportUnknownMemberType] - a loose signature
+
+
+def _compiled(graph: StateGraph[State, None, State, State]) -> Compiled:
+    return graph.compile()  # pyright: ignore[reportUnknownMemberType] - a loose signature
 
 
 def query_machine(steps: Steps) -> Compiled:
@@ -73,7 +77,7 @@ def query_machine(steps: Steps) -> Compiled:
     _add(graph, "query", _node(steps.query))
     graph.add_edge(START, "query")
     graph.add_edge("query", END)
-    return graph.compile()
+    return _compiled(graph)
 
 
 def change_machine(steps: Steps) -> Compiled:
@@ -86,7 +90,7 @@ def change_machine(steps: Steps) -> Compiled:
     graph.add_conditional_edges("decide", _finished("plan"), ["plan", END])
     graph.add_conditional_edges("plan", _finished("act"), ["act", END])
     graph.add_edge("act", END)
-    return graph.compile()
+    return _compiled(graph)
 
 
 def lifecycle_machine(steps: Steps) -> Compiled:
@@ -103,7 +107,7 @@ def lifecycle_machine(steps: Steps) -> Compiled:
     graph.add_conditional_edges("settle", _settled, ["release", "park"])
     graph.add_edge("release", END)
     graph.add_edge("park", END)
-    return graph.compile()
+    return _compiled(graph)
 
 
 def _entry(state: State) -> str:

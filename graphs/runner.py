@@ -56,4 +56,6 @@ class Runner:
         return self._steps.permit(run, step, epoch)
 
     def _invoke(self, machine: MachineName, state: State) -> None:
-        self.machines[machine].invoke(state, {"recursion_limit": RECURSION_MAX})
+        self.machines[machine].invoke(  # pyright: ignore[reportUnknownMemberType] - a loose signature
+            state, {"recursion_limit": RECURSION_MAX}
+        )

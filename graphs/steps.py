@@ -66,7 +66,7 @@ class Steps:
         with self.ports.store.read() as connection:
             view = View(connection, asked.caller, self.ports)
             subject = handler.subject(asked.command, view)
-            verdict = self._decide(passage, subject, acting=True)
+            verdict = self._decide(passage, subject)
             page = self.keeper.readable(asked.caller, handler.page(asked.command, view))
             result = handler.answer(asked.command, view, subject, page, verdict.may)
         passage.outcome = Outcome(outcome="done", result=result)
@@ -82,7 +82,9 @@ class Steps:
             subject = handler.subject(
                 passage.asked.command, View(connection, passage.asked.caller, self.ports)
             )
-            self._decide_or_replay(passage, subject, connection)
+            actions = self._decide_or_replay(passage, subject, connection)
+        if passage.outcome is None:
+            _require_now(subject, actions)
 
     def plan_change(self, passage: Passage) -> None:
         """Make the plan and its digest; a dry run ends here."""
@@ -161,9 +163,11 @@ class Steps:
         with self.ports.store.read() as connection:
             view = View(connection, asked.caller, self.ports)
             subject = handler.subject(asked.command, view, None, None)
-            self._decide_or_replay(passage, subject, connection)
+            actions = self._decide_or_replay(passage, subject, connection)
         if passage.outcome is None:
+            # First what the catalog says: the policy's refusal would name a consequence of it.
             handler.guard(asked.command, subject, self.ports)
+            _require_now(subject, actions)
 
     def commit_run(self, passage: Passage) -> None:
         """Commit the run, its job, its key and its leaf: from here on it is the worker's."""
@@ -292,25 +296,23 @@ class Steps:
 
     # shared ----------------------------------------------------------------------------------
 
-    def _decide(self, passage: Passage, subject: Subject, *, acting: bool) -> Verdict:
+    def _decide(self, passage: Passage, subject: Subject) -> Verdict:
         asked = passage.asked
         passage.subject = subject
         verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
         passage.verdict = verdict
-        if acting and not require(subject.acts, actions):
-            raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+        _require_now(subject, actions)
         return verdict
 
     def _decide_or_replay(
         self, passage: Passage, subject: Subject, connection: Connection
-    ) -> None:
+    ) -> dict[str, ActionDecision]:
         asked = passage.asked
         passage.subject = subject
         verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
         passage.verdict = verdict
         passage.outcome = self.ledger.replay(connection, asked, verdict.may)
-        if passage.outcome is None and not require(subject.acts, actions):
-            raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+        return actions
 
     def _replayed_meanwhile(self, passage: Passage, connection: Connection) -> bool:
         # The same call twice at once: the second finds the first's key under the write lock.
@@ -358,6 +360,11 @@ class Steps:
         may = _verdict(passage).may
         result = handler.answer(effect, passage.asked.command, view, may)
         return Outcome(outcome="done", result=result, plan_digest=passage.plan_digest or None)
+
+
+def _require_now(subject: Subject, actions: dict[str, ActionDecision]) -> None:
+    if not require(subject.acts, actions):
+        raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
 
 
 def _subject(passage: Passage) -> Subject:

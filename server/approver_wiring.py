@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from server.workspace import Workspace
 @contextmanager
 def open_approving(
     workspace: Workspace, settings: Settings, token_file: Path | None
-) -> Iterator[tuple[Approving, Caller]]:
+) -> Generator[tuple[Approving, Caller]]:
     """The service and its caller; a worker is started when there is none, for its policy engine."""
     ensure_worker(workspace, settings)
     store = open_store(workspace)
@@ -43,7 +43,7 @@ def open_approving(
 
 
 @contextmanager
-def open_enrolling(workspace: Workspace, settings: Settings) -> Iterator[Approving]:
+def open_enrolling(workspace: Workspace, settings: Settings) -> Generator[Approving]:
     """The service for keys alone: a signature is the right here, no token and no policy engine."""
     store = open_store(workspace)
     gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)

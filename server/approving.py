@@ -23,6 +23,7 @@ from control_plane.secrets import signer
 from control_plane.secrets.key_file import load_seed, save_seed
 from control_plane.store import rows, tables
 from graphs.approvals import Approvals
+from server.keys import require_strong
 from server.workspace import Workspace
 
 CONFIRM_DIGITS = 8
@@ -59,6 +60,7 @@ class Approving:
 
         Refused unless that key is the root key or an approver's in force.
         """
+        require_strong(passphrase)
         seed = signer.new_seed()
         public = signer.public_bytes(seed)
         now = instant(self._ports.clock.now())
@@ -76,10 +78,14 @@ class Approving:
             above = known.get(by[0])
             if by[0] != self._ports.root[0] and (above is None or above.revoked_at is not None):
                 raise Refused("Only the root key or an approver in force enrols.", code="not_enrolled")
+            if any(one.principal == principal and one.revoked_at is None for one in known.values()):
+                raise Refused("This person has a key in force.", code="enrolled_already")
             if not enrolled(approver, known, self._ports.root, signer.verify):
                 raise Refused("The enrolment does not lead to the root key.", code="not_enrolled")
             rows.put(connection, tables.approver, approver)
             self._record(connection, "approver.enrolled", approver, ())
+            # What lies there now is a key that was revoked.
+            self.key_path(principal).unlink(missing_ok=True)
             save_seed(self.key_path(principal), seed, passphrase)
         return approver
 

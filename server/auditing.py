@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -117,7 +117,7 @@ class Auditing:
         return note
 
     @contextmanager
-    def export(self) -> Iterator[Iterator[str]]:
+    def export(self) -> Generator[Iterator[str]]:
         """The lines of a whole export, of one state of the store. Raises as `export_whole`."""
         with snapshot(self._store) as one:
             yield export.export_whole(StoredLog(one))

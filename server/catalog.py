@@ -19,6 +19,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
+import policies
 from control_plane.audit.guarded import APPLIED, CATALOG_TABLE
 from control_plane.audit.recorder import CATALOG_SETTING, guard
 from control_plane.data.collection import SAMPLES, Collection, load_collections
@@ -62,6 +63,12 @@ def write_sample(folder: Path) -> None:
     for sample in sorted(SAMPLES.glob("*.yaml")):
         if sample.name != _PLANS:
             write_new_file(folder / _COLLECTIONS / sample.name, sample.read_bytes(), mode=0o644)
+
+
+def policy_sources(extra: Path | None) -> list[Path]:
+    """The folders of policy files: ours, and the catalog's where it has some."""
+    shipped = Path(policies.__file__).parent / "cerbos"
+    return [shipped] if extra is None else [shipped, extra]
 
 
 def load(folder: Path) -> Catalog:

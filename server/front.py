@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
-from control_plane.domain.canonical import instant, keyed_digest
+from control_plane.domain.canonical import Json, instant, keyed_digest
 from control_plane.domain.outcome import Outcome
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import BadInput, PaybillError, Refused
@@ -22,9 +20,11 @@ from graphs.errors import Unlisted
 from graphs.gatekeeper import Gatekeeper
 from graphs.outcomes import of_error
 from graphs.passage import Asked, Passage
+
 # The machines cost more than a second to import: only a call needs them, never a listing.
 if TYPE_CHECKING:
     from graphs.runner import Runner
+from server.in_flight import InFlight
 from server.settings import Limits
 from server.tokens import Unauthenticated
 from tools.parsing import parse_arguments
@@ -52,6 +52,7 @@ class Front:
         identify: Callable[[], Caller],
         limits: Limits,
         failpoints: Failpoints,
+        in_flight: InFlight | None = None,
     ) -> None:
         self._ports = ports
         self._keeper = keeper
@@ -59,8 +60,7 @@ class Front:
         self._identify = identify
         self._limits = limits
         self._failpoints = failpoints
-        self._in_flight: dict[tuple[str, str], int] = {}
-        self._lock = threading.Lock()
+        self._in_flight = in_flight or InFlight(limits.calls_in_flight_max)
 
     def listed(self) -> list[ToolSpec]:
         """The tools of this caller; none without a valid token or a policy engine that answers."""
@@ -75,12 +75,10 @@ class Front:
         """Answer one call. Unlisted: the tool does not exist, or not for this caller."""
         try:
             caller = self._identify()
-            with self._slot(caller):
+            with self._in_flight.slot(caller):
                 return self._admitted(caller, name, raw)
         except Unauthenticated as error:
-            return Answer(
-                outcome=Outcome(outcome="refused", message=str(error), code=error.told)
-            )
+            return Answer(outcome=Outcome(outcome="refused", message=str(error), code=error.told))
         except PaybillError as error:
             return Answer(outcome=of_error(error))
 
@@ -119,7 +117,7 @@ class Front:
         except BadInput as error:
             return Answer(bad_input=str(error))
         self._failpoints.reach("face.committed")
-        return Answer(outcome=self._fitting(self._with_next(tool, asked.caller, outcome)))
+        return Answer(outcome=self._fitting(tool, self._with_next(tool, asked.caller, outcome)))
 
     def _with_next(self, tool: ToolSpec, caller: Caller, outcome: Outcome) -> Outcome:
         if outcome.outcome not in ("refused", "conflict") or not tool.next_tools:
@@ -150,12 +148,18 @@ class Front:
             dry_run=asked.dry_run,
         )
 
-    def _fitting(self, outcome: Outcome) -> Outcome:
+    def _fitting(self, tool: ToolSpec, outcome: Outcome) -> Outcome:
         size = len(json.dumps(outcome.answer()))
         if size <= self._limits.answer_bytes_max:
             return outcome
+        if tool.changing:
+            # It is done: to call it refused because its result is long would be a lie.
+            told = "It stands, but its result is too large to show."
+            return outcome.model_copy(update={"result": None, "message": told})
         return of_error(
-            Refused("The answer is too large; ask for less.", code="answer_too_large", rule="limits")
+            Refused(
+                "The answer is too large; ask for less.", code="answer_too_large", rule="limits"
+            )
         )
 
     def _bounded(self, raw: Mapping[str, Any]) -> None:
@@ -168,25 +172,11 @@ class Front:
         if size > self._limits.body_bytes_max:
             raise BadInput("arguments", f"must have at most {self._limits.body_bytes_max} bytes")
 
-    @contextmanager
-    def _slot(self, caller: Caller) -> Iterator[None]:
-        who = (caller.principal, caller.actor)
-        with self._lock:
-            if self._in_flight.get(who, 0) >= self._limits.calls_in_flight_max:
-                raise Refused("Too many calls are in flight.", code="too_many_calls", rule="limits")
-            self._in_flight[who] = self._in_flight.get(who, 0) + 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight[who] -= 1
-                if not self._in_flight[who]:
-                    del self._in_flight[who]
 
-
-def _depth(value: Any, depth_max: int) -> int:
+def _depth(value: Json, depth_max: int) -> int:
     """How deep a value nests; stops counting one past ``depth_max``, so that no input recurses far."""
-    deepest, waiting = 0, [(value, 1)]
+    deepest = 0
+    waiting: list[tuple[Json, int]] = [(value, 1)]
     while waiting:
         item, depth = waiting.pop()
         deepest = max(deepest, depth)

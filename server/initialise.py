@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,7 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.errors import Unavailable
 from control_plane.ports import Clock, Ids, Recorder
 from control_plane.store import tables
+from policies.bundle import build_bundle
 from server import catalog, keys
 from server.opening import create_store
 from server.private_files import make_private_folder, sync_folder, write_new_file
@@ -72,6 +74,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
         _write_workspace_file(root, ids.new(), answers.name)
         file = read_workspace_file(root)
         _write_catalog(root / file.catalog.path)
+        _check_policies(root / file.catalog.path)
         draft = state.with_name(f"{_draft_prefix(state)}{secrets.token_hex(8)}")
         try:
             draft.mkdir(mode=0o700)
@@ -116,6 +119,13 @@ def refuse_second(root: Path, home: Path) -> None:
     raise WorkspaceError(
         f"the workspace at {root} is initialised already", code="workspace_initialised"
     )
+
+
+def _check_policies(folder: Path) -> None:
+    # A worker refuses to start on a bundle that breaks a rule: better told now than then.
+    extra = catalog.load(folder).policy_folder
+    with tempfile.TemporaryDirectory(prefix="paybill-policies-") as scratch:
+        build_bundle(catalog.policy_sources(extra), Path(scratch) / "bundles")
 
 
 def _write_workspace_file(root: Path, workspace_id: str, name: str) -> None:
@@ -177,7 +187,7 @@ def _write_settings(
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _alone(home: Path) -> Generator[None]:
     try:
         with FileLock(home / _LOCK_NAME, timeout=_LOCK_TIMEOUT_S, mode=0o600):
             yield

@@ -60,7 +60,7 @@ class Intake:
                 made += 1
         return made
 
-    def _silent(self, before: str, now: str) -> Select[tuple[str, str]]:
+    def _silent(self, before: str, now: str) -> Select[str, str]:
         run, job, approval = tables.run, tables.job, tables.approval
         under_way = (
             select(job.c.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def held(path: Path) -> bool:
 
 
 @contextmanager
-def open_face(folder: Path, face_id: str) -> Iterator[None]:
+def open_face(folder: Path, face_id: str) -> Generator[None]:
     """Show that a face is open, for as long as the block lasts."""
     path = folder / f"{face_id}.lock"
     descriptor = hold(path)

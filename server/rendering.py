@@ -26,10 +26,12 @@ def escaped(text: str) -> str:
 def render(question: Question) -> list[str]:
     """The lines that an approver reads before typing the digest's first characters."""
     approval, run = question.approval, question.run
-    facts = run.plan_facts or {}
+    # The plan's own facts, which its digest covers: never the column beside it.
+    parts = _mapping((run.plan or {}).get("parts"))
+    facts = _mapping(parts.get("facts"))
     lines = [
         f"Approval {approval.id}",
-        f"  {escaped(run.kind)} of tenant {escaped(run.tenant)}",
+        f"  {escaped(run.kind)} of tenant {escaped(approval.tenant)}",
         f"  asked by {escaped(approval.requester)} through {escaped(approval.requester_actor)}",
         f"  rule {approval.rule}; expires {approval.expires_at}",
         "Cannot be undone:",
@@ -40,16 +42,18 @@ def render(question: Question) -> list[str]:
         ),
         f"Will be made: {facts.get('infra_creates', 0)} resources",
     ]
-    parts = (run.plan or {}).get("parts")
-    if isinstance(parts, Mapping):
-        # Parts that have no place of their own come last: what is signed is shown.
-        for name in (*_ORDER, *sorted(set(parts) - set(_ORDER))):
-            if name in parts:
-                lines.append(f"{escaped(name)}:")
-                lines.extend(f"  {line}" for line in _flat(parts[name], ""))
+    # Parts that have no place of their own come last: what is signed is shown.
+    for name in (*_ORDER, *sorted(set(parts) - set(_ORDER))):
+        if name in parts:
+            lines.append(f"{escaped(name)}:")
+            lines.extend(f"  {line}" for line in _flat(parts[name], ""))
     if len(lines) > _LINES_MAX:
         lines = [*lines[:_LINES_MAX], f"… {len(lines) - _LINES_MAX} more lines"]
     return [*lines, f"Digest {approval.plan_digest}", _HOW]
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _flat(value: Json, path: str) -> Iterator[str]:

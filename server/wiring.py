@@ -31,6 +31,7 @@ from server.clock import SystemClock
 from server.front import Front
 from server.gate_link import LinkedGate
 from server.ids import RandomIds
+from server.in_flight import InFlight
 from server.opening import open_store
 from server.settings import Settings
 from server.workspace import Workspace
@@ -52,6 +53,8 @@ class Face:
     store: SqliteStore
     gate: LinkedGate
     warm: Callable[[], object]
+    front_for: Callable[[Callable[[], Caller]], Front]
+    """Another front over the same store, gate and machines, for another caller."""
 
     def close(self) -> None:
         """Let go of everything."""
@@ -108,15 +111,20 @@ def wire_face(
     gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
     keeper = Gatekeeper(gate)
     runner = _lazily(lambda: make_runner(ports, keeper))
-    front = Front(
-        ports=ports,
-        keeper=keeper,
-        runner=runner,
-        identify=identify(store),
-        limits=settings.limits,
-        failpoints=failpoints,
-    )
-    return Face(front=front, store=store, gate=gate, warm=runner)
+    in_flight = InFlight(settings.limits.calls_in_flight_max)
+
+    def front_for(caller: Callable[[], Caller]) -> Front:
+        return Front(
+            ports=ports,
+            keeper=keeper,
+            runner=runner,
+            identify=caller,
+            limits=settings.limits,
+            failpoints=failpoints,
+            in_flight=in_flight,
+        )
+
+    return Face(front_for(identify(store)), store, gate, warm=runner, front_for=front_for)
 
 
 def wire_worker(

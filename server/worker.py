@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from sqlalchemy import func, select
 
@@ -24,7 +25,7 @@ from policies.bundle import Bundle, build_bundle
 from policies.errors import GateError
 from policies.gate import Gate
 from policies.pdp import RUNTIME_PREFIX, Pdp, Supervisor, canary, new_runtime_dir
-from server.catalog import load_applied
+from server.catalog import load_applied, policy_sources
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
@@ -73,7 +74,7 @@ class Worker:
             _LOG.info("another worker holds this workspace")
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._on_signal)
         self._sweep_predecessor()
         runtime = new_runtime_dir()
         try:
@@ -83,6 +84,9 @@ class Worker:
             shutil.rmtree(runtime, ignore_errors=True)
             os.close(lock)
         return 0
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop.set()
 
     def _sweep_predecessor(self) -> None:
         # A killed worker leaves its engine's folder behind, and a state that names it.
@@ -197,11 +201,3 @@ class Worker:
         count = select(func.count()).select_from(table).where(table.c.state.in_(at_work))
         with backend.ports.store.read() as connection:
             return bool(connection.execute(count).scalar_one())
-
-
-def policy_sources(extra: Path | None) -> list[Path]:
-    """The folders of policy files: ours, and the catalog's where it has some."""
-    import policies
-
-    shipped = Path(policies.__file__).parent / "cerbos"
-    return [shipped] if extra is None else [shipped, extra]

@@ -75,6 +75,8 @@ def _environment(workspace: Workspace, settings: Settings) -> dict[str, str]:
         "PAYBILL_CACHE": str(settings.cache),
         "PAYBILL_WORKSPACE": str(workspace.root),
     }
+    for name, value in settings.limits:
+        environment[f"PAYBILL_LIMITS__{name.upper()}"] = str(value)
     if settings.cerbos_bin is not None:
         environment["PAYBILL_CERBOS_BIN"] = str(settings.cerbos_bin)
     if settings.terraform_bin is not None:

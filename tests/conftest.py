@@ -64,7 +64,11 @@ def workspace(tmp_path: Path, cerbos_binary: Path) -> Iterator[MakeHouse]:
 def worker() -> Iterator[Callable[..., RunningWorker]]:
     """`worker(house, *options)` starts a worker and waits for its state; stopped with the test."""
     with ExitStack() as stack:
-        yield lambda house, *options: stack.enter_context(running_worker(house, *options))
+
+        def start(house: House, *options: str) -> RunningWorker:
+            return stack.enter_context(running_worker(house, *options))
+
+        yield start
 
 
 @pytest.fixture
@@ -89,5 +93,3 @@ def shared(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Ite
 def issue(shared: House) -> Callable[..., Token]:
     """`issue(roles, tenants, principal=, actor=, ttl=)`: a token of the shared workspace."""
     return shared.issue
-
-

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from control_plane.domain.canonical import Json
 from control_plane.errors import BadInput
 from tools.spec import Arguments, ToolSpec
 
@@ -28,20 +29,23 @@ def parse_arguments(tool: ToolSpec, raw: Mapping[str, Any]) -> Arguments:
 
 def _require_exact(raw: Mapping[str, Any]) -> None:
     """Refuse fractions wherever a field takes any value: no quantity of ours is one, and none has a digest."""
-    waiting: list[tuple[tuple[int | str, ...], Any]] = [((name,), raw[name]) for name in raw]
+    waiting: list[tuple[tuple[int | str, ...], Json]] = [((name,), raw[name]) for name in raw]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, float):
             raise BadInput(_field(path), "must not be a number with a fraction")
         if isinstance(value, Mapping):
-            waiting.extend(((*path, str(name)), item) for name, item in value.items())
+            waiting.extend(((*path, name), item) for name, item in value.items())
         elif isinstance(value, list):
             waiting.extend(((*path, place), item) for place, item in enumerate(value))
 
 
 def _field(location: tuple[int | str, ...]) -> str:
     # The name of an unknown argument is the caller's own text: cut it, and show it plainly.
-    return ".".join(str(part)[:60].encode("ascii", "replace").decode() for part in location) or "arguments"
+    return (
+        ".".join(str(part)[:60].encode("ascii", "replace").decode() for part in location)
+        or "arguments"
+    )
 
 
 def _rule(kind: str, context: Mapping[str, Any]) -> str:

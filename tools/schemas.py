@@ -25,7 +25,7 @@ Key = Annotated[
     ),
 ]
 DryRun = Annotated[bool, Field(description="Plan only: answer what would happen, change nothing.")]
-Collection = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Collection = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
 class NoArguments(Arguments):
@@ -89,11 +89,11 @@ class QueryArguments(Arguments):
     )
     sort: str | None = Field(
         default=None,
-        pattern=r"^-?[a-z][a-z0-9_]{0,39}$",
+        pattern=r"^-?[a-z][a-z0-9_]{0,47}$",
         description="A field; a leading minus sorts downwards.",
     )
     limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = Field(default=None, max_length=2000)
+    cursor: str | None = Field(default=None, max_length=8192)
 
 
 class CreateArguments(Arguments):

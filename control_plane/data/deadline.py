@@ -38,7 +38,7 @@ def _sqlite_deadline(connection: Connection, deadline_ms: int) -> Generator[None
         return int(passed)
 
     driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 - an open connection has one
+    assert driver is not None  # an open connection has one
     driver.set_progress_handler(look, _STEPS_BETWEEN_LOOKS)
     try:
         yield

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from typing import cast
 from uuid import UUID
 
 import rfc8785
@@ -16,7 +17,7 @@ from typing_extensions import TypeAliasType
 
 # An alias type by name, because pydantic cannot resolve a recursive plain alias.
 Json = TypeAliasType(
-    "Json", "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+    "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 )
 
 _SAFE_INTEGER_MAX = 2**53 - 1  # RFC 8785 numbers are doubles: larger integers travel as strings
@@ -28,7 +29,7 @@ def plain(value: object) -> Json:
     Datetimes must be aware; they become RFC 3339 in UTC with microseconds. Decimals and integers
     beyond 2^53 become strings. Sets are sorted. Floats are refused: no quantity of ours is one.
     """
-    if value is None or isinstance(value, bool | str) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | str) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return plain(value.value)
@@ -45,11 +46,13 @@ def _plain_container(value: object) -> Json:
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {
+            str(key): plain(item) for key, item in cast("Mapping[object, object]", value).items()
+        }
     if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in value), key=repr)
+        return sorted((plain(item) for item in cast("Iterable[object]", value)), key=repr)
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast("Iterable[object]", value)]
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

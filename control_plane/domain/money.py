@@ -59,10 +59,12 @@ def round_money(amount: Decimal | Fraction) -> int:
 
     TypeError for a float, which is not exact; BadInput for an amount that is not finite.
     """
-    if not isinstance(amount, Decimal | Fraction):
-        raise TypeError("round_money takes a Decimal or a Fraction")
-    if isinstance(amount, Decimal) and not amount.is_finite():
-        raise BadInput("amount", "must be finite")
-    exact = Fraction(amount)
+    match amount:
+        case Decimal() if not amount.is_finite():
+            raise BadInput("amount", "must be finite")
+        case Decimal() | Fraction():
+            exact = Fraction(amount)
+        case _:
+            raise TypeError("round_money takes a Decimal or a Fraction")
     size = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
     return size if exact >= 0 else -size

@@ -23,11 +23,15 @@ class _StrictLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class reads it as a class attribute
 
 
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(null|)$"), None)
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$"), None)
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^(0|-?[1-9][0-9]{0,17})$"), None
-)
+def _recognise(kind: str, pattern: str) -> None:
+    _StrictLoader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] - its stub is loose
+        f"tag:yaml.org,2002:{kind}", re.compile(pattern), None
+    )
+
+
+_recognise("null", r"^(null|)$")
+_recognise("bool", r"^(true|false)$")
+_recognise("int", r"^(0|-?[1-9][0-9]{0,17})$")
 
 
 def parse_yaml(text: str, file_name: str) -> Json:

@@ -58,7 +58,8 @@ def _refuse(*_: object) -> NoReturn:
 def refuse_pickle() -> None:
     """Make DBOS unable to unpickle, for good. Unavailable: this DBOS has no such place to shut."""
     try:
-        from dbos import _serialization as place  # noqa: PLC0415 -- importing dbos takes a second
+        # No public place shuts the pickles out; and importing dbos takes a second.
+        from dbos import _serialization as place  # pyright: ignore[reportPrivateUsage]
     except ImportError as error:
         raise Unavailable("the job engine's library is not there") from error
     unpickler: object = getattr(place, "DefaultSerializer", None)

@@ -199,7 +199,7 @@ class DbosEngine:
                 _singleton.release(self)
 
     def _boot(self, sql: sa.Engine) -> None:
-        from dbos import DBOS, DBOSClient  # noqa: PLC0415 -- it takes a second
+        from dbos import DBOS, DBOSClient  # it takes a second
 
         codec = cast("Serializer", JsonCodec())
         # Tables and queue come first: from its first poll on, DBOS claims jobs by the queue's row,
@@ -239,7 +239,7 @@ class DbosEngine:
         DBOS.launch()
 
     def _workflow(self) -> Callable[[str, str], str]:
-        from dbos import DBOS  # noqa: PLC0415 -- it takes a second
+        from dbos import DBOS  # it takes a second
 
         def job(name: str, job_id: str) -> str:
             # A planted row may not speak for another job.
@@ -295,7 +295,7 @@ class DbosEngine:
     def _let_go(self) -> None:
         if self._sql is None:
             return
-        from dbos import DBOS  # noqa: PLC0415 -- it takes a second
+        from dbos import DBOS  # it takes a second
 
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
         with self._gate:

@@ -157,8 +157,9 @@ class Executor:
             run = book.move(
                 connection,
                 "planned",
-                # In the digest too: what was approved is this artifact and no other.
-                plan={"parts": {**observed.parts, "artifact": reference}},
+                # In the digest too: what was approved is this artifact and no other, and the
+                # approver is shown these facts and no others.
+                plan={"parts": {**observed.parts, "artifact": reference, "facts": observed.facts}},
                 plan_facts=observed.facts,
                 artifact=reference,
             )
@@ -256,7 +257,9 @@ class Executor:
                 self._consume(book, connection, run)
                 run = book.move(connection, "start")
         except (Refused, NotFound) as error:
-            reason: DiscardReason = "digest_changed" if error.code == "digest_changed" else "refused"
+            reason: DiscardReason = (
+                "digest_changed" if error.code == "digest_changed" else "refused"
+            )
             return self._discard(book, reason, error)
         except Fenced:
             raise

@@ -14,7 +14,9 @@ from control_plane.errors import BadInput, Failed
 
 FaultKind = Literal["kill", "raise", "hang"]
 
-_ARMED = re.compile(r"(?P<name>[a-z_]+(?:\.[a-z_]+)*):(?P<nth>[1-9][0-9]{0,3}):(?P<kind>kill|raise|hang)")
+_ARMED = re.compile(
+    r"(?P<name>[a-z_]+(?:\.[a-z_]+)*):(?P<nth>[1-9][0-9]{0,3}):(?P<kind>kill|raise|hang)"
+)
 _HANG_S_MAX = 3600.0
 
 RUN_BOUNDARIES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -54,7 +54,7 @@ class Runbook:
             return self._read(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Generator[Connection]:
         """A transaction in which this worker still holds the fence; Fenced where it does not."""
         with self._ports.store.write() as connection:
             run = self._read(connection)

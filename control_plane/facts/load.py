@@ -16,7 +16,15 @@ from control_plane.facts.tenant import TenantFacts
 from control_plane.store import rows, tables
 
 _CANCELABLE = frozenset(
-    {"pending", "planning", "planned", "policy_checking", "awaiting_approval", "approved", "applying"}
+    {
+        "pending",
+        "planning",
+        "planned",
+        "policy_checking",
+        "awaiting_approval",
+        "approved",
+        "applying",
+    }
 )
 
 

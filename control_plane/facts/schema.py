@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from control_plane.domain.canonical import Json
 from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.base import Facts
 from control_plane.facts.record import RecordFacts
@@ -47,9 +49,9 @@ def schema_text(facts: type[Facts]) -> str:
     return json.dumps(policy_schema(facts), indent=2) + "\n"
 
 
-def _bare(schema: dict[str, Any]) -> dict[str, Any]:
+def _bare(schema: Mapping[str, Json]) -> dict[str, Json]:
     return {
-        name: _bare(value) if isinstance(value, dict) else value
+        name: _bare(value) if isinstance(value, Mapping) else value
         for name, value in schema.items()
         if name not in _NOTES
     }

@@ -24,7 +24,12 @@ class GetApprovalHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The approval, without signature and key."""
         approval = subject.loaded

@@ -121,7 +121,12 @@ class Query(Protocol):
         ...
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The result, with only what ``may`` allows."""
         ...
@@ -140,7 +145,9 @@ class Change(Protocol):
         """Load the object."""
         ...
 
-    def parts(self, command: Command, call: Call, subject: Subject, ports: Ports) -> dict[str, Json]:
+    def parts(
+        self, command: Command, call: Call, subject: Subject, ports: Ports
+    ) -> dict[str, Json]:
         """What would change: the parts of the plan."""
         ...
 
@@ -162,7 +169,9 @@ class Change(Protocol):
         """
         ...
 
-    def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
+    def answer(
+        self, effect: Json, command: Command, view: View, may: frozenset[str]
+    ) -> dict[str, Json]:
         """The result as this caller may see it now."""
         ...
 

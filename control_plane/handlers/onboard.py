@@ -62,12 +62,16 @@ class OnboardTenantHandler:
 
     def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
         """The plan exists and offers this; the tenant is not there, or failed to come."""
-        assert isinstance(command, OnboardTenant) and isinstance(subject.facts, TenantFacts)
+        assert isinstance(command, OnboardTenant)
+        assert isinstance(subject.facts, TenantFacts)
         try:
             offer = ports.catalog.plans.offer(command.proposed_plan)
         except NotFound:
             raise Refused(
-                "There is no such plan.", code="plan_not_found", rule="catalog.plans", fact="proposed_plan"
+                "There is no such plan.",
+                code="plan_not_found",
+                rule="catalog.plans",
+                fact="proposed_plan",
             ) from None
         if command.proposed_region not in offer.regions:
             raise Refused(
@@ -76,9 +80,19 @@ class OnboardTenantHandler:
                 rule="catalog.plans",
                 fact="proposed_region",
             )
+        if offer.price_minor > 0:
+            raise Refused(
+                "A plan with a price needs a payment first.",
+                code="payment_required",
+                rule="catalog.plans",
+                fact="proposed_plan",
+            )
         if subject.facts.stage == "propose" and subject.facts.state not in _RESUMABLE:
             raise Refused(
-                "A tenant of this name exists.", code="tenant_exists", rule="tenant.name", fact="exists"
+                "A tenant of this name exists.",
+                code="tenant_exists",
+                rule="tenant.name",
+                fact="exists",
             )
 
     def observe(self, work: Work) -> Observed:

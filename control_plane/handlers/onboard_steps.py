@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from control_plane.commands import OnboardTenant
-from control_plane.domain.isolation import Isolation
 from control_plane.domain.canonical import Json, instant, plain
+from control_plane.domain.isolation import Isolation
 from control_plane.domain.subscription import Subscription
 from control_plane.domain.tenant import TENANT, Tenant
 from control_plane.errors import Failed, Refused
@@ -59,8 +59,6 @@ def register(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Write tenant (provisioning) and subscription (active: the plan is free, nothing is due)."""
     command, inside = _command(work), _inside(connection)
     offer = work.ports.catalog.plans.offer(command.proposed_plan)
-    if offer.price_minor > 0:
-        raise Refused("A plan with a price needs a payment first.", code="payment_required", fact="plan")
     found = tenant_row(inside, command.tenant)
     values = {
         "display_name": command.display_name,

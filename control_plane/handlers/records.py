@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -53,6 +53,13 @@ def _subject(view: View, tenant: str, collection: str, act: str) -> Subject:
     )
 
 
+class _Place(NamedTuple):
+    """Where a tenant's data is, and the epoch at which it stands open."""
+
+    isolation: Isolation
+    epoch: int
+
+
 def _group_actions(ports: Ports, collection: str) -> tuple[str, ...]:
     declared = ports.catalog.collections.get(collection)
     if declared is None:
@@ -61,18 +68,17 @@ def _group_actions(ports: Ports, collection: str) -> tuple[str, ...]:
     return tuple(f"read_{group}" for group in sorted(groups))
 
 
-def _place(connection: Connection, tenant: str) -> tuple[Isolation, int] | None:
-    """Where a tenant's data is, and the epoch at which it stands open."""
+def _place(connection: Connection, tenant: str) -> _Place | None:
     found = tenant_row(connection, tenant)
     statement = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == tenant)
     epoch = connection.execute(statement).scalar()
     if found is None or epoch is None or found.isolation == "bridge":
         return None
-    return found.isolation, int(epoch)
+    return _Place(found.isolation, int(epoch))
 
 
-def _located(subject: Subject) -> tuple[Isolation, int]:
-    if not isinstance(subject.loaded, tuple):
+def _located(subject: Subject) -> _Place:
+    if not isinstance(subject.loaded, _Place):
         raise Refused("The tenant has no database yet.", code="no_database", fact="tenant_state")
     return subject.loaded
 
@@ -105,7 +111,12 @@ class QueryRecordsHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The page, and a cursor that is good for this caller and this query alone."""
         assert isinstance(command, QueryRecords)
@@ -162,7 +173,9 @@ class CreateRecordHandler:
         assert isinstance(command, CreateRecord)
         return _subject(view, command.tenant, command.collection, "create")
 
-    def parts(self, command: Command, call: Call, subject: Subject, ports: Ports) -> dict[str, Json]:
+    def parts(
+        self, command: Command, call: Call, subject: Subject, ports: Ports
+    ) -> dict[str, Json]:
         """The row that would be; its values are checked here, before anything is written."""
         assert isinstance(command, CreateRecord)
         _located(subject)
@@ -217,7 +230,9 @@ class CreateRecordHandler:
             applied = was_applied(connection, call.tenant, call.id)
         return None if applied is None else _row_id(call)
 
-    def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
+    def answer(
+        self, effect: Json, command: Command, view: View, may: frozenset[str]
+    ) -> dict[str, Json]:
         """The record as it stands now, masked for this caller."""
         assert isinstance(command, CreateRecord)
         collection = _collection(view.ports, command.collection)
@@ -245,5 +260,3 @@ def _values(collection: Collection, command: CreateRecord) -> dict[str, Any]:
         field = "".join(f".{str(part)[:60]}" for part in first["loc"])
         raise BadInput(f"values{field}", str(first["type"]).replace("_", " ")) from None
     return {name: getattr(parsed, name) for name in type(parsed).model_fields}
-
-

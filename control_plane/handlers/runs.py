@@ -30,7 +30,8 @@ def describe(run: Run, steps: list[RunStep]) -> dict[str, Json]:
         "attempts": run.attempts,
         "cancel_requested": run.cancel_requested,
         "steps": [{"name": step.name, "state": step.state} for step in steps],
-        "result": run.result,
+        # A dry run has no other result than what it would have done.
+        "result": run.plan if run.reason == "dry_run" else run.result,
     }
 
 
@@ -67,7 +68,12 @@ class GetRunHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The run and its steps."""
         assert isinstance(subject.loaded, Run)
@@ -84,7 +90,9 @@ class CancelRunHandler:
         assert isinstance(command, CancelRun)
         return _subject(view, command.run_id, ("cancel",), ())
 
-    def parts(self, command: Command, call: Call, subject: Subject, ports: Ports) -> dict[str, Json]:
+    def parts(
+        self, command: Command, call: Call, subject: Subject, ports: Ports
+    ) -> dict[str, Json]:
         """The one row that would change."""
         return {"rows": {"run": subject.id, "cancel_requested": True}}
 
@@ -97,7 +105,8 @@ class CancelRunHandler:
         connection: Connection | None,
     ) -> Json:
         """Mark the run, and wake the worker for it."""
-        assert connection is not None and isinstance(subject.loaded, Run)
+        assert connection is not None
+        assert isinstance(subject.loaded, Run)
         run = subject.loaded
         table = tables.run
         asserted = (table.c.id == run.id) & (table.c.state == run.state)
@@ -121,7 +130,9 @@ class CancelRunHandler:
         """Never asked: the change and its outcome are one transaction."""
         return None
 
-    def answer(self, effect: Json, command: Command, view: View, may: frozenset[str]) -> dict[str, Json]:
+    def answer(
+        self, effect: Json, command: Command, view: View, may: frozenset[str]
+    ) -> dict[str, Json]:
         """The run as it stands now."""
         run = run_row(view.connection, str(effect))
         assert run is not None, "runs are never deleted"

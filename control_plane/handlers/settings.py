@@ -13,7 +13,9 @@ from control_plane.store import tables
 def approval_rule(connection: Connection) -> Literal["two_people", "own_hand"]:
     """The rule that ``init`` asked for; Unavailable when the store has none."""
     table = tables.setting
-    value = connection.execute(select(table.c.value).where(table.c.name == "approval.rule")).scalar()
+    value = connection.execute(
+        select(table.c.value).where(table.c.name == "approval.rule")
+    ).scalar()
     if value == "two_people":
         return "two_people"
     if value == "own_hand":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import select, true
 
 from control_plane.commands import Command, GetTenant, ListTenants
@@ -13,6 +15,13 @@ from control_plane.facts.tenant import TenantFacts
 from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import Subject, View
 from control_plane.store import rows, tables
+
+
+class _Listed(NamedTuple):
+    """One of a page: the tenant, and how its subscription stands."""
+
+    tenant: Tenant
+    subscription_state: str
 
 
 def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
@@ -41,9 +50,7 @@ class ListTenantsHandler:
         assert isinstance(command, ListTenants)
         table = tables.tenant
         mine = (
-            true()
-            if EVERY_TENANT in view.caller.tenants
-            else table.c.id.in_(view.caller.tenants)
+            true() if EVERY_TENANT in view.caller.tenants else table.c.id.in_(view.caller.tenants)
         )
         after = table.c.id > command.after if command.after else true()
         found = rows.every(
@@ -53,14 +60,19 @@ class ListTenantsHandler:
         return [_member(tenant, states.get(tenant.id, "")) for tenant in found]
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The tenants, and where the next page begins."""
         assert isinstance(command, ListTenants)
         listed: list[Json] = []
         for member in page:
-            assert isinstance(member.loaded, tuple)
-            listed.append(describe(*member.loaded))
+            assert isinstance(member.loaded, _Listed)
+            listed.append(describe(member.loaded.tenant, member.loaded.subscription_state))
         full = len(page) == command.limit
         return {"tenants": listed, "next_after": page[-1].id if full else None}
 
@@ -68,7 +80,7 @@ class ListTenantsHandler:
 def _subscription_states(view: View, tenants: list[str]) -> dict[str, str]:
     table = tables.subscription
     statement = select(table.c.tenant, table.c.state).where(table.c.tenant.in_(tenants))
-    return {tenant: state for tenant, state in view.connection.execute(statement)}
+    return {row.tenant: row.state for row in view.connection.execute(statement)}
 
 
 def _member(tenant: Tenant, subscription_state: str) -> Subject:
@@ -85,7 +97,7 @@ def _member(tenant: Tenant, subscription_state: str) -> Subject:
         }
     )
     return Subject(
-        id=tenant.id, facts=facts, tenant=tenant.id, loaded=(tenant, subscription_state)
+        id=tenant.id, facts=facts, tenant=tenant.id, loaded=_Listed(tenant, subscription_state)
     )
 
 
@@ -103,7 +115,12 @@ class GetTenantHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The tenant."""
         tenant = tenant_row(view.connection, subject.id)

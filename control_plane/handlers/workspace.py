@@ -20,7 +20,12 @@ class DescribeCallerHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """Principal, actor, roles and tenants of the grant."""
         caller = view.caller
@@ -45,7 +50,12 @@ class ListPlansHandler:
         return []
 
     def answer(
-        self, command: Command, view: View, subject: Subject, page: list[Subject], may: frozenset[str]
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
     ) -> dict[str, Json]:
         """The plans in the order of their rank."""
         offers = sorted(view.ports.catalog.plans.plans, key=lambda offer: offer.rank)

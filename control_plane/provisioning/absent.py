@@ -36,9 +36,7 @@ class AbsentProvisioner:
         """Refused."""
         self._refuse()
 
-    def settle(
-        self, request: StackRequest, *, should_stop: Callable[[], bool] = bool
-    ) -> Settled:
+    def settle(self, request: StackRequest, *, should_stop: Callable[[], bool] = bool) -> Settled:
         """Refused."""
         self._refuse()
 

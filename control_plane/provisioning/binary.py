@@ -79,7 +79,7 @@ def in_range(version: str | None) -> bool:
 def version_of(argv: tuple[str, ...]) -> str | None:
     """What `terraform version -json` says, or None when it does not run or says something else."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             [*argv, "version", "-json"],
             capture_output=True,
             timeout=_VERSION_DEADLINE_S,

@@ -89,7 +89,7 @@ class Runner:
         error_path = log_path.with_suffix(".err")
         with log_path.open("xb") as log, error_path.open("xb") as errors:
             try:
-                child = subprocess.Popen(
+                child = subprocess.Popen(  # noqa: S603 - arguments of our own making, no shell
                     argv,
                     cwd=folder,
                     env=self._environment,

@@ -29,7 +29,7 @@ class StackRequest(BaseModel):
     cloud: Cloud
     isolation: Isolation
     plan: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
 def module_path(request: StackRequest, overrides: Overrides) -> Path:

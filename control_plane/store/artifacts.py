@@ -26,7 +26,7 @@ class SealedArtifacts:
         reference = sha256(run_id.encode() + b"\0" + content).hexdigest()
         table = tables.artifact
         connection.execute(table.delete().where(table.c.run_id == run_id))
-        sealed = seal(self._public_key, content, _context(run_id))
+        sealed = seal(self._public_key, content, _context(run_id, expires_at))
         connection.execute(
             table.insert().values(
                 id=reference, run_id=run_id, sealed=sealed, expires_at=expires_at
@@ -43,8 +43,9 @@ class SealedArtifacts:
             raise Refused("The plan artifact is gone.", code="artifact_missing")
         if row.expires_at <= now:
             raise Refused("The plan artifact has expired.", code="artifact_expired")
+        context = _context(row.run_id, row.expires_at)
         try:
-            content = open_box(self._private_key, row.sealed, _context(row.run_id))
+            content = open_box(self._private_key, row.sealed, context)
         except BoxError as error:
             raise Refused("The plan artifact was altered.", code="artifact_altered") from error
         if sha256(row.run_id.encode() + b"\0" + content).hexdigest() != reference:
@@ -62,5 +63,6 @@ class SealedArtifacts:
         return connection.execute(table.delete().where(table.c.expires_at <= now)).rowcount
 
 
-def _context(run_id: str) -> bytes:
-    return canonical(["plan artifact", run_id])
+def _context(run_id: str, expires_at: str) -> bytes:
+    # The expiry too: else whoever can write the row could let an old plan live on.
+    return canonical(["plan artifact", run_id, expires_at])

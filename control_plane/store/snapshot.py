@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -20,7 +20,7 @@ class Snapshot:
         self.connection = connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """The one transaction."""
         yield self.connection
 
@@ -30,7 +30,7 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(store: Store) -> Iterator[Snapshot]:
+def snapshot(store: Store) -> Generator[Snapshot]:
     """Hold one state of a store."""
     with store.read() as connection:
         yield Snapshot(connection)

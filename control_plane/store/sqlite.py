@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,13 +47,13 @@ class SqliteStore:
         self._reader = _engine(path, busy_timeout_ms, begin="BEGIN")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """A transaction that may write; committed at the end, rolled back on any error."""
         with _named_faults(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """A transaction that reads one state of the store."""
         with _named_faults(), self._reader.begin() as connection:
             yield connection
@@ -105,7 +105,7 @@ def _enter_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
 
 
 @contextmanager
-def _named_faults() -> Iterator[None]:
+def _named_faults() -> Generator[None]:
     try:
         yield
     except PoolTimeoutError as error:

@@ -298,13 +298,8 @@ audit_leaf = Table(
     Column("sealed_digest", DIGEST, nullable=False),
     Column("guards", JSON, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    # Its index also finds the leaves that wait, and in the order of their commits.
     Column("position", Integer, unique=True),
-    Index(
-        "ix_audit_leaf_waiting",
-        "position",
-        sqlite_where=text("position IS NULL"),
-        postgresql_where=text("position IS NULL"),
-    ),
     comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
 )
 

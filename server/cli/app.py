@@ -10,7 +10,18 @@ from typer.core import TyperGroup
 
 from control_plane.errors import PaybillError
 from policies.errors import GateError
-from server.cli import approvals, approvers, audit, demo, doctor, init, serve, tokens, version
+from server.cli import (
+    approvals,
+    approvers,
+    audit,
+    connect,
+    demo,
+    doctor,
+    init,
+    serve,
+    tokens,
+    version,
+)
 from server.cli.context import Context
 from server.cli.show import failed
 
@@ -55,6 +66,7 @@ app.add_typer(tokens.app, name="token")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="version")(version.version)
 app.command(name="serve")(serve.serve)
+app.command(name="connect")(connect.connect)
 app.command(name="worker")(serve.worker)
 app.command(name="failpoints")(serve.list_failpoints)
 app.command(name="demo")(demo.demo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,9 +25,9 @@ _CONFIRM = typer.Option(help="The digest's first 8 characters; asked for when no
 
 
 @contextmanager
-def opened(context: Context, token_file: Path | None) -> Iterator[tuple[Approving, Caller]]:
+def opened(context: Context, token_file: Path | None) -> Generator[tuple[Approving, Caller]]:
     """The approving service and the human who calls, with a worker that answers."""
-    from server.approver_wiring import open_approving  # noqa: PLC0415 - `--help` must be fast
+    from server.approver_wiring import open_approving  # `--help` must be fast
 
     with open_approving(context.workspace, context.settings, token_file) as found:
         yield found
@@ -62,7 +62,7 @@ def show(
     ctx: typer.Context, approval_id: str, token_file: Annotated[Path | None, _TOKEN] = None
 ) -> None:
     """Show exactly what would happen."""
-    from server.rendering import render  # noqa: PLC0415 - `--help` must be fast
+    from server.rendering import render  # `--help` must be fast
 
     with opened(Context.of(ctx), token_file) as (approving, caller):
         for line in render(approving.show(caller, approval_id)):
@@ -101,7 +101,7 @@ def _answer(
     confirm: str | None,
     passphrase_fd: int | None,
 ) -> None:
-    from server.rendering import render  # noqa: PLC0415 - `--help` must be fast
+    from server.rendering import render  # `--help` must be fast
 
     with opened(context, token_file) as (approving, caller):
         for line in render(approving.show(caller, approval_id)):

@@ -27,7 +27,7 @@ def enrol(
     signer_passphrase_fd: Annotated[int | None, _SIGNER_FD] = None,
 ) -> None:
     """Make an approver's key under their passphrase, signed by the root key or an approver."""
-    from server.approver_wiring import open_enrolling, signing_key  # noqa: PLC0415
+    from server.approver_wiring import open_enrolling, signing_key
 
     context = Context.of(ctx)
     with open_enrolling(context.workspace, context.settings) as approving:
@@ -45,7 +45,7 @@ def enrol(
 @app.command(name="list")
 def list_approvers(ctx: typer.Context) -> None:
     """Show every approver's key."""
-    from server.approver_wiring import open_enrolling  # noqa: PLC0415 - `--help` must be fast
+    from server.approver_wiring import open_enrolling  # `--help` must be fast
 
     context = Context.of(ctx)
     with open_enrolling(context.workspace, context.settings) as approving:
@@ -68,7 +68,7 @@ def revoke(
     signer_passphrase_fd: Annotated[int | None, _SIGNER_FD] = None,
 ) -> None:
     """End an approver's key: what it approved and nobody used yet no longer holds."""
-    from server.approver_wiring import open_enrolling, signing_key  # noqa: PLC0415
+    from server.approver_wiring import open_enrolling, signing_key
 
     context = Context.of(ctx)
     with open_enrolling(context.workspace, context.settings) as approving:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -117,7 +117,7 @@ def checkpoint(ctx: typer.Context, out: Annotated[Path | None, _OUT] = None) -> 
 
 
 @contextmanager
-def _auditing(ctx: typer.Context) -> Iterator[Auditing]:
+def _auditing(ctx: typer.Context) -> Generator[Auditing]:
     from server.auditing import Auditing
 
     context = Context.of(ctx)
@@ -163,7 +163,7 @@ def _kept(file: Path | None) -> str | None:
 
 
 @contextmanager
-def _opened_text(file: Path) -> Iterator[Iterator[str]]:
+def _opened_text(file: Path) -> Generator[Iterator[str]]:
     try:
         source = file.open(encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:

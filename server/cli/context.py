@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ class Context:
         return find(Path.cwd(), self.settings.home, self.explicit)
 
     @contextmanager
-    def store(self) -> Iterator[SqliteStore]:
+    def store(self) -> Generator[SqliteStore]:
         """The workspace's store, closed at the end."""
         from server.opening import open_store
 

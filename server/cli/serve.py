@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from control_plane.errors import BadInput
 from server.cli.context import Context
 from server.cli.show import plain
 
@@ -22,22 +23,42 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds the token; read again when it changes.")
     ] = None,
+    socket: Annotated[
+        Path | None, typer.Option(help="Listen on this Unix socket, for clients of other users.")
+    ] = None,
+    socket_mode: Annotated[str, typer.Option(help="Who may connect, as octal bits.")] = "0600",
+    socket_group: Annotated[
+        str | None, typer.Option(help="The group that owns the socket; else this user's own.")
+    ] = None,
+    connections_max: Annotated[
+        int, typer.Option(min=1, max=1024, help="How many clients the socket serves at once.")
+    ] = 64,
     failpoints: Annotated[list[str] | None, _FAILPOINTS] = None,
 ) -> None:
-    """Serve MCP over stdio: what an MCP client starts."""
-    from control_plane.engine.failpoints import Failpoints, parse_failpoints  # noqa: PLC0415
-    from server.stdio import serve_stdio  # noqa: PLC0415 - `--help` must be fast
+    """Serve MCP over stdio, which an MCP client starts; or on a socket, for `paybill connect`."""
+    from control_plane.engine.failpoints import Failpoints, parse_failpoints
 
     _log_to_stderr()
     context = Context.of(ctx)
     armed: Failpoints = Failpoints(parse_failpoints(failpoints or [], _names()))
-    serve_stdio(context.workspace, context.settings, token_file, armed)
+    if socket is None:
+        from server.stdio import serve_stdio
+
+        serve_stdio(context.workspace, context.settings, token_file, armed)
+        return
+    if token_file is not None:
+        raise BadInput("--token-file", "is not for --socket: each client brings its own token")
+    from server.socket_face import SocketOptions, serve_socket
+    from server.socket_file import SocketFile, parse_mode
+
+    file = SocketFile(socket.absolute(), parse_mode(socket_mode), socket_group)
+    serve_socket(context.workspace, context.settings, SocketOptions(file, connections_max), armed)
 
 
 def worker(
     ctx: typer.Context,
     when_idle_exit: Annotated[
-        bool, typer.Option("--when-idle-exit", help="End after 10 minutes with nothing to do.")
+        bool, typer.Option("--when-idle-exit", help="End when there was nothing to do for as long as --idle-s says.")
     ] = False,
     idle_s: Annotated[float, typer.Option(min=1, help="How long idle is, in seconds.")] = 600.0,
     checkpoint_file: Annotated[
@@ -55,8 +76,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run the workspace's worker: it executes runs and keeps the audit log."""
-    from control_plane.engine.failpoints import Failpoints, parse_failpoints  # noqa: PLC0415
-    from server.worker import Worker, WorkerOptions  # noqa: PLC0415 - `--help` must be fast
+    from control_plane.engine.failpoints import Failpoints, parse_failpoints
+    from server.worker import Worker, WorkerOptions
 
     _log_to_stderr()
     context = Context.of(ctx)
@@ -79,7 +100,7 @@ def list_failpoints() -> None:
 
 
 def _names() -> tuple[str, ...]:
-    from control_plane.handlers.registry import failpoint_names  # noqa: PLC0415
+    from control_plane.handlers.registry import failpoint_names
 
     return failpoint_names()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import typer
 
 _LINE_CHARS_MAX = 1000
+_COPIED = frozenset({"digest", "tenant"})
 
 
 def plain(text: str) -> str:
@@ -33,7 +34,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     shown = Table(title=title, title_justify="left", header_style="bold")
     for place, column in enumerate(columns):
         # The first names the row: it must stay whole, so that it can be copied.
-        shown.add_column(column, overflow="fold", no_wrap=place == 0)
+        shown.add_column(column, overflow="fold", no_wrap=place == 0 or column in _COPIED)
     for row in rows:
         # As Text and not as markup: a cell must not be able to style or hide another.
         shown.add_row(*(Text(plain(cell)) for cell in row))

@@ -14,7 +14,9 @@ from server.demo.stage import Stage
 # Terraform has applied and nothing says so yet: the instant at which a repeat would do it twice.
 BOUNDARY: Final = "onboard.provision.done"
 _DEATH_DEADLINE_S = 60.0
-_OVER = frozenset({"applied", "discarded", "canceled", "compensated", "compensation_failed", "failed"})
+_OVER = frozenset(
+    {"applied", "discarded", "canceled", "compensated", "compensation_failed", "failed"}
+)
 
 
 async def kill_and_resume(stage: Stage, waiting: dict[str, Json]) -> None:
@@ -28,9 +30,7 @@ async def kill_and_resume(stage: Stage, waiting: dict[str, Json]) -> None:
     await stage.approved(str(waiting["approval_id"]), str(waiting["plan_digest"]))
     with voice.waiting(f"worker {state.pid} works …"):
         status = await worker.death(_DEATH_DEADLINE_S)
-    stage.check(
-        f"worker {state.pid} was killed", {"status": -signal.SIGKILL}, {"status": status}
-    )
+    stage.check(f"worker {state.pid} was killed", {"status": -signal.SIGKILL}, {"status": status})
     before = _infrastructure(stage, tenant)
     await stage.expect(
         "without worker and policy engine nothing is answered: it fails closed",
@@ -59,7 +59,9 @@ def _check_once(stage: Stage, run: Seen, before: Seen, after: Seen) -> None:
     done = [{"name": name, "state": "succeeded"} for name in _STEPS]
     stage.check("the run is finished, each step once", {"state": "applied", "steps": done}, run)
     stage.voice.lines([f"Terraform's state: {json.dumps(after)}"])
-    stage.check("Terraform applied once: its state is the one that the dead worker left", before, after)
+    stage.check(
+        "Terraform applied once: its state is the one that the dead worker left", before, after
+    )
 
 
 def _infrastructure(stage: Stage, tenant: str) -> Seen:

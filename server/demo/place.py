@@ -99,9 +99,7 @@ class Place:
             store.close()
         self.grants[name] = grant.id
 
-    async def command(
-        self, *arguments: str, secret: Mapping[str, bytes] | None = None
-    ) -> Seen:
+    async def command(self, *arguments: str, secret: Mapping[str, bytes] | None = None) -> Seen:
         """Run `paybill` as a person would; each secret goes through a descriptor of its own."""
         with ExitStack() as stack:
             given = {o: stack.enter_context(_piped(s)) for o, s in (secret or {}).items()}

@@ -98,9 +98,7 @@ def _with_parts(settings: Settings, voice: Narrator) -> Settings:
 @asynccontextmanager
 async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerator[Stage]:
     voice.say(f"Workspace in {place.workspace.root}; approvals by own hand.")
-    place.issue(
-        SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,initech"
-    )
+    place.issue(SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,initech")
     place.issue(BILLING_BOT, "bob", BILLING_BOT, "viewer", "umbrella,stark")
     place.issue("alice", "alice", None, "viewer", "acme,globex,initech")
     voice.table(

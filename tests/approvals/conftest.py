@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from policies.bundle import build_bundle
 from policies.gate import Gate
 from policies.pdp import Pdp, new_runtime_dir
 from server import approving
-from server.worker import policy_sources
-from tests.support.approval_world import Template, World, make_template, make_world, with_parked
+from server.catalog import policy_sources
+from tests.support.approval_template import make_template, make_world, with_parked
+from tests.support.approval_world import Template, World
 
 READY_S = 20.0
 DEADLINE_S = 10.0
@@ -36,7 +37,7 @@ resourcePolicy:
 
 
 @contextmanager
-def engine(cerbos: Path, sources: list[Path], bundles: Path) -> Iterator[Gate]:
+def engine(cerbos: Path, sources: list[Path], bundles: Path) -> Generator[Gate]:
     """A policy engine of its own over a bundle; ended with the block."""
     bundle = build_bundle(sources, bundles)
     runtime = new_runtime_dir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pexpect
@@ -22,7 +22,7 @@ WIDTH = 200
 
 
 @contextmanager
-def terminal(house: House, *arguments: str) -> Iterator[pexpect.spawn[str]]:
+def terminal(house: House, *arguments: str) -> Generator[pexpect.spawn[str]]:
     """One command of ours as a child at a terminal of its own; ended with the block."""
     child: pexpect.spawn[str] = pexpect.spawn(
         sys.executable,

@@ -46,7 +46,10 @@ def question(**parts: Any) -> Question:
         "catalog": "c",
         "bundle": "b",
         "facts": {"tenant": "f"},
-        "parts": parts,
+        "parts": {
+            "facts": {"infra_creates": 3, "infra_deletes": 2, "infra_stateful_deletes": 1},
+            **parts,
+        },
     }
     run = Run(
         id="r" * 32,
@@ -65,7 +68,8 @@ def question(**parts: Any) -> Question:
         updated_at="2030-01-01T09:00:00.000000Z",
         plan=plan,
         plan_digest=digest(plan),
-        plan_facts={"infra_creates": 3, "infra_deletes": 2, "infra_stateful_deletes": 1},
+        # Beside the plan, where its digest does not reach: never what is shown.
+        plan_facts={"infra_creates": 0},
     )
     approval = Approval(
         id="a" * 32,
@@ -131,6 +135,7 @@ def test_what_cannot_be_undone_comes_first() -> None:
     undone = lines.index("Cannot be undone:")
     assert "deletes 2" in lines[undone + 1]
     assert "stateful deletes 1" in lines[undone + 1]
+    assert "Will be made: 3 resources" in lines
     assert undone < lines.index("infrastructure:") < lines.index("rows:")
 
 

@@ -65,9 +65,7 @@ def test_a_permit_that_nobody_issued_is_refused(plane: Plane, ports: Ports) -> N
 
 
 @pytest.mark.parametrize("name", sorted(set(Permit.model_fields) - {"consumed_at"}))
-def test_a_permit_with_any_field_altered_is_refused(
-    plane: Plane, ports: Ports, name: str
-) -> None:
+def test_a_permit_with_any_field_altered_is_refused(plane: Plane, ports: Ports, name: str) -> None:
     with ports.store.write() as connection:
         altered = issue(plane, connection).model_copy(update={name: "f" * 32})
         with pytest.raises(Refused):

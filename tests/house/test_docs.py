@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from server.cli.app import app
+
 _FIRST = r"(?:paybill|server|tools|graphs|policies|control_plane|tests|docs|\.ci)"
 # MCP's own methods look like paths of ours.
 _METHOD = r"(?!tools/(?:call|list)`)"
@@ -97,6 +99,13 @@ def test_every_decision_of_architecture_is_numbered_once(root: Path) -> None:
 def test_the_readme_gives_both_commands_of_the_set_up(root: Path) -> None:
     lines = {line.strip() for line in (root / "README.md").read_text().splitlines()}
     assert {"uv run paybill demo", "uv run pytest"} <= lines
+
+
+def test_the_readme_lists_every_command_and_no_other(root: Path) -> None:
+    rows = re.findall(r"^\| `paybill (\w+)", (root / "README.md").read_text(), re.MULTILINE)
+    commands = {one.name for one in app.registered_commands}
+    groups = {one.name for one in app.registered_groups}
+    assert set(rows) == (commands | groups) - {"version"}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -16,21 +15,17 @@ from pydantic import BaseModel
 
 from control_plane.audit.report import FindingCode
 from control_plane.data.collection import Collection, CollectionLimits, Field, Kind, load_collection
-from control_plane.data.tables import PROTOCOL
 from control_plane.domain.caller import ROLES
 from control_plane.domain.outcome import Outcome, OutcomeName
 from control_plane.domain.plans import PlanOffer, Quotas, parse_plans
 from control_plane.errors import BadInput
-from control_plane.handlers.registry import failpoint_names
-from control_plane.store import tables
 from policies.bundle import build_bundle
 from policies.gate import Gate
 from policies.pdp import Pdp, new_runtime_dir
 from policies.request import Principal, Resource
 from server.settings import Limits, read_settings
-from server.workspace import CatalogSection, Workspace, WorkspaceSection
+from server.workspace import CatalogSection, WorkspaceSection
 from tests.support import reference
-from tests.support.house import House, build_house
 from tests.support.pages import Section, code, codes, sections
 from tools.parsing import parse_arguments
 from tools.registry import TOOLS
@@ -38,7 +33,6 @@ from tools.spec import ToolSpec
 
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
-_STATE_MODE = "0700"
 
 Pages = Mapping[str, Mapping[str, Section]]
 
@@ -351,69 +345,3 @@ def test_the_examples_of_a_catalog_can_be_read(pages: Pages, tmp_path: Path) -> 
     (contacts,) = _YAML.findall(pages["catalog"]["Collections"].text)
     (tmp_path / "contacts.yaml").write_text(contacts)
     assert load_collection(tmp_path / "contacts.yaml").fields["email"].group == "pii"
-
-
-# failpoints and state --------------------------------------------------------------------------
-
-
-def test_every_failpoint_is_told(pages: Pages) -> None:
-    (table,) = pages["failpoints"]["Boundaries"].tables
-    assert [code(one) for one in table.column("boundary")] == list(failpoint_names())
-    assert "" not in table.column("where")
-
-
-def test_every_table_of_store_and_tenant_is_told_in_its_own_words(pages: Pages) -> None:
-    (store,) = pages["state"]["The store"].tables
-    known = [(f"`{one.name}`", one.comment) for one in tables.metadata.sorted_tables]
-    assert store.cells("table", "what") == known
-    (tenant,) = pages["state"]["A tenant's database"].tables
-    told = {code(one) for one in tenant.column("table")}
-    assert told == set(PROTOCOL.tables)
-
-
-def test_the_state_of_a_new_workspace_is_as_it_is_told(
-    pages: Pages, tmp_path: Path, cerbos_binary: Path
-) -> None:
-    (table,) = pages["state"]["The state folder"].tables
-    state = build_house(tmp_path / "house", cerbos_binary).workspace.state
-    told = {code(path).rstrip("/"): mode for path, mode in table.cells("path", "mode")}
-    made = {code(path).rstrip("/") for path, by in table.cells("path", "made by") if by == "init"}
-    standing = {
-        path.relative_to(state).as_posix()
-        for pattern in ("*", "keys/*")
-        for path in state.glob(pattern)
-        if not path.name.endswith(("-wal", "-shm"))
-    }
-    assert standing == made
-    assert _mode(state) == _STATE_MODE
-    assert {path: _mode(state / path) for path in made} == {path: told[path] for path in made}
-
-
-def test_the_state_of_a_workspace_at_work_is_as_it_is_told(pages: Pages, shared: House) -> None:
-    (table,) = pages["state"]["The state folder"].tables
-    state = shared.workspace.state
-    told = {
-        code(path).rstrip("/"): mode
-        for path, mode, by in table.cells("path", "mode", "made by")
-        if by in ("init", "worker", "onboarding")
-    }
-    assert {path: _mode(state / path) for path in told} == told
-    every = {code(path).rstrip("/") for path in table.column("path")}
-    standing = {one.name for one in state.iterdir() if not one.name.endswith(("-wal", "-shm"))}
-    assert standing <= every
-
-
-def test_every_place_of_a_workspaces_state_is_told(
-    pages: Pages, tmp_path: Path, cerbos_binary: Path
-) -> None:
-    workspace = build_house(tmp_path / "house", cerbos_binary).workspace
-    properties = [name for name, one in vars(Workspace).items() if isinstance(one, property)]
-    places = [getattr(workspace, name) for name in properties]
-    known = {one.relative_to(workspace.state).as_posix() for one in places if isinstance(one, Path)}
-    (table,) = pages["state"]["The state folder"].tables
-    assert len(known) > 1
-    assert known <= {code(path).rstrip("/") for path in table.column("path")}
-
-
-def _mode(path: Path) -> str:
-    return f"{stat.S_IMODE(path.stat().st_mode):04o}"

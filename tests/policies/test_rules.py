@@ -161,6 +161,11 @@ def test_an_unfinished_tenant_may_be_onboarded_on(ask: Ask, state: str) -> None:
     assert ask("tenant", "apply", "operator", exists=True, state=state).allowed
 
 
+@pytest.mark.parametrize("state", ["pending", "provision_failed"])
+def test_a_name_whose_onboarding_failed_may_be_proposed_again(ask: Ask, state: str) -> None:
+    assert ask("tenant", "propose", "operator", exists=True, state=state).allowed
+
+
 @pytest.mark.parametrize(
     ("action", "facts", "code", "fact"),
     [
@@ -171,7 +176,7 @@ def test_an_unfinished_tenant_may_be_onboarded_on(ask: Ask, state: str) -> None:
             "proposed_isolation",
         ),
         ("apply", {"proposed_isolation": ""}, "isolation_not_in_plan", "proposed_isolation"),
-        ("propose", {"exists": True, "state": "pending"}, "tenant_exists", "exists"),
+        ("propose", {"exists": True, "state": "active"}, "tenant_exists", "exists"),
         ("apply", {"exists": True, "state": "active"}, "tenant_state", "state"),
         ("apply", {"infra_stateful_deletes": 2}, "stateful_delete", "infra_stateful_deletes"),
         ("apply", {"infra_local_exec": True}, "provisioner_not_admitted", "infra_local_exec"),

@@ -76,7 +76,7 @@ def cast(shared: House) -> Iterator[Cast]:
     """Everything stands; the runs were asked for by one maker, and by another one outside."""
     mine = {name: fresh_name(name) for name in ("read", "operator", "admin")}
     theirs = fresh_name("theirs")
-    names = {role: fresh_name("new") for role in ROLES}
+    names: dict[str, str] = {role: fresh_name("new") for role in ROLES}
     inside = ",".join(["acme", *mine.values(), *names.values()])
     silo = {"plan": "team", "isolation": "silo"}
     with ExitStack() as stack:

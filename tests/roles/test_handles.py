@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -17,7 +17,7 @@ OTHERS = [("other", "other-bot"), (MAKER[0], "second-bot"), ("other", MAKER[1])]
 
 
 @contextmanager
-def face_of(cast: Cast, who: tuple[str, str], roles: str, tenants: str) -> Iterator[Face]:
+def face_of(cast: Cast, who: tuple[str, str], roles: str, tenants: str) -> Generator[Face]:
     """A face of any caller."""
     token = cast.house.issue(roles, tenants, principal=who[0], actor=who[1])
     with cast.house.face(token) as face:

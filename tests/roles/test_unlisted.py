@@ -87,53 +87,36 @@ _BOTH = (False, True)
 _MODES = ("full", "read_only", "none")
 
 
+_SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
+    "workspace": (WorkspaceFacts, {}),
+    "tenant": (
+        TenantFacts,
+        {
+            "access_mode": _MODES,
+            "operation": ("", "onboard"),
+            "proposed_isolation": ("", "pooled", "silo"),
+            "plan_isolations": (("pooled",),),
+            "stage": ("propose",),
+        },
+    ),
+    "run": (RunFacts, {"own": _BOTH, "cancelable": _BOTH, "state": ("pending",)}),
+    "approval": (
+        ApprovalFacts,
+        {"own": _BOTH, "state": ("pending",), "rule": ("own_hand",), "requester": ("maker",)},
+    ),
+    "record": (
+        RecordFacts,
+        {"collection": ("contacts",), "access_mode": _MODES, "tenant_state": ("", "active")},
+    ),
+}
+
+
 def states(kind: str) -> Iterator[Facts]:
     """The enumerated states of an object."""
-    if kind == "workspace":
-        yield WorkspaceFacts()
-    for exists, member in itertools.product(_BOTH, _BOTH):
-        if kind == "tenant":
-            for operation, mode in itertools.product(("", "onboard"), _MODES):
-                yield TenantFacts.model_validate(
-                    {
-                        "exists": exists,
-                        "member": member,
-                        "state": "active" if exists else "",
-                        "access_mode": mode,
-                        "operation": operation,
-                        "stage": "propose" if operation else "",
-                        "proposed_isolation": "pooled" if operation else "",
-                        "plan_isolations": ("pooled",),
-                    }
-                )
-        if kind == "run":
-            for own, cancelable in itertools.product(_BOTH, _BOTH):
-                yield RunFacts(
-                    exists=exists, member=member, own=own, state="pending", cancelable=cancelable
-                )
-        if kind == "approval":
-            for own in _BOTH:
-                yield ApprovalFacts.model_validate(
-                    {
-                        "exists": exists,
-                        "member": member,
-                        "own": own,
-                        "state": "pending",
-                        "rule": "own_hand",
-                        "requester": "maker",
-                    }
-                )
-        if kind == "record":
-            for mode in _MODES:
-                yield RecordFacts.model_validate(
-                    {
-                        "exists": exists,
-                        "member": member,
-                        "collection": "contacts",
-                        "access_mode": mode,
-                        "tenant_state": "active",
-                    }
-                )
+    model, values = _SETS[kind]
+    varied = {"exists": _BOTH, "member": _BOTH, **values}
+    for chosen in itertools.product(*varied.values()):
+        yield model.model_validate(dict(zip(varied, chosen, strict=True)))
 
 
 def caller_of(*roles: str) -> Caller:

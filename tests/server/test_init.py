@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,10 +116,13 @@ def test_an_init_that_is_cut_off_is_completed_by_the_next(
     def cut(*_: object, **__: object) -> None:
         raise CutError
 
+    def leave(*_: object, **__: object) -> None:
+        pass
+
     with monkeypatch.context() as patched:
         patched.setattr(initialise, place, cut)
         # A killed process clears nothing behind itself.
-        patched.setattr(initialise.shutil, "rmtree", lambda *_, **__: None)
+        patched.setattr(shutil, "rmtree", leave)
         with pytest.raises(CutError):
             made(root, home)
     with pytest.raises(WorkspaceError):

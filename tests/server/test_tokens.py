@@ -83,8 +83,11 @@ def signed(
 ) -> str:
     first = {"typ": "at+jwt", "alg": "Ed25519"} if header is None else header
     text = f"{segment(first)}.{segment(body)}"
-    by = sign or (lambda message: signer.sign(SEED, message))
-    return f"{text}.{segment(by(text.encode()))}"
+    return f"{text}.{segment((sign or by_seed)(text.encode()))}"
+
+
+def by_seed(message: bytes) -> bytes:
+    return signer.sign(SEED, message)
 
 
 def by_public_key(message: bytes) -> bytes:

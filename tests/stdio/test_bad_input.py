@@ -113,9 +113,11 @@ async def test_bad_input_names_field_and_rule_and_never_the_value(
         assert result.is_error, f"{tool} {field}: {result.structured_content}"
         text = error_text(result)
         named, separator, said = text.partition(": ")
-        assert separator and named.startswith(field), f"{tool} {field}: {text}"
+        assert separator, f"{tool} {field}: {text}"
+        assert named.startswith(field), f"{tool} {field}: {text}"
         assert rule in said, f"{tool} {field}: {text}"
-        assert SECRET not in text and "5150" not in text, f"{tool} {field}: {text}"
+        assert SECRET not in text, f"{tool} {field}: {text}"
+        assert "5150" not in text, f"{tool} {field}: {text}"
         assert len(text) < 400, f"{tool} {field}: {text}"
     assert shared.effects() == before
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ FAULTS = {"killed": kill, "stopped": stop, "gone": unlink}
 
 
 @contextmanager
-def impostor(path: Path, answer: bytes) -> Iterator[None]:
+def impostor(path: Path, answer: bytes) -> Generator[None]:
     """Listen in the engine's place, and answer every connection with some bytes, or with silence."""
     path.unlink(missing_ok=True)
     over = threading.Event()

@@ -20,7 +20,7 @@ from tests.conftest import MakeHouse
 from tests.support.agents import call
 from tests.support.house import House, Token, fresh_name
 from tests.support.onboarding import ask, follow, onboarding
-from tests.support.waiting import until
+from tests.support.waiting import reached, until
 from tests.support.workers import RunningWorker
 
 pytestmark = pytest.mark.anyio
@@ -44,13 +44,15 @@ async def test_a_run_goes_on_when_its_client_gives_up_and_leaves(
     shared: House, agent: Agent, issue: Issue
 ) -> None:
     token = issue("operator", (tenant := fresh_name()))
+
+    async def committed() -> bool:
+        return run_for(shared, tenant) is not None
+
     # The face never answers this call: it hangs after the run is committed.
     async with agent(shared, token, "--failpoints", "face.committed:1:hang") as client:
         async with anyio.create_task_group() as calls:
             calls.start_soon(client.call_tool, "tenant_onboard", onboarding(tenant))
-            with anyio.fail_after(30):
-                while run_for(shared, tenant) is None:
-                    await anyio.sleep(0.02)
+            await reached(committed, "the run is committed")
             calls.cancel_scope.cancel()
         assert (await call(client, "whoami"))["outcome"] == "done"
 
@@ -68,13 +70,15 @@ async def test_a_call_that_takes_too_long_is_answered_by_what_may_stand(
         await client.list_tools()
         read = await call(client, "whoami")
         change = await call(client, "tenant_onboard", **(asked := onboarding(tenant)))
-        with anyio.fail_after(30):
-            while "run_id" not in (again := await call(client, "tenant_onboard", **asked)):
-                await anyio.sleep(0.02)
+
+        async def repeated() -> bool:
+            again = await call(client, "tenant_onboard", **asked)
+            return again.get("run_id") == run_for(shared, tenant)
+
+        await reached(repeated, "the repeated call tells the run")
 
     assert (read["outcome"], read["code"], read["retryable"]) == ("failed", "deadline", True)
     assert (change["outcome"], change["code"]) == ("unknown", "deadline")
-    assert again["run_id"] == run_for(shared, tenant)
 
 
 async def test_without_a_worker_calls_refuse_and_with_a_new_one_they_work(

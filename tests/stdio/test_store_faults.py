@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ sys.stdin.read()
 
 
 @contextmanager
-def locked(house: House) -> Iterator[None]:
+def locked(house: House) -> Generator[None]:
     """Another process holds the write lock of the store."""
     with subprocess.Popen(
         [sys.executable, "-I", "-c", _HOLD, str(house.workspace.store_db)],

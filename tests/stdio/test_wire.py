@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from tests.support.house import House, Token, fresh_key
 from tests.support.onboarding import contact, onboarding
@@ -84,6 +85,7 @@ def test_a_line_that_is_no_request_leaves_the_connection_usable(
             face.send(line)
         number = face.request("tools/call", {"name": "whoami", "arguments": {}})
 
+        message: dict[str, Any] = {}
         for _ in range(6):
             message = json.loads(face.next_line())
             if message.get("id") == number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def serve_parameters(house: House, token: Token | Path | None, *options: str) ->
 @asynccontextmanager
 async def connected(
     house: House, token: Token | Path | None, *options: str, mode: str = "auto"
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """A client over a face of its own; the face ends with the block. Its log: face.log."""
     parameters = serve_parameters(house, token, *options)
     with (house.folder / "face.log").open("a") as errors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -111,7 +111,7 @@ class House:
         return replace(self, extra={**self.extra, **extra})
 
     @contextmanager
-    def store(self) -> Iterator[SqliteStore]:
+    def store(self) -> Generator[SqliteStore]:
         """The workspace's store, closed at the end."""
         store = open_store(self.workspace)
         try:
@@ -136,7 +136,7 @@ class House:
 
     # tokens ----------------------------------------------------------------------------------
 
-    def issue(  # noqa: PLR0913 - what a grant says
+    def issue(
         self,
         roles: str,
         tenants: str,
@@ -185,7 +185,7 @@ class House:
     # a face in this process ----------------------------------------------------------------------
 
     @contextmanager
-    def face(self, token: Token | None, failpoints: Failpoints | None = None) -> Iterator[Face]:
+    def face(self, token: Token | None, failpoints: Failpoints | None = None) -> Generator[Face]:
         """A face as `serve` wires it, without its transport."""
         settings = self.settings
 

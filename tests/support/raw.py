@@ -7,7 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,7 +89,7 @@ class RawFace:
 
 
 @contextmanager
-def raw_face(house: House, token: Token | None, *options: str) -> Iterator[RawFace]:
+def raw_face(house: House, token: Token | None, *options: str) -> Generator[RawFace]:
     """A face of its own, greeted by nobody; ended with the block."""
     named = [] if token is None else ["--token-file", str(token.file)]
     command = [sys.executable, "-P", "-m", "paybill", "serve", *named, *options]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
 import pytest
 
 T = TypeVar("T")
@@ -24,4 +25,13 @@ def until(found: Callable[[], T | None], what: str, deadline_s: float = DEADLINE
         if seen is not None and seen is not False:
             return seen
         pause.wait(PAUSE_S)
+    pytest.fail(f"{what}: not within {deadline_s:g} s")
+
+
+async def reached(met: Callable[[], Awaitable[bool]], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """The same beside a client: other tasks go on in the meantime."""
+    with anyio.move_on_after(deadline_s):
+        while not await met():
+            await anyio.sleep(PAUSE_S)
+        return
     pytest.fail(f"{what}: not within {deadline_s:g} s")

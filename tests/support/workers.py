@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def stop_process(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running_worker(house: House, *options: str) -> Iterator[RunningWorker]:
+def running_worker(house: House, *options: str) -> Generator[RunningWorker]:
     """Start `paybill worker` with options; stopped at the end of the block, whatever happens."""
     log = house.folder / "worker-under-test.log"
     command = [sys.executable, "-P", "-m", "paybill", "worker", *options]

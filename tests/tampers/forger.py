@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _LEAF = ("id", "kind", "tenant", "recorded_at", "commitment", "sealed_digest", "
 
 
 @contextmanager
-def rows(house: House) -> Iterator[sqlite3.Connection]:
+def rows(house: House) -> Generator[sqlite3.Connection]:
     """The store's file, opened without any of our code; committed at the end."""
     with closing(sqlite3.connect(house.workspace.store_db)) as connection:
         yield connection

@@ -27,7 +27,8 @@ LAMP: dict[str, Any] = {
 
 def lamp(extra: tuple[Transition, ...] = (), without: str = "", **changes: Any) -> Machine:
     kept = tuple(a for a in LAMP["transitions"] if a.event != without)
-    return Machine(**{**LAMP, "transitions": kept + extra, **changes})
+    parts: dict[str, Any] = {**LAMP, "transitions": kept + extra, **changes}
+    return Machine(**parts)
 
 
 def test_a_sound_table_answers_what_comes_next() -> None:

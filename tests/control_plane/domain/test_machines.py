@@ -34,7 +34,7 @@ TERMINAL = {
     "approval": {"rejected", "expired", "superseded", "void", "revoked", "consumed"},
     "effect": {"failed", "canceled", "undone"},
 }
-TRANSIENT = {
+TRANSIENT: dict[str, set[str]] = {
     "tenant": {
         "provisioning",
         "updating",
@@ -58,7 +58,7 @@ TRANSIENT = {
     "effect": {"dispatched", "undoing"},
 }
 # Where work cannot be called off, because something irreversible has begun on every way in.
-SEALED = {
+SEALED: dict[str, set[str]] = {
     "tenant": {"purging"},
     "subscription": set(),
     "run": {"verifying", "reconciling", "compensating"},

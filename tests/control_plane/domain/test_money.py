@@ -47,7 +47,8 @@ def test_rounding_is_odd_and_never_off_by_more_than_a_half(amount: Fraction) -> 
 
 @given(st.integers(0, 10**7), st.lists(st.integers(1, 10**6), min_size=1, max_size=12))
 def test_differences_of_rounded_cumulatives_sum_to_the_price(price: int, parts: list[int]) -> None:
-    total, done, billed = sum(parts), 0, []
+    total, done = sum(parts), 0
+    billed: list[int] = []
     for part in parts:
         before = round_money(Fraction(price * done, total))
         done += part

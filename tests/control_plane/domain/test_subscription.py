@@ -16,7 +16,7 @@ TICK = timedelta(microseconds=1)
 
 def subscription(state: str, **facts: Any) -> Subscription:
     base = {"id": "sub_1", "tenant": "acme", "plan": "team", "plan_version": 1, "state": state}
-    return Subscription(**{**base, **facts})
+    return Subscription.model_validate({**base, **facts})
 
 
 @pytest.mark.parametrize("state", get_args(SubscriptionState))

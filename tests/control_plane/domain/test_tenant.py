@@ -21,6 +21,10 @@ FACTS: dict[str, Any] = {
 }
 
 
+def tenant_with(**changes: Any) -> Tenant:
+    return Tenant.model_validate({**FACTS, **changes})
+
+
 @pytest.mark.parametrize("text", ["abc", "a-1", "a" * 40, "a1b2"])
 def test_a_proper_tenant_id_is_taken(text: str) -> None:
     assert TENANT_ID.validate_python(text) == text
@@ -49,7 +53,7 @@ def test_an_improper_tenant_id_is_refused(text: str) -> None:
 
 
 def test_a_new_tenant_is_protected_and_unrestricted() -> None:
-    tenant = Tenant(**FACTS)
+    tenant = tenant_with()
     assert (tenant.access_mode, tenant.deletion_protection, tenant.version) == ("full", True, 1)
     assert (tenant.cordoned, tenant.legal_hold, tenant.suspend_reasons) == (
         False,
@@ -60,7 +64,7 @@ def test_a_new_tenant_is_protected_and_unrestricted() -> None:
 
 def test_a_tenant_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError):
-        setattr(Tenant(**FACTS), "state", "purged")  # noqa: B010
+        setattr(tenant_with(), "state", "purged")  # noqa: B010
 
 
 @pytest.mark.parametrize(
@@ -79,16 +83,16 @@ def test_a_tenant_cannot_be_changed_in_place() -> None:
 )
 def test_nothing_is_coerced_and_nothing_unknown_is_taken(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Tenant(**{**FACTS, **change})
+        tenant_with(**change)
 
 
 def test_a_suspended_tenant_has_a_reason() -> None:
     with pytest.raises(ValidationError, match="a suspended tenant has a reason"):
-        Tenant(**{**FACTS, "state": "suspended"})
-    shut = Tenant(**{**FACTS, "state": "suspended", "suspend_reasons": frozenset({"billing"})})
+        tenant_with(state="suspended")
+    shut = tenant_with(state="suspended", suspend_reasons=frozenset({"billing"}))
     assert shut.suspend_reasons == {"billing"}
 
 
 def test_a_tenant_comes_back_from_json_as_it_was() -> None:
-    tenant = Tenant(**{**FACTS, "suspend_reasons": frozenset({"quota", "billing"})})
+    tenant = tenant_with(suspend_reasons=frozenset({"quota", "billing"}))
     assert Tenant.model_validate_json(json.dumps(tenant.model_dump(mode="json"))) == tenant

@@ -23,19 +23,29 @@ def cause(empty: Path) -> Unavailable:
     return missing.value
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda it: it.observe(REQUEST),
-        lambda it: it.apply(REQUEST, b""),
-        lambda it: it.settle(REQUEST),
-        lambda it: it.destroy(REQUEST),
-        lambda it: it.outputs(REQUEST),
-    ],
-    ids=["observe", "apply", "settle", "destroy", "outputs"],
-)
+def observe(absent: AbsentProvisioner) -> None:
+    absent.observe(REQUEST)
+
+
+def apply(absent: AbsentProvisioner) -> None:
+    absent.apply(REQUEST, b"")
+
+
+def settle(absent: AbsentProvisioner) -> None:
+    absent.settle(REQUEST)
+
+
+def destroy(absent: AbsentProvisioner) -> None:
+    absent.destroy(REQUEST)
+
+
+def outputs(absent: AbsentProvisioner) -> None:
+    absent.outputs(REQUEST)
+
+
+@pytest.mark.parametrize("ask", [observe, apply, settle, destroy, outputs])
 def test_whatever_is_asked_the_answer_names_the_ways_to_get_terraform(
-    tmp_path: Path, ask: Callable[[AbsentProvisioner], object]
+    tmp_path: Path, ask: Callable[[AbsentProvisioner], None]
 ) -> None:
     with pytest.raises(Unavailable, match="paybill\\[terraform\\]") as refused:
         ask(AbsentProvisioner(cause(tmp_path)))

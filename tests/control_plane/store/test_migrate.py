@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def stop_at_checkpoint(target: object, *_: object, **__: object) -> None:
 
 
 @contextmanager
-def upgrading(path: Path) -> Iterator[subprocess.Popen[str]]:
+def upgrading(path: Path) -> Generator[subprocess.Popen[str]]:
     """Another process that upgrades as soon as it is told to."""
     child = subprocess.Popen(
         [sys.executable, "-c", UPGRADE, str(path)],

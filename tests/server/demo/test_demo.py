@@ -123,7 +123,8 @@ class _AgentThatIsServed:
 def test_a_forbidden_thing_that_works_ends_the_demo_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing: Expected = {"outcome": "done", "result": {"records": []}}
     planted = Forbidden(
-        "Another tenant's row", (Try("it is not there", Ask(SUPPORT_BOT, "record_query", {}), nothing),)
+        "Another tenant's row",
+        (Try("it is not there", Ask(SUPPORT_BOT, "record_query", {}), nothing),),
     )
 
     async def perform(settings: Settings, voice: Narrator, *, keep: bool) -> Ledger:

@@ -317,14 +317,6 @@ def _audit_leaf() -> None:
         sa.UniqueConstraint("position", name=op.f("uq_audit_leaf_position")),
         comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
     )
-    where = sa.text("position IS NULL")
-    op.create_index(
-        "ix_audit_leaf_waiting",
-        "audit_leaf",
-        ["position"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
 
 
 def _checkpoint() -> None:

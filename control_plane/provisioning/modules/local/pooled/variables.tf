@@ -29,7 +29,7 @@ variable "region" {
   type        = string
   description = "Where the tenant's data lies."
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,31}$", var.region))
-    error_message = "region: at most 32 lower-case letters, digits and dashes."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,39}$", var.region))
+    error_message = "region: at most 40 lower-case letters, digits and dashes."
   }
 }

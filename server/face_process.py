@@ -1,0 +1,67 @@
+"""What a face process does besides its transport: starts the worker, warms the machines. Not a transport."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from control_plane.errors import PaybillError
+from control_plane.store.sqlite import SqliteStore
+from server import keys
+from server.dispatch import Dispatch
+from server.settings import Limits, Settings
+from server.tokens import Identify
+from server.worker_link import ensure_worker
+from server.workspace import Workspace
+
+
+def paybill_version() -> str:
+    """The version of this installation."""
+    try:
+        return version("paybill")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def verifier(workspace: Workspace, store: SqliteStore) -> Identify:
+    """What makes callers of tokens: it holds the public half of the issuer's key."""
+    return Identify(store, keys.load_public(workspace.keys).issuer_bytes, workspace.id)
+
+
+def threads_max(limits: Limits) -> int:
+    """How many threads one caller's calls may take."""
+    # One thread more than calls in flight: a listing must not wait behind a caller's full share.
+    return limits.calls_in_flight_max + 1
+
+
+def dispatch(limits: Limits) -> Dispatch:
+    """The threads of one caller."""
+    return Dispatch(threads_max(limits), limits.call_deadline_s)
+
+
+def start_worker(workspace: Workspace, settings: Settings) -> threading.Thread:
+    """See to it that a worker runs; the thread ends when it is ready, or will not be."""
+    thread = threading.Thread(target=_ensure, args=(workspace, settings), daemon=True)
+    thread.start()
+    return thread
+
+
+def warm_up(warm: Callable[[], object]) -> None:
+    """Import and compile the machines beside what is being served."""
+    threading.Thread(target=_warm, args=(warm,), daemon=True).start()
+
+
+def _ensure(workspace: Workspace, settings: Settings) -> None:
+    try:
+        ensure_worker(workspace, settings)
+    except PaybillError:
+        # Without a worker there is no policy engine: every call says so by itself.
+        return
+
+
+def _warm(warm: Callable[[], object]) -> None:
+    # The machines take more than a second to import: do it while the client reads the list.
+    warm()
+    gc.freeze()

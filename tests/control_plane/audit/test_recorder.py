@@ -1,0 +1,219 @@
+"""Leaves written in the transaction of a change. Not their sequence, and not the log's proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import JSON, Boolean, Column, Connection, Integer, Table, func, select
+
+from control_plane.audit.leaf import Leaf, open_leaf, sealed_digest
+from control_plane.audit.recorder import _KEYS as KEYS
+from control_plane.audit.recorder import GUARDED, LeafRecorder, guard, guarded_rows
+from control_plane.domain.canonical import Json, instant
+from control_plane.secrets.box import BoxError, new_keypair
+from control_plane.secrets.tenant_keys import TenantKey, unwrap
+from control_plane.store import tables
+from control_plane.store.log import StoredLeaf, StoredLog
+from control_plane.store.migrate import upgrade
+from control_plane.store.sqlite import SqliteStore
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+AT = instant(NOW)
+PRIVATE, PUBLIC = new_keypair()
+PAYLOAD: dict[str, Json] = {"tool": "suspend_tenant", "outcome": "done"}
+
+
+class Still:
+    """A clock that stands, and ids that count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def now(self) -> datetime:
+        return NOW
+
+    def seed(self) -> str:
+        return "00000000-0000-4000-8000-000000000000"
+
+    def new(self) -> str:
+        self.count += 1
+        return f"{self.count:032x}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    upgrade(tmp_path / "store.db")
+    store = SqliteStore(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def recorder() -> LeafRecorder:
+    still = Still()
+    return LeafRecorder(PUBLIC, still, still)
+
+
+def hold(connection: Connection, tenant: str) -> None:
+    connection.execute(tables.fence.insert().values(tenant=tenant, epoch=1))
+
+
+def add_setting(connection: Connection, name: str, value: object) -> None:
+    values = {"name": name, "value": value, "updated_at": AT}
+    connection.execute(tables.setting.insert().values(**values))
+
+
+def newest(store: SqliteStore) -> StoredLeaf:
+    return StoredLog(store).newest(1)[0]
+
+
+def tenant_key(store: SqliteStore, tenant: str) -> TenantKey | None:
+    table = tables.tenant_key
+    with store.read() as connection:
+        row = connection.execute(select(table).where(table.c.tenant == tenant)).first()
+    if row is None:
+        return None
+    return TenantKey(row.tenant, row.key_id, row.public_key, row.wrapped_private)
+
+
+def rows_of(store: SqliteStore, table: Table) -> int:
+    with store.read() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+WORDS = {
+    "actor_kind": ("agent", "human"),
+    "isolation": ("silo", "pooled"),
+    "access_mode": ("full", "none"),
+}
+
+
+def two_values(column: Column[Any]) -> tuple[object, object]:
+    """What a column may hold, and something else that it may hold."""
+    pairs: dict[type[object], tuple[object, object]] = {
+        JSON: ({"a": [1, None]}, ["b"]),
+        Boolean: (True, False),
+        Integer: (7, 8),
+    }
+    return pairs.get(type(column.type), WORDS.get(column.name, ("word", "another")))
+
+
+def test_a_leaf_about_no_tenant_opens_with_the_workspaces_key(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    with store.write() as connection:
+        leaf_id = recorder.record(connection, "setting.changed", "", PAYLOAD)
+    found = newest(store)
+    assert (found.leaf.id, found.leaf.kind, found.leaf.tenant) == (leaf_id, "setting.changed", "")
+    assert (found.leaf.recorded_at, found.index) == (AT, None)
+    assert sealed_digest(found.sealed) == found.leaf.sealed_digest
+    assert open_leaf(found.sealed, PRIVATE, found.leaf) == PAYLOAD
+    assert rows_of(store, tables.tenant_key) == 0
+
+
+def test_a_tenants_leaves_open_with_its_key_alone(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    with store.write() as connection:
+        hold(connection, "acme")
+        recorder.record(connection, "tenant.created", "acme", PAYLOAD)
+        first = connection.execute(select(tables.tenant_key)).one()
+        recorder.record(connection, "tenant.changed", "acme", PAYLOAD)
+    key = tenant_key(store, "acme")
+    assert key is not None
+    assert (key.public, rows_of(store, tables.tenant_key)) == (first.public_key, 1)
+    private = unwrap(key, PRIVATE)
+    for found in StoredLog(store).newest(10):
+        assert open_leaf(found.sealed, private, found.leaf) == PAYLOAD
+        with pytest.raises(BoxError):
+            open_leaf(found.sealed, PRIVATE, found.leaf)
+
+
+def test_a_name_that_no_run_has_held_gets_no_key(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    with store.write() as connection:
+        hold(connection, "acme")
+        recorder.record(connection, "call.refused", "nobody", PAYLOAD)
+    assert tenant_key(store, "nobody") is None
+    found = newest(store)
+    assert found.leaf.tenant == "nobody"
+    assert open_leaf(found.sealed, PRIVATE, found.leaf) == PAYLOAD
+
+
+def test_a_forgotten_key_is_still_sealed_to_and_never_made_anew(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    with store.write() as connection:
+        hold(connection, "acme")
+        recorder.record(connection, "tenant.created", "acme", PAYLOAD)
+        connection.execute(tables.tenant_key.update().values(wrapped_private=None))
+        recorder.record(connection, "tenant.purged", "acme", PAYLOAD)
+    key = tenant_key(store, "acme")
+    assert key is not None
+    assert key.wrapped_private is None
+    with pytest.raises(BoxError):
+        open_leaf(newest(store).sealed, PRIVATE, newest(store).leaf)
+
+
+def test_guards_say_what_the_rows_are_in_this_transaction(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    with store.write() as connection:
+        add_setting(connection, "rule", "own_hand")
+        table = tables.setting
+        connection.execute(table.update().values(value={"rule": "two_people"}))
+        recorder.record(
+            connection, "setting.changed", "", PAYLOAD, (("setting", "rule"), ("tenant", "gone"))
+        )
+    said = {(one.table, one.key): one.digest for one in newest(store).leaf.guards}
+    with store.read() as connection:
+        now = guarded_rows(connection)
+    assert said == {**now, ("tenant", "gone"): None}
+    assert set(now) == {("setting", "rule")}
+
+
+@pytest.mark.parametrize("name", sorted(GUARDED))
+def test_a_guard_equals_what_verification_reads_and_moves_with_every_column(
+    store: SqliteStore, name: str
+) -> None:
+    table = GUARDED[name]
+    with store.write() as connection:
+        row = {column.name: two_values(column)[0] for column in table.columns}
+        connection.execute(table.insert().values(**row))
+        (((_, key), digest),) = guarded_rows(connection).items()
+        seen: set[str | None] = {digest}
+        others = [column for column in table.columns if column.name not in {"id", KEYS[name]}]
+        for column in others:
+            connection.execute(table.update().values({column.name: two_values(column)[1]}))
+            seen.add(guard(connection, name, key).digest)
+            assert guarded_rows(connection) == {(name, key): guard(connection, name, key).digest}
+        assert len(seen) == 1 + len(others)
+
+
+def test_leaf_and_key_roll_back_with_the_change(store: SqliteStore, recorder: LeafRecorder) -> None:
+    def change() -> None:
+        with store.write() as connection:
+            hold(connection, "acme")
+            recorder.record(connection, "tenant.created", "acme", PAYLOAD)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change()
+    for table in (tables.audit_leaf, tables.tenant_key, tables.fence):
+        assert rows_of(store, table) == 0
+
+
+def test_leaves_wait_in_the_order_they_were_written(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    ids: list[str] = []
+    for number in range(5):
+        with store.write() as connection:
+            ids.append(recorder.record(connection, "call.answered", "", {"number": number}))
+    waiting: list[Leaf] = StoredLog(store).unsequenced(10)
+    assert [leaf.id for leaf in waiting] == ids

@@ -1,0 +1,19 @@
+"""A store of this test's own, migrated. Not a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.store.migrate import upgrade
+from control_plane.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    upgrade(tmp_path / "store.db")
+    store = SqliteStore(tmp_path / "store.db", busy_timeout_ms=300)
+    yield store
+    store.close()
