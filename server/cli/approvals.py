@@ -34,9 +34,7 @@ def opened(context: Context, token_file: Path | None) -> Generator[tuple[Approvi
 
 
 @app.command(name="list")
-def list_approvals(
-    ctx: typer.Context, token_file: Annotated[Path | None, _TOKEN] = None
-) -> None:
+def list_approvals(ctx: typer.Context, token_file: Annotated[Path | None, _TOKEN] = None) -> None:
     """Show the approvals that you may answer now."""
     with opened(Context.of(ctx), token_file) as (approving, caller):
         questions = approving.pending(caller)
