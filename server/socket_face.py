@@ -8,7 +8,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 import anyio.to_thread
@@ -43,6 +43,7 @@ from server.workspace import Workspace
 CONNECTIONS_MAX: Final = 64
 PREAMBLE_S: Final = 5.0
 _WRITE_S: Final = 30.0
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _LOG = logging.getLogger("paybill.socket")
 
 
@@ -59,6 +60,9 @@ def serve_socket(
     workspace: Workspace, settings: Settings, options: SocketOptions, failpoints: Failpoints
 ) -> None:
     """Serve until SIGTERM or SIGINT. A run that was begun goes on in the worker."""
+    # Until the loop listens for signals: the socket must go, also when we are ended while we start.
+    for number in _ENDING:
+        signal.signal(number, _leave)
     # The socket before any thread: it is made under an umask, which is the whole process's.
     with (
         listening(options.file) as listener,
@@ -72,6 +76,10 @@ def serve_socket(
             anyio.run(server.serve, listener)
         finally:
             face.close()
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _of_nobody(_: SqliteStore) -> Callable[[], Caller]:
@@ -154,7 +162,7 @@ class SocketFace:
 
 
 async def _until_signalled(tasks: TaskGroup) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with anyio.open_signal_receiver(*_ENDING) as signals:
         async for _ in signals:
             tasks.cancel_scope.cancel()
             return

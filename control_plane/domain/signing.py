@@ -56,6 +56,8 @@ def enrolled(
         above = known.get(approver.enrolled_by)
         if above is None or not verify(_hex(above.public_key), message, signature):
             return False
+        if above.revoked_at is not None and above.revoked_at <= approver.enrolled_at:
+            return False
         approver = above
     return False
 

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
-from control_plane.domain.approval_record import Approval
-from control_plane.domain.canonical import digest, instant, plain
+from control_plane.domain.canonical import instant, plain
 from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.pulse import Pulse
+from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
 from control_plane.engine.stepping import Stepping
 from control_plane.errors import (
@@ -24,7 +22,6 @@ from control_plane.errors import (
     Unavailable,
     Unknown,
 )
-from control_plane.facts.load import approval_row, approvals_waiting, run_row
 from control_plane.handlers.handler import Lifecycle, Ports, Work
 from control_plane.ports import Regate, Settled
 from control_plane.store import rows, tables
@@ -32,7 +29,6 @@ from control_plane.store import rows, tables
 _LOG = logging.getLogger(__name__)
 ATTEMPTS_MAX = 10
 _MOVES_MAX = 64
-APPROVAL_TTL = timedelta(hours=24)
 ARTIFACT_TTL = timedelta(hours=24)
 _AT_REST = frozenset(
     {
@@ -45,6 +41,13 @@ _AT_REST = frozenset(
         "compensation_failed",
     }
 )
+_PASSING = frozenset({"policy_engine_unavailable", "store_locked", "store_full"})
+
+
+class Postponed(PaybillError):
+    """A part that the run needs does not answer now; the run stays as it is."""
+
+    code = "postponed"
 
 
 class Executor:
@@ -61,6 +64,7 @@ class Executor:
         self._lifecycles = {one.kind: one for one in lifecycles.values()}
         self._regate = regate
         self._failpoints = failpoints
+        self._questions = Questions(ports)
 
     def work(self, job_id: str) -> str:
         """Carry out the job's run until it rests; returns the state it rests in."""
@@ -86,6 +90,9 @@ class Executor:
                 return self._drive(book)
             except Fenced:
                 raise
+            except Postponed:
+                # The worker's clock takes it up again: to hurry would only use up its attempts.
+                return book.read().state
             except PaybillError as error:
                 _LOG.warning("run %s was interrupted: %s", book.run_id, error.code)
         return book.read().state
@@ -122,7 +129,7 @@ class Executor:
         # A parked run is taken up only when there is something to do about it.
         if run.state != "awaiting_approval":
             return False
-        approval = self._approval(run)
+        approval = self._questions.of(run)
         now = instant(self._ports.clock.now())
         return (
             run.cancel_requested
@@ -177,8 +184,10 @@ class Executor:
             with self._ports.store.read() as connection:
                 settled = self._regate.settle(connection, run)
         except (Refused, NotFound) as error:
+            _postpone(error)
             return self._discard(book, "refused", error)
         except PaybillError as error:
+            _postpone(error)
             return self._fail(book, error)
         try:
             moved = self._record(book, run, settled)
@@ -198,9 +207,7 @@ class Executor:
             elif settled.allowed:
                 moved = book.move(connection, "allow", plan=plan, plan_digest=plan_digest)
             else:
-                self._not_too_many(connection, run)
-                approval = self._question(run, settled)
-                rows.put(connection, tables.approval, approval)
+                approval = self._questions.ask(connection, run, settled)
                 moved = book.move(
                     connection,
                     "require_approval",
@@ -210,31 +217,10 @@ class Executor:
                 )
         return moved
 
-    def _not_too_many(self, connection: Connection, run: Run) -> None:
-        # Counted here too: runs that were proposed at once had no approval yet.
-        waiting = approvals_waiting(connection, run.principal, run.actor)
-        if waiting >= self._ports.limits.pending_approvals_max:
-            raise Refused("Too many approvals are waiting.", code="too_many_approvals")
-
-    def _question(self, run: Run, settled: Settled) -> Approval:
-        now = self._ports.clock.now()
-        return Approval(
-            id=digest({"approval": run.id, "plan": settled.plan.digest})[:32],
-            run_id=run.id,
-            tenant=run.tenant,
-            requester=run.principal,
-            requester_actor=run.actor,
-            rule=settled.rule,
-            plan_digest=settled.plan.digest,
-            state="pending",
-            created_at=instant(now),
-            expires_at=instant(now + APPROVAL_TTL),
-        )
-
     def _resume(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
-        approval = self._approval(run)
+        approval = self._questions.of(run)
         now = instant(self._ports.clock.now())
         if approval is not None and approval.state == "approved" and approval.expires_at > now:
             return book.advance("approve")
@@ -254,9 +240,10 @@ class Executor:
                     raise Refused("The facts behind the plan have changed.", code="digest_changed")
                 if not settled.allowed:
                     raise Refused("The approval no longer holds.", code="approval_void")
-                self._consume(book, connection, run)
+                self._questions.consume(connection, run)
                 run = book.move(connection, "start")
         except (Refused, NotFound) as error:
+            _postpone(error)
             reason: DiscardReason = (
                 "digest_changed" if error.code == "digest_changed" else "refused"
             )
@@ -264,6 +251,7 @@ class Executor:
         except Fenced:
             raise
         except PaybillError as error:
+            _postpone(error)
             return self._discard(book, "refused", error)
         self._failpoints.reach("run.started")
         return run
@@ -278,14 +266,6 @@ class Executor:
             raise Refused("The plan artifact is another.", code="artifact_altered")
         self._ports.artifacts.get(run.artifact, instant(self._ports.clock.now()))
 
-    def _consume(self, book: Runbook, connection: Connection, run: Run) -> None:
-        if run.approval_id is None:
-            return
-        table = tables.approval
-        unused = (table.c.id == run.approval_id) & (table.c.state == "approved")
-        if rows.change(connection, table, unused, state="consumed") != 1:
-            raise Refused("The approval is used up.", code="approval_void")
-
     # applying --------------------------------------------------------------------------------
 
     def _apply(self, book: Runbook, run: Run) -> Run:
@@ -297,6 +277,7 @@ class Executor:
         except Fenced:
             raise
         except PaybillError as error:
+            _postpone(error)
             if book.read().cancel_requested and not stepping.irreversible_begun():
                 return book.advance("cancel", reason="canceled")
             return self._fail(book, error)
@@ -335,14 +316,14 @@ class Executor:
 
     def _cancel(self, book: Runbook) -> Run:
         with book.writing() as connection:
-            self._void(connection, book, "canceled")
+            self._questions.void(connection, book.run_id, "canceled")
             return book.move(connection, "cancel", reason="canceled")
 
     def _discard(self, book: Runbook, reason: DiscardReason, error: PaybillError) -> Run:
         with book.writing() as connection:
             event = DISCARD_EVENTS[reason]
             code = error.code if reason == "refused" else reason
-            self._void(connection, book, code[:40])
+            self._questions.void(connection, book.run_id, code[:40])
             return book.move(connection, event, reason=code[:40], detail=_detail(error))
 
     def _fail(self, book: Runbook, error: PaybillError) -> Run:
@@ -353,22 +334,7 @@ class Executor:
             "fail", reason=error.code[:40], detail=_detail(error), retryable=retryable
         )
 
-    def _void(self, connection: Connection, book: Runbook, reason: str) -> None:
-        # Before the run's move, whose leaf vouches for the approval as it then stands.
-        run = run_row(connection, book.run_id)
-        if run is None or run.approval_id is None:
-            return
-        table = tables.approval
-        open_still = (table.c.id == run.approval_id) & table.c.state.in_(("pending", "approved"))
-        rows.change(connection, table, open_still, state="void", reason=reason)
-
     # means -----------------------------------------------------------------------------------
-
-    def _approval(self, run: Run) -> Approval | None:
-        if run.approval_id is None:
-            return None
-        with self._ports.store.read() as connection:
-            return approval_row(connection, run.approval_id)
 
     def _stepping(self, book: Runbook, run: Run) -> Stepping:
         lifecycle = self._lifecycles[run.kind]
@@ -386,6 +352,12 @@ class Executor:
             epoch=book.epoch,
             should_stop=pulse.should_stop,
         )
+
+
+def _postpone(error: PaybillError) -> None:
+    # What passes by itself is no verdict on the run, and must void nobody's approval.
+    if error.code in _PASSING:
+        raise Postponed from error
 
 
 def _detail(error: PaybillError) -> str:

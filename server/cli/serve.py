@@ -58,7 +58,11 @@ def serve(
 def worker(
     ctx: typer.Context,
     when_idle_exit: Annotated[
-        bool, typer.Option("--when-idle-exit", help="End when there was nothing to do for as long as --idle-s says.")
+        bool,
+        typer.Option(
+            "--when-idle-exit",
+            help="End when there was nothing to do for as long as --idle-s says.",
+        ),
     ] = False,
     idle_s: Annotated[float, typer.Option(min=1, help="How long idle is, in seconds.")] = 600.0,
     checkpoint_file: Annotated[

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ READY_S = 60.0
 
 
 @contextmanager
-def open_folder() -> Iterator[Path]:
+def open_folder() -> Generator[Path]:
     """A new folder with a short path that every user may enter, as a socket needs it."""
     folder = Path(tempfile.mkdtemp(prefix="pb-", dir="/tmp"))
     folder.chmod(0o755)
@@ -44,7 +44,7 @@ class SocketServer:
 
 
 @contextmanager
-def socket_server(house: House, *options: str) -> Iterator[SocketServer]:
+def socket_server(house: House, *options: str) -> Generator[SocketServer]:
     """Start a server on a socket of its own; ended with the block."""
     with open_folder() as folder, (house.folder / "socket.log").open("ab") as log:
         path = folder / "s"
@@ -140,7 +140,7 @@ def preamble(token: Token) -> bytes:
 
 
 @contextmanager
-def socket_client(server: SocketServer, first: Token | bytes | None) -> Iterator[SocketClient]:
+def socket_client(server: SocketServer, first: Token | bytes | None) -> Generator[SocketClient]:
     """A connection with a token's preamble, with other bytes in its place, or with none."""
     client = SocketClient(server.path, preamble(first) if isinstance(first, Token) else first)
     try:
