@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -223,3 +224,18 @@ def test_under_own_hand_nobody_else_approves(
     world.forge(run, seed=own_hand.approver_seed)
 
     assert_void(world, run, {"approval_void"})
+
+
+def test_a_gate_that_does_not_answer_postpones_the_run_and_voids_nothing(
+    new: World, tmp_path: Path
+) -> None:
+    run = approved(new)
+    dead = Gate(tmp_path / "nobody.sock", "d0", deadline_s=0.2)
+    try:
+        asked = new.with_gate(dead).work(run.id)
+    finally:
+        dead.close()
+    assert asked.state in {"awaiting_approval", "approved"}
+    assert new.approval(run).state == "approved"
+    assert new.provisioner.applied.count(TENANT) == 0
+    assert_carried_out(new, run)

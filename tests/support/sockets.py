@@ -27,7 +27,7 @@ READY_S = 60.0
 @contextmanager
 def open_folder() -> Generator[Path]:
     """A new folder with a short path that every user may enter, as a socket needs it."""
-    folder = Path(tempfile.mkdtemp(prefix="pb-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pbs-", dir="/tmp"))
     folder.chmod(0o755)
     try:
         yield folder
