@@ -1,13 +1,13 @@
 """The errors of the control plane: one small tree, each with a stable code. Not outcomes: the server turns them into those.
 
-    PaybillError
-    ├── Refused            the rules say no, and the caller may know why
-    ├── NotFound           the object is absent, or the caller may not know that it exists
-    ├── Conflict           another run holds the tenant
-    ├── BadInput           an argument breaks a rule; names field and rule, never the value
-    ├── Failed             nothing remained; retryable or not
-    ├── Unknown            an effect may or may not stand: it must be reconciled first
-    └── Unavailable        a part that the call needs does not answer
+PaybillError
+├── Refused            the rules say no, and the caller may know why
+├── NotFound           the object is absent, or the caller may not know that it exists
+├── Conflict           another run holds the tenant
+├── BadInput           an argument breaks a rule; names field and rule, never the value
+├── Failed             nothing remained; retryable or not
+├── Unknown            an effect may or may not stand: it must be reconciled first
+└── Unavailable        a part that the call needs does not answer
 """
 
 from __future__ import annotations

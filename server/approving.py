@@ -53,9 +53,7 @@ class Approving:
         name = signer.key_id(principal.encode())
         return self._workspace.state / "approvers" / f"{name}.json"
 
-    def enrol(
-        self, principal: str, passphrase: bytes, by: tuple[str, bytes]
-    ) -> Approver:
+    def enrol(self, principal: str, passphrase: bytes, by: tuple[str, bytes]) -> Approver:
         """Make a key for a person under their passphrase; ``by`` is the signing key's id and seed.
 
         Refused unless that key is the root key or an approver's in force.
@@ -77,7 +75,9 @@ class Approving:
             known = self._known(connection)
             above = known.get(by[0])
             if by[0] != self._ports.root[0] and (above is None or above.revoked_at is not None):
-                raise Refused("Only the root key or an approver in force enrols.", code="not_enrolled")
+                raise Refused(
+                    "Only the root key or an approver in force enrols.", code="not_enrolled"
+                )
             if any(one.principal == principal and one.revoked_at is None for one in known.values()):
                 raise Refused("This person has a key in force.", code="enrolled_already")
             if not enrolled(approver, known, self._ports.root, signer.verify):
@@ -95,7 +95,9 @@ class Approving:
             known = self._known(connection)
             above = known.get(by[0])
             if by[0] != self._ports.root[0] and (above is None or above.revoked_at is not None):
-                raise Refused("Only the root key or an approver in force revokes.", code="not_enrolled")
+                raise Refused(
+                    "Only the root key or an approver in force revokes.", code="not_enrolled"
+                )
             table = tables.approver
             live = (table.c.key_id == key_id) & table.c.revoked_at.is_(None)
             now = instant(self._ports.clock.now())
@@ -174,7 +176,9 @@ class Approving:
             approval = self._approvals.decide(connection, caller, approval_id, answer)
             self._question(connection, approval)
             if confirm != approval.plan_digest[:CONFIRM_DIGITS]:
-                raise Refused("These are not the digest's first 8 characters.", code="not_confirmed")
+                raise Refused(
+                    "These are not the digest's first 8 characters.", code="not_confirmed"
+                )
             approver = self._known(connection).get(named)
             if approver is None or approver.revoked_at or approver.principal != caller.principal:
                 raise Refused("This key is not an approver's in force.", code="not_enrolled")

@@ -71,9 +71,7 @@ class McpFace:
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         try:
-            answer = await self._dispatch.run(
-                self._front.call, params.name, params.arguments or {}
-            )
+            answer = await self._dispatch.run(self._front.call, params.name, params.arguments or {})
         except Unlisted:
             # The same bytes for a tool that nobody has and for one that this caller may not list.
             raise MCPError(types.INVALID_PARAMS, "Unknown tool") from None

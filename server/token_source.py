@@ -16,7 +16,9 @@ _TOKEN_BYTES_MAX = 16_384
 class TokenSource:
     """The caller of this process, made anew on each call: the grant row decides, not this object."""
 
-    def __init__(self, identify: Identify, clock: Clock, settings: Settings, file: Path | None) -> None:
+    def __init__(
+        self, identify: Identify, clock: Clock, settings: Settings, file: Path | None
+    ) -> None:
         self._identify = identify
         self._clock = clock
         self._settings = settings

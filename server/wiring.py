@@ -200,9 +200,7 @@ def make_runner(ports: Ports, keeper: Gatekeeper) -> Runner:
     from graphs.runner import Runner
     from graphs.steps import Steps
 
-    return Runner(
-        Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, RUN_TOOLS)
-    )
+    return Runner(Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, RUN_TOOLS))
 
 
 def _overrides(modules: Path | None) -> dict[tuple[str, str], Path]:

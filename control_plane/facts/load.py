@@ -6,6 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import Caller
+from control_plane.domain.run import RUN
 from control_plane.domain.run_record import Run
 from control_plane.domain.subscription import Subscription
 from control_plane.domain.tenant import Tenant
@@ -15,17 +16,7 @@ from control_plane.facts.run import RunFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.store import rows, tables
 
-_CANCELABLE = frozenset(
-    {
-        "pending",
-        "planning",
-        "planned",
-        "policy_checking",
-        "awaiting_approval",
-        "approved",
-        "applying",
-    }
-)
+_CANCELABLE = frozenset(state for state in RUN.states if "cancel" in RUN.legal(state))
 
 
 def tenant_row(connection: Connection, tenant: str) -> Tenant | None:

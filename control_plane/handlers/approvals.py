@@ -6,10 +6,10 @@ from control_plane.commands import Command, GetApproval
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
 from control_plane.facts.load import approval_facts
-from control_plane.handlers.handler import Subject, View
+from control_plane.handlers.handler import SingleAnswer, Subject, View
 
 
-class GetApprovalHandler:
+class GetApprovalHandler(SingleAnswer):
     """Reads one approval."""
 
     def subject(self, command: Command, view: View) -> Subject:
@@ -18,10 +18,6 @@ class GetApprovalHandler:
         facts, approval = approval_facts(view.connection, view.caller, command.approval_id)
         tenant = "" if approval is None else approval.tenant
         return Subject(id=command.approval_id, facts=facts, tenant=tenant, loaded=approval)
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """No list."""
-        return []
 
     def answer(
         self,

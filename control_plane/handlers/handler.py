@@ -132,6 +132,14 @@ class Query(Protocol):
         ...
 
 
+class SingleAnswer:
+    """The base of queries whose answer is one object: there is no page to decide on."""
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """No list."""
+        return []
+
+
 class Change(Protocol):
     """A command that is carried out within one request.
 

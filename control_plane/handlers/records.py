@@ -23,7 +23,7 @@ from control_plane.domain.canonical import Json, plain
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput, NotFound, Refused
 from control_plane.facts.load import record_facts, tenant_row
-from control_plane.handlers.handler import Ports, Subject, View
+from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
 from control_plane.store import tables
 
 # The field group that whoever may read the record may read; each other has an action of its own.
@@ -98,17 +98,13 @@ def masked(row: Row, readable: frozenset[str]) -> dict[str, Json]:
     return {name: to_json(value) for name, value in row.items() if name in readable}
 
 
-class QueryRecordsHandler:
+class QueryRecordsHandler(SingleAnswer):
     """Reads a page of records."""
 
     def subject(self, command: Command, view: View) -> Subject:
         """The collection of the tenant."""
         assert isinstance(command, QueryRecords)
         return _subject(view, command.tenant, command.collection, "query")
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """Rows carry no policy of their own yet: the collection is decided as a whole."""
-        return []
 
     def answer(
         self,

@@ -10,7 +10,7 @@ from control_plane.domain.canonical import Json
 from control_plane.domain.run_record import Run, RunStep
 from control_plane.errors import Refused
 from control_plane.facts.load import run_facts, run_row
-from control_plane.handlers.handler import Ports, Subject, View
+from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
 from control_plane.store import rows, tables
 
 
@@ -55,17 +55,13 @@ def _subject(view: View, run_id: str, acts: tuple[str, ...], extras: tuple[str, 
     )
 
 
-class GetRunHandler:
+class GetRunHandler(SingleAnswer):
     """Reads one run."""
 
     def subject(self, command: Command, view: View) -> Subject:
         """The run, there or not."""
         assert isinstance(command, GetRun)
         return _subject(view, command.run_id, (), ())
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """No list."""
-        return []
 
     def answer(
         self,

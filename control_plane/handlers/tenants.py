@@ -13,7 +13,7 @@ from control_plane.domain.tenant import Tenant
 from control_plane.facts.load import subscription_row, tenant_facts, tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.facts.workspace import WorkspaceFacts
-from control_plane.handlers.handler import Subject, View
+from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.store import rows, tables
 
 
@@ -101,7 +101,7 @@ def _member(tenant: Tenant, subscription_state: str) -> Subject:
     )
 
 
-class GetTenantHandler:
+class GetTenantHandler(SingleAnswer):
     """Reads one tenant."""
 
     def subject(self, command: Command, view: View) -> Subject:
@@ -109,10 +109,6 @@ class GetTenantHandler:
         assert isinstance(command, GetTenant)
         facts = tenant_facts(view.connection, view.caller, command.tenant)
         return Subject(id=command.tenant, facts=facts, tenant=command.tenant)
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """No list."""
-        return []
 
     def answer(
         self,

@@ -5,19 +5,15 @@ from __future__ import annotations
 from control_plane.commands import Command
 from control_plane.domain.canonical import Json, plain
 from control_plane.facts.workspace import WorkspaceFacts
-from control_plane.handlers.handler import Subject, View
+from control_plane.handlers.handler import SingleAnswer, Subject, View
 
 
-class DescribeCallerHandler:
+class DescribeCallerHandler(SingleAnswer):
     """Tells the caller who they are here."""
 
     def subject(self, command: Command, view: View) -> Subject:
         """The workspace."""
         return Subject(id="workspace", facts=WorkspaceFacts())
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """No list."""
-        return []
 
     def answer(
         self,
@@ -38,16 +34,12 @@ class DescribeCallerHandler:
         }
 
 
-class ListPlansHandler:
+class ListPlansHandler(SingleAnswer):
     """Lists the plans on offer."""
 
     def subject(self, command: Command, view: View) -> Subject:
         """The workspace."""
         return Subject(id="workspace", facts=WorkspaceFacts())
-
-    def page(self, command: Command, view: View) -> list[Subject]:
-        """Plans are public within the workspace: nothing to decide one by one."""
-        return []
 
     def answer(
         self,

@@ -28,9 +28,7 @@ class SealedArtifacts:
         connection.execute(table.delete().where(table.c.run_id == run_id))
         sealed = seal(self._public_key, content, _context(run_id, expires_at))
         connection.execute(
-            table.insert().values(
-                id=reference, run_id=run_id, sealed=sealed, expires_at=expires_at
-            )
+            table.insert().values(id=reference, run_id=run_id, sealed=sealed, expires_at=expires_at)
         )
         return reference
 

@@ -182,7 +182,13 @@ run = Table(
     Column("detail", String(400), nullable=False),
     Column("retryable", Boolean, nullable=False),
     Column("result", JSON),
-    Index("uq_run_holds_tenant", "tenant", unique=True, sqlite_where=_HOLDING, postgresql_where=_HOLDING),
+    Index(
+        "uq_run_holds_tenant",
+        "tenant",
+        unique=True,
+        sqlite_where=_HOLDING,
+        postgresql_where=_HOLDING,
+    ),
     comment="Work that the worker executes; at most one that is not over holds a tenant.",
 )
 

@@ -68,9 +68,7 @@ def tenant_appears(**values: Any) -> Change:
 
 
 def of_tenant(**values: Any) -> Change:
-    return lambda world, _run: world.alter(
-        tables.tenant, tables.tenant.c.id == TENANT, **values
-    )
+    return lambda world, _run: world.alter(tables.tenant, tables.tenant.c.id == TENANT, **values)
 
 
 def subscribed(world: World, _run: Run) -> None:
@@ -197,7 +195,6 @@ RELEVANT_OF_STANDING: dict[str, tuple[Change, set[str]]] = {
     "it is cordoned": (of_tenant(cordoned=True), {"digest_changed"}),
     "it has a subscription": (subscribed, {"digest_changed"}),
 }
-
 
 
 # what neither of them read -------------------------------------------------------------------------

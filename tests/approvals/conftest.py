@@ -86,9 +86,7 @@ def own_hand(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 
 @pytest.fixture(scope="session")
-def parked(
-    tmp_path_factory: pytest.TempPathFactory, gate: Gate, two_people: Template
-) -> Template:
+def parked(tmp_path_factory: pytest.TempPathFactory, gate: Gate, two_people: Template) -> Template:
     """The same, with a run that waits for an approval."""
     return with_parked(two_people, tmp_path_factory.mktemp("parked"), gate, failed_before=False)
 

@@ -169,7 +169,9 @@ def test_a_void_plan_may_be_asked_for_again(new: World) -> None:
 
 
 @pytest.mark.parametrize("name", UNRELATED)
-def test_a_plan_is_carried_out_after_a_change_that_it_did_not_read(standing: World, name: str) -> None:
+def test_a_plan_is_carried_out_after_a_change_that_it_did_not_read(
+    standing: World, name: str
+) -> None:
     run = approved(standing)
 
     UNRELATED[name](standing, run)

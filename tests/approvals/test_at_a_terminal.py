@@ -61,7 +61,9 @@ def enrol(house: House) -> None:
     assert "approver " in said
 
 
-def answer(house: House, human: Token, approval_id: str, digits: str, secret: str) -> tuple[int | None, str]:
+def answer(
+    house: House, human: Token, approval_id: str, digits: str, secret: str
+) -> tuple[int | None, str]:
     """`approvals approve` with what is typed at its two prompts; the code and all that was seen."""
     named = ("approvals", "approve", approval_id, "--token-file", str(human.file))
     with terminal(house, *named) as child:
@@ -86,10 +88,14 @@ def test_an_approver_reads_and_signs_at_a_terminal(
         run = park(face, "acme")
         approval_id = str(run["approval_id"])
 
-        with terminal(house, "approvals", "show", approval_id, "--token-file", str(human.file)) as child:
+        with terminal(
+            house, "approvals", "show", approval_id, "--token-file", str(human.file)
+        ) as child:
             code, shown = ended(child)
         assert code == 0, shown
-        assert shown.index("Cannot be undone:") < shown.index("infrastructure:") < shown.index("rows:")
+        assert (
+            shown.index("Cannot be undone:") < shown.index("infrastructure:") < shown.index("rows:")
+        )
         found = re.search(r"Digest ([0-9a-f]{64})", shown)
         assert found is not None, shown
         assert found[1] == run["plan_digest"]

@@ -159,9 +159,7 @@ def test_the_question_of_a_real_run_is_shown_whole(
     world = make(two_people)
     run = world.parked()
 
-    shown = "\n".join(
-        render(world.approving.show(world.caller(APPROVER), str(run.approval_id)))
-    )
+    shown = "\n".join(render(world.approving.show(world.caller(APPROVER), str(run.approval_id))))
 
     for said in ("onboard of tenant acme", "asked by alice through bot", "rule two_people"):
         assert said in shown

@@ -306,9 +306,7 @@ def wrong_passphrase(case: Case) -> None:
 def another_plan_is_shown(case: Case) -> None:
     plan: Any = case.run.plan
     field = case.chance.choice(PLAN_FIELDS)
-    case.world.alter_run(
-        case.run, plan={**plan, field: changed(case.chance, plan[field])}
-    )
+    case.world.alter_run(case.run, plan={**plan, field: changed(case.chance, plan[field])})
     case.refused("plan_altered", lambda: case.world.answer(case.run))
     approving, approver = case.world.approving, case.world.caller(APPROVER)
     approval_id = str(case.run.approval_id)

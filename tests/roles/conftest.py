@@ -43,9 +43,7 @@ class Cast:
         canceled = self.runs.get(role if column == "own" else "", run)
         return {
             "tenant_get": {"tenant": tenant},
-            "tenant_onboard": onboarding(
-                self.names[role] if inside else "outside", dry_run=True
-            ),
+            "tenant_onboard": onboarding(self.names[role] if inside else "outside", dry_run=True),
             "run_get": {"run_id": run["run_id"]},
             "run_cancel": {
                 "run_id": self._cancelable(canceled, column),

@@ -70,7 +70,12 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("tenant_onboard", onboarding("acme", dry_run="true"), "dry_run", "true or false"),
     ("tenant_onboard", onboarding("acme", dry_run=1), "dry_run", "true or false"),
     ("tenant_onboard", onboarding("acme", idempotency_key="short"), "idempotency_key", "pattern"),
-    ("tenant_onboard", onboarding("acme", display_name=SECRET + "\x1b[2J"), "display_name", "pattern"),
+    (
+        "tenant_onboard",
+        onboarding("acme", display_name=SECRET + "\x1b[2J"),
+        "display_name",
+        "pattern",
+    ),
     ("tenant_onboard", onboarding("acme", display_name=SECRET * 20), "display_name", "120"),
     ("tenant_onboard", onboarding("acme", principal=SECRET), "principal", "not an argument"),
     ("record_create", created(values=[SECRET]), "values", ""),

@@ -92,9 +92,7 @@ async def test_a_token_is_refused_from_the_call_after_its_revocation(
 def forged(house: House, token: Token) -> str:
     """The same claims under another key."""
     with house.store() as store, store.read() as connection:
-        grant = rows.first(
-            connection, tables.grant, Grant, tables.grant.c.id == token.grant_id
-        )
+        grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == token.grant_id)
     assert grant is not None
     return tokens.sign(new_seed(), house.workspace.id, grant)
 

@@ -111,9 +111,7 @@ async def test_without_a_worker_calls_refuse_and_with_a_new_one_they_work(
         follow(face, run_for(house, "acme") or "", {"applied"})
 
 
-async def test_a_face_starts_the_worker_where_none_runs(
-    workspace: MakeHouse, agent: Agent
-) -> None:
+async def test_a_face_starts_the_worker_where_none_runs(workspace: MakeHouse, agent: Agent) -> None:
     house = workspace()
     assert not held(house.workspace.worker_lock)
     async with agent(house, house.issue("viewer", "acme")) as client:

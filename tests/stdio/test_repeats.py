@@ -125,9 +125,7 @@ def test_a_repeat_after_revocation_tells_nothing(shared: House, issue: Issue) ->
         assert "run_id" not in ask(face, "tenant_onboard", **asked)
 
 
-def test_a_dry_run_of_an_onboarding_plans_and_leaves_no_tenant(
-    shared: House, issue: Issue
-) -> None:
+def test_a_dry_run_of_an_onboarding_plans_and_leaves_no_tenant(shared: House, issue: Issue) -> None:
     tenant = fresh_name()
     asked = onboarding(tenant)
     with shared.face(issue("operator", tenant)) as face:
@@ -171,9 +169,7 @@ def test_a_dry_run_of_a_record_plans_and_leaves_no_record(shared: House, issue: 
     assert (real.outcome, real.replayed) == ("done", False)
 
 
-def test_a_dry_run_of_a_cancellation_leaves_the_run_as_it_is(
-    shared: House, issue: Issue
-) -> None:
+def test_a_dry_run_of_a_cancellation_leaves_the_run_as_it_is(shared: House, issue: Issue) -> None:
     with shared.face(issue("operator", (tenant := fresh_name()))) as face:
         run_id = park(face, tenant)["run_id"]
         asked = {"run_id": run_id, "idempotency_key": fresh_key()}

@@ -92,7 +92,11 @@ async def test_a_locked_store_fails_a_change_and_the_next_call_works(
         proposed = await call(client, "tenant_onboard", **proposal)
 
     for said in failed:
-        assert (said["outcome"], said["code"], said["retryable"]) == ("failed", "store_locked", True)
+        assert (said["outcome"], said["code"], said["retryable"]) == (
+            "failed",
+            "store_locked",
+            True,
+        )
     assert created["outcome"] == "done"
     assert proposed["outcome"] == "running"
     with shared.face(token) as face:
@@ -105,7 +109,11 @@ def test_a_read_that_cannot_be_recorded_is_not_answered(shared: House, issue: Is
         assert ask(face, "whoami")["outcome"] == "done"
         with locked(shared):
             said = ask(face, "whoami")
-        assert (said["outcome"], said["code"], said["retryable"]) == ("failed", "store_locked", True)
+        assert (said["outcome"], said["code"], said["retryable"]) == (
+            "failed",
+            "store_locked",
+            True,
+        )
         assert "result" not in said
         assert ask(face, "whoami")["outcome"] == "done"
 

@@ -32,7 +32,9 @@ _OVER = frozenset(
 )
 
 
-def serve_parameters(house: House, token: Token | Path | None, *options: str) -> StdioServerParameters:
+def serve_parameters(
+    house: House, token: Token | Path | None, *options: str
+) -> StdioServerParameters:
     """How a client starts a face."""
     file = token.file if isinstance(token, Token) else token
     named = [] if file is None else ["--token-file", str(file)]
@@ -93,4 +95,6 @@ async def run_until(
             if run["state"] in _OVER:
                 break
             await anyio.sleep(_POLL_S)
-    pytest.fail(f"the run came to {run.get('state')} ({run.get('detail')}), not to {sorted(states)}")
+    pytest.fail(
+        f"the run came to {run.get('state')} ({run.get('detail')}), not to {sorted(states)}"
+    )

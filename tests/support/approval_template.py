@@ -83,9 +83,7 @@ def make_world(template: Template, folder: Path, gate: Gate) -> World:
         clock=clock,
         recorder=_recorder(workspace, clock),
         provisioner=provisioner,
-        artifacts=SealedArtifacts(
-            store, worker_keys.public.seal_bytes, worker_keys.seal_private
-        ),
+        artifacts=SealedArtifacts(store, worker_keys.public.seal_bytes, worker_keys.seal_private),
     )
     keeper = Gatekeeper(gate)
     runner = make_runner(ports, keeper)

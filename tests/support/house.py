@@ -211,7 +211,10 @@ def write_token(file: Path, text: str) -> None:
 
 
 def build_house(
-    folder: Path, cerbos: Path, rule: ApprovalRule = "own_hand", limits: Mapping[str, str] | None = None
+    folder: Path,
+    cerbos: Path,
+    rule: ApprovalRule = "own_hand",
+    limits: Mapping[str, str] | None = None,
 ) -> House:
     """Initialise a workspace under a new folder."""
     root, home = folder / "workspace", folder / "home"

@@ -28,7 +28,9 @@ def until(found: Callable[[], T | None], what: str, deadline_s: float = DEADLINE
     pytest.fail(f"{what}: not within {deadline_s:g} s")
 
 
-async def reached(met: Callable[[], Awaitable[bool]], what: str, deadline_s: float = DEADLINE_S) -> None:
+async def reached(
+    met: Callable[[], Awaitable[bool]], what: str, deadline_s: float = DEADLINE_S
+) -> None:
     """The same beside a client: other tasks go on in the meantime."""
     with anyio.move_on_after(deadline_s):
         while not await met():
