@@ -5,6 +5,7 @@ One `Gate` may be used from many threads. It keeps no answer: every check is a c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,12 +22,14 @@ from google.protobuf import json_format, struct_pb2
 from policies.decision import ActionDecision, Decision, Output, decide_action
 from policies.errors import BadFacts, GateUnavailable
 from policies.request import NO_ROLE, RESOURCES_MAX, Attribute, Principal, Resource
-from policies.stub import open_channel, open_stub
+from policies.stub import Stub, open_channel, open_stub
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _NO_MATCH = "NO_MATCH"
+# How long after the library's own deadline ours ends the wait.
+_GRACE_S = 0.2
 
 
 class Gate:
@@ -38,6 +41,8 @@ class Gate:
             raise BadFacts("version", "must not be empty")
         self.version = version
         self._deadline_s = deadline_s
+        self._socket = socket
+        self._lock = threading.Lock()
         self._channel = open_channel(socket)
         self._stub = open_stub(self._channel)
 
@@ -93,8 +98,15 @@ class Gate:
     def _call(
         self, request: request_pb2.CheckResourcesRequest
     ) -> response_pb2.CheckResourcesResponse:
+        stub = self._stub
         try:
-            return self._stub.CheckResources(request, timeout=self._deadline_s)
+            pending = stub.CheckResources.future(request, timeout=self._deadline_s)
+            try:
+                return pending.result(timeout=self._deadline_s + _GRACE_S)
+            except grpc.FutureTimeoutError:
+                pending.cancel()
+                self._renew(stub)
+                raise
         except grpc.RpcError as error:
             code = cast("grpc.Call", error).code()
             if code is grpc.StatusCode.INVALID_ARGUMENT:
@@ -102,6 +114,16 @@ class Gate:
             raise GateUnavailable(f"the policy engine does not answer: {code.name}") from error
         except Exception as error:  # a closed channel, a message that does not parse: all refuse
             raise GateUnavailable("the policy engine cannot be asked") from error
+
+    def _renew(self, stub: Stub) -> None:
+        # Under many calls to an engine that stands still the library keeps no deadline: what it
+        # holds is given up whole, and on a thread of its own, since its closing may hang as well.
+        with self._lock:
+            if self._stub is not stub:
+                return
+            given_up, self._channel = self._channel, open_channel(self._socket)
+            self._stub = open_stub(self._channel)
+        threading.Thread(target=given_up.close, daemon=True).start()
 
     def _decision(
         self,

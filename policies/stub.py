@@ -32,12 +32,31 @@ def open_channel(socket: Path | str) -> grpc.Channel:
     return grpc.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS)
 
 
+class Pending(Protocol):
+    """A question that was sent."""
+
+    def result(self, timeout: float) -> response_pb2.CheckResourcesResponse:
+        """The answer; `grpc.RpcError`, or `grpc.FutureTimeoutError` after `timeout` seconds."""
+        ...
+
+    def cancel(self) -> bool:
+        """Ask for nothing more."""
+        ...
+
+
+class Question(Protocol):
+    """The one method that decides."""
+
+    def future(self, request: request_pb2.CheckResourcesRequest, *, timeout: float) -> Pending:
+        """Send, and wait for nothing."""
+        ...
+
+
 class Stub(Protocol):
     """The calls that are used; each raises `grpc.RpcError`, and `timeout` is in seconds."""
 
-    def CheckResources(  # noqa: N802 - the service's name
-        self, request: request_pb2.CheckResourcesRequest, *, timeout: float
-    ) -> response_pb2.CheckResourcesResponse:
+    @property
+    def CheckResources(self) -> Question:  # noqa: N802 - the service's name
         """Decide."""
         ...
 

@@ -24,6 +24,7 @@ from graphs.passage import Asked, Passage
 # The machines cost more than a second to import: only a call needs them, never a listing.
 if TYPE_CHECKING:
     from graphs.runner import Runner
+from policies.errors import GateUnavailable
 from server.in_flight import InFlight
 from server.settings import Limits
 from server.tokens import Unauthenticated
@@ -121,6 +122,9 @@ class Front:
 
     def _with_next(self, tool: ToolSpec, caller: Caller, outcome: Outcome) -> Outcome:
         if outcome.outcome not in ("refused", "conflict") or not tool.next_tools:
+            return outcome
+        if outcome.code == GateUnavailable.code:
+            # Another question would only make the caller wait as long again.
             return outcome
         try:
             names = {name: TOOLS[name].facts for name in tool.next_tools}
