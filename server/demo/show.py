@@ -44,14 +44,16 @@ async def perform(settings: Settings, voice: Narrator, *, keep: bool) -> Ledger:
     """Perform the demo; each process that it started has ended when this returns or raises."""
     task = asyncio.current_task()
     assert task is not None, "performed within a task"
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    interrupts = _Interrupts(task)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupts.ask)
     ledger, start_s = Ledger(), time.monotonic()
     try:
         voice.say(_INTRO)
         voice.lines(f"{number}. {title}" for number, title in enumerate(_PARTS, start=1))
         voice.part(1, _PARTS[0])
         with throw_away(_with_parts(settings, voice), keep=keep) as place:
-            await _play(place, voice, ledger)
+            await _play(place, voice, ledger, interrupts)
             _closing(place, voice, ledger, time.monotonic() - start_s, keep=keep)
     except* (PaybillError, GateError, MCPError) as group:
         # What nothing can follow on is told as one more thing that did not hold.
@@ -59,20 +61,43 @@ async def perform(settings: Settings, voice: Narrator, *, keep: bool) -> Ledger:
     return ledger
 
 
-async def _play(place: Place, voice: Narrator, ledger: Ledger) -> None:
+class _Interrupts:
+    """A wish to stop that outlives a library which swallows one cancellation."""
+
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self._task = task
+        self._asked = False
+
+    def ask(self) -> None:
+        """Stop now, or at the next part."""
+        self._asked = True
+        self._task.cancel()
+
+    def check(self) -> None:
+        """Raise when it was asked to stop."""
+        if self._asked:
+            raise asyncio.CancelledError
+
+
+async def _play(place: Place, voice: Narrator, ledger: Ledger, interrupts: _Interrupts) -> None:
     async with _set_up(place, voice, ledger) as stage:
+        interrupts.check()
         voice.part(2, _PARTS[1])
         acme_run = await acts.onboard(stage)
+        interrupts.check()
         voice.part(3, _PARTS[2])
         globex_record = await acts.records(stage)
         voice.say("A third tenant, initech, is asked for, and waits for alice while we go on.")
         waiting = await acts.parked(stage, "initech")
+        interrupts.check()
         voice.part(4, _PARTS[3])
         await acts.try_forbidden(
             stage, globex_record=globex_record, alices_run=acme_run, waiting=waiting
         )
+        interrupts.check()
         voice.part(5, _PARTS[4])
         await crash.kill_and_resume(stage, waiting)
+    interrupts.check()
     voice.part(6, _PARTS[5])
     await audit.verify(stage)
 
