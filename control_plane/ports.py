@@ -68,12 +68,24 @@ class Ids(Protocol):
 class Store(Protocol):
     """Transactions over our own store."""
 
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write."""
+    def write(self, scope: str | None = None) -> AbstractContextManager[Connection]:
+        """A transaction that may write; what it reads within its scope cannot change under it.
+
+        ``scope`` is the tenant whose rows it is about; None is the whole store. Writers of two
+        scopes do not wait for each other where the engine allows it.
+        """
+        ...
+
+    def append(self) -> AbstractContextManager[Connection]:
+        """A transaction that only adds rows which stand for themselves: it waits for no writer."""
         ...
 
     def read(self) -> AbstractContextManager[Connection]:
         """A transaction that reads one state."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
         ...
 
 

@@ -229,7 +229,9 @@ class Steps:
         with self.ports.store.write() as connection:
             caller, handler, command = self._of_run(connection, run)
             view = View(connection, caller, self.ports)
-            subject = handler.subject(command, view, run, self._approval(connection, run))
+            subject = handler.subject(
+                command, view, run, self._approval(connection, run), step
+            )
             verdict, actions = self._decide_run(caller, run, subject)
             if not require(subject.acts, actions):
                 raise Refused("The approval no longer holds.", code="approval_void")

@@ -17,6 +17,7 @@ from server.initialise import ApprovalRule
 from tests.support.agents import connected
 from tests.support.house import House, Token, build_house
 from tests.support.onboarding import onboard
+from tests.support.postgres import Postgres, running_postgres
 from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
 
 SHARED_TENANTS = ("acme", "globex")
@@ -43,6 +44,13 @@ def cerbos_binary() -> Path:
         cache_dir=platformdirs.user_cache_path("paybill"),
     )
     return found.path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real Postgres server of this test process."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

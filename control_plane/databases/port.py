@@ -58,6 +58,15 @@ class DatabaseEngine(Protocol):
         """
         ...
 
+    def scratch(
+        self, tenant: str, model: Isolation, collections: Sequence[Collection]
+    ) -> AbstractContextManager[Connection]:
+        """An empty database of the same kind and schema, for a trial restore: gone at the end.
+
+        Nobody else sees it, and what a killed trial left is swept by the next one.
+        """
+        ...
+
     def reading(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
         """A snapshot that cannot write. Raises NotFound."""
         ...

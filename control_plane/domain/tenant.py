@@ -128,6 +128,7 @@ class Tenant(BaseModel):
     cordoned: bool = False
     deletion_protection: bool = True
     legal_hold: bool = False
+    restorable_until: str | None = None
     version: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ class TenantFacts(Facts):
     own_writes: ClassVar[frozenset[str]] = frozenset(
         {
             "stage",
+            "step",
             "approval_present",
             "approval_by",
             "approval_digest",
@@ -33,6 +34,7 @@ class TenantFacts(Facts):
     subscription_state: str = ""
     operation: str = ""
     stage: Literal["", "propose", "apply"] = ""
+    step: str = ""
     proposed_isolation: Literal["", "silo", "bridge", "pooled"] = ""
     proposed_plan: str = ""
     proposed_region: str = ""

@@ -241,8 +241,12 @@ class Lifecycle(Protocol):
         view: View,
         run: Run | None,
         approval: Approval | None,
+        step: str = "",
     ) -> Subject:
-        """Load the object; with a run in hand, at stage ``apply`` and with its plan's facts."""
+        """Load the object; with a run in hand, at stage ``apply`` and with its plan's facts.
+
+        ``step`` is the one that is about to be done; empty when the whole plan is decided.
+        """
         ...
 
     def guard(self, command: Command, subject: Subject, ports: Ports) -> None:

@@ -26,7 +26,12 @@ class OnboardTenantHandler:
     steps = onboard_steps.STEPS
 
     def subject(
-        self, command: Command, view: View, run: Run | None, approval: Approval | None
+        self,
+        command: Command,
+        view: View,
+        run: Run | None,
+        approval: Approval | None,
+        step: str = "",
     ) -> Subject:
         """The tenant that is to be; with a run in hand, at stage ``apply``."""
         assert isinstance(command, OnboardTenant)
@@ -35,6 +40,7 @@ class OnboardTenantHandler:
         proposed: dict[str, object] = {
             "operation": OPERATION,
             "stage": stage,
+            "step": step,
             "proposed_isolation": command.proposed_isolation,
             "proposed_plan": command.proposed_plan,
             "proposed_region": command.proposed_region,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -47,10 +47,17 @@ class SqliteStore:
         self._reader = _engine(path, busy_timeout_ms, begin="BEGIN")
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
-        """A transaction that may write; committed at the end, rolled back on any error."""
+    def write(self, scope: str | None = None) -> Generator[Connection]:
+        """A transaction that may write; committed at the end, rolled back on any error.
+
+        One writer at a time whatever the scope: the file has one lock.
+        """
         with _named_faults(), self._writer.begin() as connection:
             yield connection
+
+    def append(self) -> AbstractContextManager[Connection]:
+        """The same as ``write``: the file has one lock."""
+        return self.write()
 
     @contextmanager
     def read(self) -> Generator[Connection]:

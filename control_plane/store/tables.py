@@ -74,6 +74,7 @@ tenant = Table(
     Column("cordoned", Boolean, nullable=False),
     Column("deletion_protection", Boolean, nullable=False),
     Column("legal_hold", Boolean, nullable=False),
+    Column("restorable_until", INSTANT),
     Column("version", Integer, nullable=False),
     CheckConstraint("isolation IN ('silo','bridge','pooled')", name="isolation"),
     CheckConstraint("access_mode IN ('full','read_only','none')", name="access_mode"),
@@ -289,6 +290,24 @@ artifact = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("expires_at", INSTANT, nullable=False),
     comment="A sealed plan artifact; it dies on expiry.",
+)
+
+backup = Table(
+    "backup",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("tenant", SLUG, nullable=False),
+    Column("run_id", ID, nullable=False),
+    Column("isolation", WORD, nullable=False),
+    Column("made_at", INSTANT, nullable=False),
+    Column("digest", DIGEST, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("contents", JSON, nullable=False),
+    Column("schema_digest", DIGEST, nullable=False),
+    Column("verified_at", INSTANT),
+    Column("keep_until", INSTANT, nullable=False),
+    Index("ix_backup_tenant", "tenant"),
+    comment="A tenant's data at an instant: where it lies is the worker's; verified by restoring it.",
 )
 
 audit_leaf = Table(

@@ -55,6 +55,7 @@ def _tenant() -> None:
         sa.Column("cordoned", sa.Boolean(), nullable=False),
         sa.Column("deletion_protection", sa.Boolean(), nullable=False),
         sa.Column("legal_hold", sa.Boolean(), nullable=False),
+        sa.Column("restorable_until", sa.String(32)),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.CheckConstraint(
             "isolation IN ('silo','bridge','pooled')", name=op.f("ck_tenant_isolation")
@@ -299,6 +300,26 @@ def _artifact() -> None:
     )
 
 
+def _backup() -> None:
+    op.create_table(
+        "backup",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(40), nullable=False),
+        sa.Column("run_id", sa.String(64), nullable=False),
+        sa.Column("isolation", sa.String(40), nullable=False),
+        sa.Column("made_at", sa.String(32), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("contents", sa.JSON(), nullable=False),
+        sa.Column("schema_digest", sa.String(64), nullable=False),
+        sa.Column("verified_at", sa.String(32)),
+        sa.Column("keep_until", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backup")),
+        comment="A tenant's data at an instant: where it lies is the worker's; verified by restoring it.",
+    )
+    op.create_index("ix_backup_tenant", "backup", ["tenant"])
+
+
 def _audit_leaf() -> None:
     op.create_table(
         "audit_leaf",
@@ -348,5 +369,6 @@ def upgrade() -> None:
     _approver()
     _tenant_key()
     _artifact()
+    _backup()
     _audit_leaf()
     _checkpoint()
