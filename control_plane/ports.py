@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 from sqlalchemy import Connection
 
@@ -20,6 +20,8 @@ from control_plane.engine.port import JobEngine
 from control_plane.provisioning.port import Provisioner
 
 __all__ = [
+    "ArchiveFile",
+    "Archives",
     "Artifacts",
     "Clock",
     "DatabaseEngine",
@@ -37,12 +39,14 @@ __all__ = [
 class Settled:
     """What the enforcement point says of a whole plan: the plan over fresh facts, and the word.
 
-    ``allowed`` is False when only an approval is missing.
+    ``allowed`` is False when only an approval is missing. ``evidence`` is what was asked of the
+    policy engine and what it said, for the leaf.
     """
 
     plan: Plan
     allowed: bool
     rule: Literal["two_people", "own_hand"]
+    evidence: Mapping[str, Json]
 
 
 class Clock(Protocol):
@@ -101,6 +105,43 @@ class Artifacts(Protocol):
         ...
 
     def drop(self, connection: Connection, reference: str) -> None:
+        """Forget; nothing happens when it is gone already."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """An archive as it lies there: SHA-256 of its bytes (64 hexadecimal digits), and how many."""
+
+    digest: str
+    size_bytes: int
+
+
+class Archives(Protocol):
+    """Archives of tenants' data, sealed; only the worker has them.
+
+    ``backup_id`` is a name of ours, as ids are made; an archive is whole or not there at all.
+    """
+
+    def put(
+        self, tenant: str, backup_id: str, write: Callable[[IO[bytes]], None]
+    ) -> ArchiveFile:
+        """Keep what ``write`` writes, in place of what stood under the id. Its errors pass through.
+
+        Raises Failed with code ``disk_full``, Unavailable with code ``archive_unavailable``.
+        """
+        ...
+
+    def open(
+        self, tenant: str, backup_id: str, digest: str
+    ) -> AbstractContextManager[IO[bytes]]:
+        """What was written, to be read once from its start; ``digest`` is the one ``put`` gave.
+
+        Raises Refused: ``archive_missing``; ``archive_altered`` also while it is read.
+        """
+        ...
+
+    def drop(self, tenant: str, backup_id: str) -> None:
         """Forget; nothing happens when it is gone already."""
         ...
 

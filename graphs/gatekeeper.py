@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
 from control_plane.domain.caller import Caller
@@ -11,12 +11,19 @@ from control_plane.facts.base import Facts
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Subject
 from graphs.errors import Unlisted
+from graphs.evidence import Evidence
 from graphs.passage import Verdict
 from policies.decision import ActionDecision, Decision
 from policies.errors import BadFacts, GateError
 from policies.request import Attribute, Principal, Resource
 
 _PAGE_RESOURCES_MAX = 200
+Witness = Callable[[Evidence], None]
+"""Is shown question and answer before anybody acts on them: a refusal leaves them too."""
+
+
+def unwitnessed(_: Evidence) -> None:
+    """Nobody keeps it."""
 
 
 class Gate(Protocol):
@@ -55,7 +62,12 @@ class Gatekeeper:
         self._admitted(decisions[0])
 
     def decide(
-        self, caller: Caller, tool: str, tool_facts: ToolFacts, subject: Subject
+        self,
+        caller: Caller,
+        tool: str,
+        tool_facts: ToolFacts,
+        subject: Subject,
+        witness: Witness = unwitnessed,
     ) -> tuple[Verdict, dict[str, ActionDecision]]:
         """Tool and subject in one request. Raises Unlisted, NotFound, or Refused by the tool.
 
@@ -66,7 +78,7 @@ class Gatekeeper:
             _tool(tool, tool_facts, ("list", "call")),
             _resource(subject.id, subject.facts, subject.actions),
         ]
-        tool_decision, decision = self._check(caller, resources)
+        tool_decision, decision = self._check(caller, resources, witness)
         self._admitted(tool_decision)
         if not all(decision.allows(action) for action in subject.reads):
             raise NotFound
@@ -103,14 +115,16 @@ class Gatekeeper:
         if not decision.allows("call"):
             raise refusal(decision.actions["call"])
 
-    def _check(self, caller: Caller, resources: list[Resource]) -> tuple[Decision, ...]:
+    def _check(
+        self, caller: Caller, resources: list[Resource], witness: Witness = unwitnessed
+    ) -> tuple[Decision, ...]:
         principal = Principal(
             id=caller.principal,
             roles=tuple(caller.roles),
             attr={"actor_kind": caller.actor_kind, "actor": caller.actor},
         )
         try:
-            return self._gate.check(principal, resources)
+            decisions = self._gate.check(principal, resources)
         except BadFacts as error:
             raise Refused(
                 "The facts do not fit the policy's schema.", code=error.code, fact=error.part
@@ -119,6 +133,8 @@ class Gatekeeper:
             raise Refused(
                 "The policy engine does not answer; nothing was done.", code=error.code
             ) from error
+        witness(Evidence(self.bundle, principal, resources, decisions))
+        return decisions
 
 
 def require(acts: Iterable[str], actions: dict[str, ActionDecision]) -> bool:

@@ -88,7 +88,7 @@ def _of_ended(run: Run) -> Outcome:
     if run.state == "canceled" or run.reason == "canceled":
         return Outcome(
             outcome="failed",
-            message="The run was canceled, and nothing remains of it.",
+            message="The run was canceled, and what it had done is undone.",
             code="canceled",
             run_id=run.id,
             retryable=True,

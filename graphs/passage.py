@@ -15,6 +15,7 @@ from control_plane.domain.run_record import Run
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Subject
 from control_plane.ports import Settled
+from graphs.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ class Passage:
     call: Call
     subject: Subject | None = None
     verdict: Verdict | None = None
+    evidence: Evidence | None = None
     parts: dict[str, Json] = field(default_factory=dict[str, Json])
     plan_digest: str = ""
     outcome: Outcome | None = None
+
+    def witness(self, evidence: Evidence) -> None:
+        """Keep what the gate was asked and said, for the leaf."""
+        self.evidence = evidence
 
     def finished(self) -> Outcome:
         """The outcome; a machine that ends without one is a fault of ours."""

@@ -25,7 +25,8 @@ from control_plane.ports import Settled
 from control_plane.store import rows, tables
 from graphs.approvals import Approvals
 from graphs.errors import Unlisted
-from graphs.gatekeeper import Gatekeeper, require
+from graphs.evidence import Evidence
+from graphs.gatekeeper import Gatekeeper, Witness, require, unwitnessed
 from graphs.ledger import Ledger
 from graphs.outcomes import of_error
 from graphs.passage import Passage, Settling, Verdict
@@ -208,9 +209,11 @@ class Steps:
         )
         planned = run.model_copy(update={"plan_digest": plan.digest})
         subject = handler.subject(command, view, planned, approval)
-        _, actions = self._decide_run(caller, run, subject)
+        seen: list[Evidence] = []
+        _, actions = self._decide_run(caller, run, subject, seen.append)
         allowed = require(subject.acts, actions)
-        return Settled(plan=plan, allowed=allowed, rule=approval_rule(connection))
+        evidence = seen[0].as_json()
+        return Settled(plan, allowed, approval_rule(connection), evidence)
 
     def settle_run(self, settling: Settling) -> None:
         """The node of the worker's entry."""
@@ -247,11 +250,11 @@ class Steps:
             )
 
     def _decide_run(
-        self, caller: Caller, run: Run, subject: Subject
+        self, caller: Caller, run: Run, subject: Subject, witness: Witness = unwitnessed
     ) -> tuple[Verdict, dict[str, ActionDecision]]:
         tool, tool_facts = self.run_tools[run.kind]
         try:
-            return self.keeper.decide(caller, tool, tool_facts, subject)
+            return self.keeper.decide(caller, tool, tool_facts, subject, witness)
         except Unlisted:
             raise Refused(
                 "The requester may no longer use this tool.", code="tool_not_allowed", fact="roles"
@@ -301,7 +304,9 @@ class Steps:
     def _decide(self, passage: Passage, subject: Subject) -> Verdict:
         asked = passage.asked
         passage.subject = subject
-        verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
+        verdict, actions = self.keeper.decide(
+            asked.caller, asked.tool, asked.tool_facts, subject, passage.witness
+        )
         passage.verdict = verdict
         _require_now(subject, actions)
         return verdict
@@ -311,7 +316,9 @@ class Steps:
     ) -> dict[str, ActionDecision]:
         asked = passage.asked
         passage.subject = subject
-        verdict, actions = self.keeper.decide(asked.caller, asked.tool, asked.tool_facts, subject)
+        verdict, actions = self.keeper.decide(
+            asked.caller, asked.tool, asked.tool_facts, subject, passage.witness
+        )
         passage.verdict = verdict
         passage.outcome = self.ledger.replay(connection, asked, verdict.may)
         return actions

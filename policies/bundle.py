@@ -60,8 +60,12 @@ def build_bundle(sources: Sequence[Path], into: Path) -> Bundle:
     return Bundle(digest, _version(digest), into / digest)
 
 
-def load_bundle(into: Path, digest: str) -> Bundle:
-    """Open a bundle that was built before. Raises `BundleError` when it is absent or altered."""
+def load_bundle(into: Path, named: str) -> Bundle:
+    """Open a bundle that was built before, by its digest or its version.
+
+    Raises `BundleError` when it is absent, altered, or not the only one of that version.
+    """
+    digest = _whole_digest(into, named)
     target = into / digest
     found = _on_disk(target)
     if found is None:
@@ -72,6 +76,15 @@ def load_bundle(into: Path, digest: str) -> Bundle:
     if _digest(documents) != digest or _stamped(documents, _version(digest)) != found:
         raise BundleError("the bundle was altered")
     return Bundle(digest, _version(digest), target)
+
+
+def _whole_digest(into: Path, named: str) -> str:
+    if len(named) != 1 + _DIGEST_PREFIX or not named.startswith("d"):
+        return named
+    found = [entry.name for entry in into.glob(f"{named[1:]}*") if entry.is_dir()]
+    if len(found) != 1:
+        raise BundleError("there is no such bundle, or more than one")
+    return found[0]
 
 
 def _version(digest: str) -> str:

@@ -119,12 +119,17 @@ def load_applied(connection: Connection, catalogs: Path) -> Catalog:
     digest = applied_digest(connection)
     if digest is None:
         raise Unavailable("no catalog is applied", code="catalog_absent")
+    return load_kept(catalogs, digest)
+
+
+def load_kept(catalogs: Path, digest: str) -> Catalog:
+    """A catalog that is or was in force, proved by its digest. Errors as `load_applied`."""
     target = catalogs / digest
-    if not target.is_dir():
-        raise Unavailable("the applied catalog's files are gone", code="catalog_absent")
+    if not _DIGEST.fullmatch(digest) or not target.is_dir():
+        raise Unavailable("the catalog's files are gone", code="catalog_absent")
     require_own_folder(target)
     if not _intact(target, digest):
-        raise Unavailable("the applied catalog's files were altered", code="catalog_altered")
+        raise Unavailable("the catalog's files were altered", code="catalog_altered")
     return _parsed(target, digest)
 
 

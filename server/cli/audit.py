@@ -1,4 +1,4 @@
-"""The commands `audit verify`, `show`, `export`, `verify-export`, `key` and `checkpoint`. Judges nothing itself."""
+"""The commands under `audit`: verify, show, replay, export, verify-export, key, checkpoint. Judges nothing itself."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from server.private_files import read_plain_file
 if TYPE_CHECKING:
     from control_plane.audit.report import Report
     from server.auditing import Auditing, Entry
+    from server.replaying import Line
 
 app = typer.Typer(help="The audit log: verify, show, export.", no_args_is_help=True)
 
 _NOTE_BYTES_MAX: Final = 65_536
+_NEWEST_MAX: Final = 1_000
 # One more than an export's line may have: what is longer comes in parts, none of which is a line.
 _LINE_CHARS_MAX: Final = 2**20 + 1
 _CHECKPOINT = typer.Option("--checkpoint", help="A signed checkpoint that was kept elsewhere.")
@@ -77,6 +79,62 @@ def show(
             for one in entries
         ],
     )
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A leaf, call or run; else the newest.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000, help="How many of the newest leaves are looked at.")
+    ] = 100,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+) -> None:
+    """Decide and plan recorded calls again, under the policies of their day; 1 when any differs."""
+    from server.replaying import about, replaying
+    from server.wiring import face_ports
+
+    context = Context.of(ctx)
+    with context.store() as store:
+        entries = _looked_at(ctx, wanted, limit, tenant)
+        chosen = entries if wanted is None else about(entries, wanted)
+        ports = face_ports(context.workspace, context.settings, store)
+        with replaying(context.workspace, context.settings, ports) as one:
+            lines = list(one.lines(chosen))
+    _tell_replays(lines, len(chosen))
+
+
+def _looked_at(
+    ctx: typer.Context, wanted: str | None, limit: int, tenant: str | None
+) -> list[Entry]:
+    with _auditing(ctx) as auditing:
+        return auditing.newest(_NEWEST_MAX if wanted else limit, tenant, opened=True)
+
+
+def _tell_replays(lines: list[Line], looked_at: int) -> None:
+    rows = [
+        (
+            line.entry.leaf.id[:12],
+            line.entry.leaf.kind,
+            line.entry.leaf.tenant,
+            line.said.decision if line.said else "not replayed",
+            line.said.plan if line.said else "not replayed",
+            line.said.detail if line.said else line.why,
+        )
+        for line in lines
+    ]
+    table("Replay", ("leaf", "kind", "tenant", "decision", "plan", "detail"), rows)
+    note(f"{looked_at - len(lines)} of {looked_at} leaves hold no decision")
+    if not lines:
+        raise BadInput(
+            "ID", "must name a leaf, call or run with a decision among the newest leaves"
+        )
+    if not all(line.said is not None and line.said.same for line in lines):
+        typer.echo("differs")
+        raise typer.Exit(1)
+    typer.echo("the same digests")
 
 
 @app.command()
