@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +21,9 @@ Json = TypeAliasType(
     "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 )
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _SAFE_INTEGER_MAX = 2**53 - 1  # RFC 8785 numbers are doubles: larger integers travel as strings
 
 
@@ -65,7 +69,11 @@ def instant(moment: datetime) -> str:
 
 def canonical(value: object) -> bytes:
     """The RFC 8785 bytes of a value."""
-    return rfc8785.dumps(plain(value))
+    reduced = plain(value)
+    # Ten times as fast, and the same bytes: of plain text without numbers that have a fraction, the
+    # two differ only in the order of names beyond ASCII. A property test holds them together.
+    text = _ENCODER.encode(reduced)
+    return text.encode() if text.isascii() else rfc8785.dumps(reduced)
 
 
 def digest(value: object) -> str:
