@@ -49,6 +49,13 @@ class GetTenant(Command):
     tenant: str
 
 
+class GetSubscription(Command):
+    """Read a tenant's subscription."""
+
+    name: ClassVar[str] = "get_subscription"
+    tenant: str
+
+
 class OnboardTenant(Command):
     """Bring a tenant into being: subscription, infrastructure, database."""
 
@@ -60,11 +67,81 @@ class OnboardTenant(Command):
     proposed_region: str
 
 
+class SuspendTenant(Command):
+    """Shut a tenant for a reason: what its access mode leaves open stays open."""
+
+    name: ClassVar[str] = "suspend_tenant"
+    tenant: str
+    proposed_reason: str
+    proposed_access: str
+
+
+class ResumeTenant(Command):
+    """Clear one reason of a tenant's suspension; with the last one gone, open it again."""
+
+    name: ClassVar[str] = "resume_tenant"
+    tenant: str
+    proposed_reason: str
+
+
+class OffboardTenant(Command):
+    """Take a tenant away: back its data up, then remove data, resources and rights."""
+
+    name: ClassVar[str] = "offboard_tenant"
+    tenant: str
+    proposed_cancel: bool
+
+
+class RestoreTenant(Command):
+    """Bring an offboarded tenant back out of its backup."""
+
+    name: ClassVar[str] = "restore_tenant"
+    tenant: str
+
+
 class GetRun(Command):
     """Read one run."""
 
     name: ClassVar[str] = "get_run"
     run_id: str
+
+
+class NewestFirst(Command):
+    """The base of listings that begin with the newest; every other field of theirs is a filter."""
+
+    limit: int = 50
+    after: str | None = None
+
+    def filter(self) -> dict[str, Json]:
+        """What the listing is restricted to: a cursor is good for no other."""
+        return self.model_dump(mode="json", exclude={"limit", "after"})
+
+
+class ListRuns(NewestFirst):
+    """List the runs that the caller may read. An empty field restricts nothing."""
+
+    name: ClassVar[str] = "list_runs"
+    tenant: str = ""
+    states: tuple[str, ...] = ()
+    kind: str = ""
+
+
+class ListApprovals(NewestFirst):
+    """List the approvals that the caller may read. An empty field restricts nothing."""
+
+    name: ClassVar[str] = "list_approvals"
+    tenant: str = ""
+    states: tuple[str, ...] = ()
+
+
+class SearchAudit(NewestFirst):
+    """List the leaves of the log that the caller may see, from ``since`` to before ``until``."""
+
+    name: ClassVar[str] = "search_audit"
+    tenant: str = ""
+    kind: str = ""
+    since: str = ""
+    until: str = ""
 
 
 class CancelRun(Command):

@@ -27,6 +27,7 @@ __all__ = [
     "DatabaseEngine",
     "Ids",
     "JobEngine",
+    "Notes",
     "Provisioner",
     "Recorder",
     "Regate",
@@ -123,18 +124,14 @@ class Archives(Protocol):
     ``backup_id`` is a name of ours, as ids are made; an archive is whole or not there at all.
     """
 
-    def put(
-        self, tenant: str, backup_id: str, write: Callable[[IO[bytes]], None]
-    ) -> ArchiveFile:
+    def put(self, tenant: str, backup_id: str, write: Callable[[IO[bytes]], None]) -> ArchiveFile:
         """Keep what ``write`` writes, in place of what stood under the id. Its errors pass through.
 
         Raises Failed with code ``disk_full``, Unavailable with code ``archive_unavailable``.
         """
         ...
 
-    def open(
-        self, tenant: str, backup_id: str, digest: str
-    ) -> AbstractContextManager[IO[bytes]]:
+    def open(self, tenant: str, backup_id: str, digest: str) -> AbstractContextManager[IO[bytes]]:
         """What was written, to be read once from its start; ``digest`` is the one ``put`` gave.
 
         Raises Refused: ``archive_missing``; ``archive_altered`` also while it is read.
@@ -162,6 +159,14 @@ class Recorder(Protocol):
 
         ``found`` are guards that were taken before the change, of rows that stood then.
         """
+        ...
+
+
+class Notes(Protocol):
+    """Writes the leaves of reads and refusals, which stand in nobody's transaction."""
+
+    def note(self, kind: str, tenant: str, payload: Mapping[str, Json]) -> None:
+        """Write one leaf; durable when this returns. Raises Unavailable."""
         ...
 
 

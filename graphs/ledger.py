@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json, plain
@@ -12,7 +14,7 @@ from control_plane.domain.outcome import Outcome
 from control_plane.domain.record import Record
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.domain.run_record import Run
-from control_plane.errors import Conflict, Refused
+from control_plane.errors import Conflict, Failed, Refused
 from control_plane.facts.load import approvals_waiting, run_row
 from control_plane.handlers.handler import Change, Lifecycle, Ports, View
 from control_plane.store import rows, tables
@@ -29,6 +31,15 @@ class Key(Record):
     key: str
     arguments_hmac: str
     call_id: str
+
+
+class Raced(Failed):
+    """Another call was a moment earlier."""
+
+    code = "raced"
+
+    def __init__(self) -> None:
+        super().__init__(retryable=True)
 
 
 class Ledger:
@@ -119,7 +130,8 @@ class Ledger:
             arguments_hmac=asked.arguments_hmac,
             call_id=call.id,
         )
-        rows.put(connection, tables.idempotency, key)
+        with _raced_at_most():
+            rows.put(connection, tables.idempotency, key)
 
     def settle(self, connection: Connection, call_id: str, effect: Json) -> None:
         """Write what an outside effect made."""
@@ -135,11 +147,10 @@ class Ledger:
     # runs ------------------------------------------------------------------------------------
 
     def propose(self, connection: Connection, passage: Passage, kind: str) -> Outcome:
-        """Commit a run in ``pending`` with its job. Conflict when another run holds the tenant."""
+        """Commit a run in ``pending`` with its job; its tenant is held by none, as ``hold`` has seen."""
         asked, call = passage.asked, passage.call
         tenant = asked.command.target()
         self._not_too_many(connection, asked)
-        self._hold(connection, tenant)
         run = Run(
             id=call.derive_id("run"),
             call_id=call.id,
@@ -156,7 +167,8 @@ class Ledger:
             created_at=call.as_of,
             updated_at=call.as_of,
         )
-        rows.put(connection, tables.run, run)
+        with _raced_at_most():
+            rows.put(connection, tables.run, run)
         passage.call = call.model_copy(update={"run_id": run.id})
         self.keep(connection, passage, effect=None)
         self.wake(connection, run, call.derive_id("job"), call.as_of)
@@ -186,7 +198,8 @@ class Ledger:
                 fact="pending_approvals_max",
             )
 
-    def _hold(self, connection: Connection, tenant: str) -> None:
+    def hold(self, connection: Connection, tenant: str) -> None:
+        """See that no run holds the tenant, and that its fence stands. Raises Conflict."""
         table = tables.run
         active = (table.c.tenant == tenant) & table.c.state.in_(sorted(RUN_ACTIVE))
         holder = rows.first(connection, table, Run, active)
@@ -202,28 +215,48 @@ class Ledger:
     def leaf(
         self, connection: Connection, kind: str, passage: Passage, *, permit_id: str = ""
     ) -> None:
-        """Write the audit leaf of this passage: who, what, on which facts, decided how, with what end."""
-        asked, call, subject = passage.asked, passage.call, passage.subject
-        tenant = subject.tenant if subject else asked.command.target()
-        payload: dict[str, Json] = {
-            "call_id": call.id,
-            "as_of": call.as_of,
-            "seed": call.seed,
-            "principal": asked.caller.principal,
-            "actor": asked.caller.actor,
-            "grant_id": asked.caller.grant_id,
-            "tool": asked.tool,
-            "command": asked.command.name,
-            "arguments": plain(asked.command),
-            "dry_run": asked.dry_run,
-            "evidence": passage.evidence.as_json() if passage.evidence else None,
-            "decision_id": passage.verdict.decision_id if passage.verdict else None,
-            "catalog": call.catalog,
-            "bundle": call.bundle,
-            "plan_digest": passage.plan_digest or None,
-            "permit_id": permit_id or None,
-            "outcome": passage.outcome.outcome if passage.outcome else None,
-            "code": passage.outcome.code if passage.outcome else None,
-            "run_id": passage.outcome.run_id if passage.outcome else None,
-        }
-        self._ports.recorder.record(connection, kind, tenant, payload)
+        """Write the audit leaf of this passage, in the transaction of what it did."""
+        payload = _payload(passage, permit_id)
+        self._ports.recorder.record(connection, kind, _tenant(passage), payload)
+
+    def note(self, kind: str, passage: Passage) -> None:
+        """Write the audit leaf of a passage that changed nothing."""
+        self._ports.notes.note(kind, _tenant(passage), _payload(passage, ""))
+
+
+def _tenant(passage: Passage) -> str:
+    return passage.subject.tenant if passage.subject else passage.asked.command.target()
+
+
+def _payload(passage: Passage, permit_id: str) -> dict[str, Json]:
+    """Who, what, on which facts, decided how, with what end."""
+    asked, call = passage.asked, passage.call
+    return {
+        "call_id": call.id,
+        "as_of": call.as_of,
+        "seed": call.seed,
+        "principal": asked.caller.principal,
+        "actor": asked.caller.actor,
+        "grant_id": asked.caller.grant_id,
+        "tool": asked.tool,
+        "command": asked.command.name,
+        "arguments": plain(asked.command),
+        "dry_run": asked.dry_run,
+        "evidence": passage.evidence.as_json() if passage.evidence else None,
+        "decision_id": passage.verdict.decision_id if passage.verdict else None,
+        "catalog": call.catalog,
+        "bundle": call.bundle,
+        "plan_digest": passage.plan_digest or None,
+        "permit_id": permit_id or None,
+        "outcome": passage.outcome.outcome if passage.outcome else None,
+        "code": passage.outcome.code if passage.outcome else None,
+        "run_id": passage.outcome.run_id if passage.outcome else None,
+    }
+
+
+@contextmanager
+def _raced_at_most() -> Generator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise Raced from None

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from control_plane.commands import Command
-from control_plane.domain.approval_record import Approval
-from control_plane.domain.caller import Caller, Grant
-from control_plane.domain.canonical import Json, digest, instant
+from control_plane.domain.caller import Caller
+from control_plane.domain.canonical import Json, digest
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.domain.run_record import Run
 from control_plane.errors import Failed, PaybillError, Refused, Unknown
-from control_plane.facts.load import approval_row
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
 from control_plane.handlers.settings import approval_rule
 from control_plane.plane import Plane
 from control_plane.ports import Settled
-from control_plane.store import rows, tables
 from graphs.approvals import Approvals
 from graphs.errors import Unlisted
 from graphs.evidence import Evidence
 from graphs.gatekeeper import Gatekeeper, Witness, require, unwitnessed
-from graphs.ledger import Ledger
+from graphs.ledger import Ledger, Raced
 from graphs.outcomes import of_error
 from graphs.passage import Passage, Settling, Verdict
+from graphs.requests import Requests
 from policies.decision import ActionDecision
-
-AS_OF_AGE_MAX = timedelta(hours=24)
 
 
 class Steps:
@@ -56,6 +51,7 @@ class Steps:
         self.lifecycles = lifecycles
         self.run_tools = run_tools
         self.approvals = Approvals(ports, keeper)
+        self.requests = Requests(ports, lifecycles, self.approvals)
         self.ledger = Ledger(ports, changes, lifecycles)
 
     # query -----------------------------------------------------------------------------------
@@ -71,8 +67,7 @@ class Steps:
             page = self.keeper.readable(asked.caller, handler.page(asked.command, view))
             result = handler.answer(asked.command, view, subject, page, verdict.may)
         passage.outcome = Outcome(outcome="done", result=result)
-        with self.ports.store.write() as connection:
-            self.ledger.leaf(connection, "read", passage)
+        self.ledger.note("read", passage)
 
     # change ----------------------------------------------------------------------------------
 
@@ -96,20 +91,20 @@ class Steps:
         passage.parts, passage.plan_digest = parts, plan.digest
         if passage.asked.dry_run:
             passage.outcome = Outcome(outcome="planned", result=parts, plan_digest=plan.digest)
-            with self.ports.store.write() as connection:
-                self.ledger.leaf(connection, "planned", passage)
+            self.ledger.note("planned", passage)
 
     def act_change(self, passage: Passage) -> None:
         """act → verify → record. The permit is consumed with the change or with its intent."""
         handler = self.changes[passage.asked.command.name]
-        if handler.outside:
-            self._act_outside(passage, handler)
-        else:
-            self._act_inside(passage, handler)
+        with self._replayed_if_raced(passage):
+            if handler.outside:
+                self._act_outside(passage, handler)
+            else:
+                self._act_inside(passage, handler)
 
     def _act_inside(self, passage: Passage, handler: Change) -> None:
         asked = passage.asked
-        with self.ports.store.write() as connection:
+        with self.ports.store.write(_scope(passage)) as connection:
             if self._replayed_meanwhile(passage, connection):
                 return
             subject = self._same_as_decided(
@@ -125,8 +120,8 @@ class Steps:
             self.ledger.leaf(connection, "changed", passage, permit_id=permit.id)
 
     def _act_outside(self, passage: Passage, handler: Change) -> None:
-        asked = passage.asked
-        with self.ports.store.write() as connection:
+        asked, scope = passage.asked, _scope(passage)
+        with self.ports.store.write(scope) as connection:
             if self._replayed_meanwhile(passage, connection):
                 return
             subject = self._same_as_decided(
@@ -143,11 +138,11 @@ class Steps:
             # It may have committed: the intent stays, and the worker looks.
             raise
         except PaybillError:
-            with self.ports.store.write() as connection:
+            with self.ports.store.write(scope) as connection:
                 self.ledger.abandon(connection, passage.call.id)
             raise
         try:
-            with self.ports.store.write() as connection:
+            with self.ports.store.write(scope) as connection:
                 self.ledger.settle(connection, passage.call.id, effect)
                 passage.outcome = self._done(passage, handler, connection, effect)
                 self.ledger.leaf(connection, "outcome", passage, permit_id=permit.id)
@@ -174,9 +169,14 @@ class Steps:
         """Commit the run, its job, its key and its leaf: from here on it is the worker's."""
         handler = self.lifecycles[passage.asked.command.name]
         asked = passage.asked
-        with self.ports.store.write() as connection:
+        with (
+            self._replayed_if_raced(passage),
+            self.ports.store.write(asked.command.target() or None) as connection,
+        ):
             if self._replayed_meanwhile(passage, connection):
                 return
+            # First whether another run holds the tenant: that one has moved the facts.
+            self.ledger.hold(connection, asked.command.target())
             view = View(connection, asked.caller, self.ports)
             again = handler.subject(asked.command, view, None, None)
             self._same_as_decided(passage, again)
@@ -187,12 +187,12 @@ class Steps:
 
     def settle(self, connection: Connection, run: Run) -> Settled:
         """Plan again over fresh facts, then decide ``apply``: the port Regate, for a whole plan."""
-        caller, handler, command = self._of_run(connection, run)
+        caller, handler, command = self.requests.of(connection, run)
         view = View(connection, caller, self.ports)
-        approval = self._approval(connection, run)
+        approval = self.requests.approval(connection, run)
         subject = handler.subject(command, view, run, approval)
         handler.guard(command, subject, self.ports)
-        self._young_enough(run)
+        self.requests.young_enough(run)
         observed = (run.plan or {}).get("parts")
         assert isinstance(observed, Mapping), "a run is planned before it is settled"
         parts = {**observed, **handler.pure_parts(command, self.ports)}
@@ -229,11 +229,11 @@ class Steps:
 
     def permit(self, run: Run, step: str, epoch: int) -> Permit:
         """Decide again for one step, over fresh facts: the port Regate, for one effect."""
-        with self.ports.store.write() as connection:
-            caller, handler, command = self._of_run(connection, run)
+        with self.ports.store.write(run.tenant or None) as connection:
+            caller, handler, command = self.requests.of(connection, run)
             view = View(connection, caller, self.ports)
             subject = handler.subject(
-                command, view, run, self._approval(connection, run), step
+                command, view, run, self.requests.approval(connection, run), step
             )
             verdict, actions = self._decide_run(caller, run, subject)
             if not require(subject.acts, actions):
@@ -260,38 +260,13 @@ class Steps:
                 "The requester may no longer use this tool.", code="tool_not_allowed", fact="roles"
             ) from None
 
-    def _of_run(self, connection: Connection, run: Run) -> tuple[Caller, Lifecycle, Command]:
-        grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == run.grant_id)
-        known = grant is not None and (grant.principal, grant.actor) == (run.principal, run.actor)
-        if grant is None or not known or not grant.live(instant(self.ports.clock.now())):
-            raise Refused(
-                "The grant of the requester no longer holds.", code="grant_ended", fact="grant"
-            )
-        handler = next(one for one in self.lifecycles.values() if one.kind == run.kind)
-        return Caller.of(grant), handler, handler.command_type.model_validate(run.command)
-
-    def _approval(self, connection: Connection, run: Run) -> Approval | None:
-        # An answer counts only as long as its signature, its signer and their right hold.
-        if run.approval_id is None:
-            return None
-        approval = approval_row(connection, run.approval_id)
-        if approval is None or approval.state not in ("approved", "consumed"):
-            return None
-        return approval if self.approvals.holds(connection, approval) else None
-
-    def _young_enough(self, run: Run) -> None:
-        age = self.ports.clock.now() - datetime.fromisoformat(run.as_of)
-        if age > AS_OF_AGE_MAX:
-            raise Refused("The call is too old to act on.", code="call_too_old", fact="as_of")
-
     # refusals --------------------------------------------------------------------------------
 
     def refuse(self, passage: Passage, error: PaybillError) -> Outcome:
         """Turn an error into an outcome and record it; where even that fails, say so."""
         passage.outcome = of_error(error)
         try:
-            with self.ports.store.write() as connection:
-                self.ledger.leaf(connection, passage.outcome.outcome, passage)
+            self.ledger.note(passage.outcome.outcome, passage)
         except PaybillError as unwritten:
             # A refusal that cannot be recorded is still a refusal, and what may stand may still
             # stand; anything else must not pass.
@@ -322,6 +297,17 @@ class Steps:
         passage.verdict = verdict
         passage.outcome = self.ledger.replay(connection, asked, verdict.may)
         return actions
+
+    @contextmanager
+    def _replayed_if_raced(self, passage: Passage) -> Generator[None]:
+        # A key is its caller's, whatever the tenant: two calls about two tenants do not wait for
+        # each other, and only the row tells the second of the first. Nothing of it remains.
+        try:
+            yield
+        except Raced:
+            with self.ports.store.read() as connection:
+                if not self._replayed_meanwhile(passage, connection):
+                    raise
 
     def _replayed_meanwhile(self, passage: Passage, connection: Connection) -> bool:
         # The same call twice at once: the second finds the first's key under the write lock.
@@ -374,6 +360,10 @@ class Steps:
 def _require_now(subject: Subject, actions: dict[str, ActionDecision]) -> None:
     if not require(subject.acts, actions):
         raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+
+
+def _scope(passage: Passage) -> str | None:
+    return _subject(passage).tenant or None
 
 
 def _subject(passage: Passage) -> Subject:

@@ -17,7 +17,7 @@ from control_plane.domain.canonical import digest, instant
 from control_plane.domain.run_record import Run
 from control_plane.domain.signing import approval_message, enrolled, enrolment_message
 from control_plane.errors import NotFound, Refused
-from control_plane.facts.load import run_row
+from control_plane.facts.load import approval_row, run_row
 from control_plane.handlers.handler import Ports
 from control_plane.secrets import signer
 from control_plane.secrets.key_file import load_seed, save_seed
@@ -172,7 +172,7 @@ class Approving:
         seed = load_seed(self.key_path(caller.principal), passphrase)
         named = signer.key_id(signer.public_bytes(seed))
         now = instant(self._ports.clock.now())
-        with self._ports.store.write() as connection:
+        with self._ports.store.write(self._scope(approval_id)) as connection:
             approval = self._approvals.decide(connection, caller, approval_id, answer)
             self._question(connection, approval)
             if confirm != approval.plan_digest[:CONFIRM_DIGITS]:
@@ -218,6 +218,11 @@ class Approving:
             decided = rows.first(connection, table, Approval, table.c.id == approval.id)
         assert decided is not None, "approvals are never deleted"
         return decided
+
+    def _scope(self, approval_id: str) -> str | None:
+        with self._ports.store.read() as connection:
+            approval = approval_row(connection, approval_id)
+        return None if approval is None else approval.tenant or None
 
     def _question(self, connection: Connection, approval: Approval) -> Question:
         run = run_row(connection, approval.run_id)

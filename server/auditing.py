@@ -17,12 +17,12 @@ from control_plane.audit.recorder import guarded_rows
 from control_plane.audit.report import Report
 from control_plane.domain.canonical import Json
 from control_plane.errors import Failed, NotFound, PaybillError
+from control_plane.ports import Store
 from control_plane.secrets.box import BoxError
 from control_plane.secrets.tenant_keys import TenantKey, unwrap
 from control_plane.store import tables
 from control_plane.store.log import StoredLeaf, StoredLog
 from control_plane.store.snapshot import snapshot
-from control_plane.store.sqlite import SqliteStore
 from server import catalog, keys
 from server.workspace import Workspace
 
@@ -45,7 +45,7 @@ class Entry:
 class Auditing:
     """Works on one state of the store at a time; needs no private key but to open payloads."""
 
-    def __init__(self, workspace: Workspace, store: SqliteStore) -> None:
+    def __init__(self, workspace: Workspace, store: Store) -> None:
         self._workspace = workspace
         self._store = store
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -14,6 +14,14 @@ Args = TypeVarTuple("Args")
 
 class DeadlineExceeded(Exception):
     """The call has not answered in time; it goes on, or its own deadlines end it."""
+
+
+class Hop(Protocol):
+    """What takes a synchronous call to a thread."""
+
+    async def run(self, function: Callable[[*Args], T], *args: *Args) -> T:
+        """The function's result; DeadlineExceeded when it takes too long."""
+        ...
 
 
 class Dispatch:

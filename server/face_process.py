@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from control_plane.errors import PaybillError
-from control_plane.store.sqlite import SqliteStore
+from control_plane.ports import Store
 from server import keys
 from server.dispatch import Dispatch
 from server.settings import Limits, Settings
@@ -25,7 +25,7 @@ def paybill_version() -> str:
         return "0+unknown"
 
 
-def verifier(workspace: Workspace, store: SqliteStore) -> Identify:
+def verifier(workspace: Workspace, store: Store) -> Identify:
     """What makes callers of tokens: it holds the public half of the issuer's key."""
     return Identify(store, keys.load_public(workspace.keys).issuer_bytes, workspace.id)
 

@@ -18,21 +18,23 @@ from pathlib import Path
 from typing import Final, Literal
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, insert
+from sqlalchemy import URL, Connection, insert
 
 from control_plane.audit.guarded import KEY_TABLE
 from control_plane.audit.recorder import KEYS_SETTING, LeafRecorder
 from control_plane.domain.canonical import Json, instant
 from control_plane.errors import Unavailable
-from control_plane.ports import Clock, Ids, Recorder
+from control_plane.ports import Clock, Ids, Recorder, Store
 from control_plane.store import tables
 from policies.bundle import build_bundle
 from server import catalog, keys
 from server.opening import create_store
+from server.postgres_init import discard_draft, make_store
 from server.private_files import make_private_folder, sync_folder, write_new_file
 from server.workspace import (
     FILE_NAME,
     MARKER_NAME,
+    StoreKind,
     Workspace,
     WorkspaceError,
     marker_bytes,
@@ -46,7 +48,7 @@ from server.workspace import (
 ApprovalRule = Literal["two_people", "own_hand"]
 _LOCK_NAME: Final = ".init.lock"
 _LOCK_TIMEOUT_S: Final = 10.0
-_FOLDERS: Final = ("data", "terraform", "bundles")
+_FOLDERS: Final = ("data", "backups", "terraform", "bundles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Answers:
     name: str
     approval_rule: ApprovalRule
     passphrase: bytes = field(repr=False)
+    postgres: URL | None = field(default=None, repr=False)
+    """An owner's login on a Postgres server that shall hold the rows; else they lie in files."""
 
 
 def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids) -> Workspace:
@@ -70,12 +74,14 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
     with _alone(home):
         refuse_second(root, home)
         state = state_folder(root, home)
-        _clear_drafts(state)
+        _clear_drafts(state, answers.postgres)
         _write_workspace_file(root, ids.new(), answers.name)
         file = read_workspace_file(root)
         _write_catalog(root / file.catalog.path)
         _check_policies(root / file.catalog.path)
-        draft = state.with_name(f"{_draft_prefix(state)}{secrets.token_hex(8)}")
+        mark = secrets.token_hex(8)
+        draft = state.with_name(f"{_draft_prefix(state)}{mark}")
+        kind: StoreKind = "sqlite" if answers.postgres is None else "postgres"
         try:
             draft.mkdir(mode=0o700)
             public = _write_folders(draft, answers.passphrase)
@@ -85,13 +91,18 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
                 KEYS_SETTING: public.model_dump(),
             }
             recorder = LeafRecorder(public.seal_bytes, clock, ids)
-            _write_store(draft, root / file.catalog.path, settings, clock, recorder)
-            write_new_file(draft / MARKER_NAME, marker_bytes(file.workspace.id, root))
+            if answers.postgres is None:
+                store = create_store(draft / "store.db")
+            else:
+                store = make_store(draft, answers.postgres, file.workspace.id, mark)
+            _write_store(store, draft, root / file.catalog.path, settings, clock, recorder)
+            write_new_file(draft / MARKER_NAME, marker_bytes(file.workspace.id, root, kind))
             sync_folder(draft)
             draft.rename(state)
             sync_folder(home)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            if draft.exists():
+                discard_draft(draft, answers.postgres)
     return open_at(root, home)
 
 
@@ -160,9 +171,13 @@ def _write_folders(draft: Path, passphrase: bytes) -> keys.PublicKeys:
 
 
 def _write_store(
-    draft: Path, declared: Path, settings: dict[str, Json], clock: Clock, recorder: Recorder
+    store: Store,
+    draft: Path,
+    declared: Path,
+    settings: dict[str, Json],
+    clock: Clock,
+    recorder: Recorder,
 ) -> None:
-    store = create_store(draft / "store.db")
     try:
         with store.write() as connection:
             _write_settings(connection, settings, clock.now(), recorder)
@@ -195,12 +210,12 @@ def _alone(home: Path) -> Generator[None]:
         raise Unavailable("another init is running", code="init_running") from None
 
 
-def _clear_drafts(state: Path) -> None:
+def _clear_drafts(state: Path, owner: URL | None) -> None:
     # Only what a killed init of this same folder left: we hold the lock, so nobody builds there.
     with os.scandir(state.parent) as entries:
         left = [entry.path for entry in entries if entry.name.startswith(_draft_prefix(state))]
     for path in left:
-        shutil.rmtree(path)
+        discard_draft(Path(path), owner)
 
 
 def _draft_prefix(state: Path) -> str:

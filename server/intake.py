@@ -33,7 +33,7 @@ class Intake:
             jobs = connection.execute(waiting.limit(_BATCH_MAX)).all()
         for job in jobs:
             self._engine.enqueue(job.routine, job.id, job.tenant or "workspace")
-            with self._ports.store.write() as connection:
+            with self._ports.store.write(job.tenant or None) as connection:
                 connection.execute(
                     table.update()
                     .where((table.c.id == job.id) & (table.c.state == "pending"))
@@ -44,9 +44,14 @@ class Intake:
     def sweep(self) -> int:
         """Make a job for each run that is active, silent and has none under way; how many it was."""
         now = self._ports.clock.now()
+        silent = self._silent(instant(now - SILENCE_MAX), instant(now))
+        # Looked at first: the whole store is taken only where there is something to write.
+        with self._ports.store.read() as connection:
+            if connection.execute(silent).first() is None:
+                return 0
         made = 0
         with self._ports.store.write() as connection:
-            for run in connection.execute(self._silent(instant(now - SILENCE_MAX), instant(now))):
+            for run in connection.execute(silent).all():
                 job_id = digest({"sweep": run.id, "at": instant(now)})[:32]
                 values = {
                     "id": job_id,

@@ -15,7 +15,7 @@ from mcp.server.lowlevel import Server
 
 from control_plane.domain.outcome import Outcome
 from graphs.errors import Unlisted
-from server.dispatch import DeadlineExceeded, Dispatch
+from server.dispatch import DeadlineExceeded, Hop
 from server.front import Answer, Front
 from tools.registry import TOOLS
 from tools.spec import ToolSpec
@@ -41,7 +41,7 @@ _LATE_READ = Outcome(
 class McpFace:
     """Turns protocol requests into calls of the front, and answers into protocol results."""
 
-    def __init__(self, front: Front, dispatch: Dispatch, version: str) -> None:
+    def __init__(self, front: Front, dispatch: Hop, version: str) -> None:
         self._front = front
         self._dispatch = dispatch
         self.server: Server[Any] = Server(

@@ -57,7 +57,7 @@ def look(start: Path, explicit: Path | None, settings: Settings) -> tuple[Part, 
         found += [
             Part("workspace", workspace.id[:12], str(workspace.root), "ok"),
             _checked("keys", str(workspace.keys), lambda: _keys(workspace)),
-            _checked("store", str(workspace.store_db), lambda: _store(workspace)),
+            _checked("store", _place(workspace), lambda: _store(workspace)),
             _checked("catalog", str(workspace.catalogs), lambda: _catalog(workspace)),
             _worker(workspace),
         ]
@@ -93,6 +93,10 @@ def _checked(name: str, source: str, check: Callable[[], str]) -> Part:
 def _keys(workspace: Workspace) -> str:
     public = keys.load(workspace.keys).public
     return f"audit {public.audit[:12]}"
+
+
+def _place(workspace: Workspace) -> str:
+    return "PostgreSQL" if workspace.store == "postgres" else str(workspace.store_db)
 
 
 def _store(workspace: Workspace) -> str:

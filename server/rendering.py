@@ -10,8 +10,17 @@ from server.approving import CONFIRM_DIGITS, Question
 
 _TEXT_CHARS_MAX = 200
 _LINES_MAX = 200
+_LINE_CHARS_MAX = 280
 _HOW = f"Type the digest's first {CONFIRM_DIGITS} characters to answer."
-_ORDER = ("infrastructure", "money", "entitlement", "rows")
+_ORDER = (
+    "data",
+    "retention",
+    "backup",
+    "infrastructure",
+    "money",
+    "entitlement",
+    "rows",
+)
 
 
 def escaped(text: str) -> str:
@@ -40,6 +49,7 @@ def render(question: Question) -> list[str]:
             f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
             f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}"
         ),
+        *_removed(_mapping(parts.get("data")), _mapping(parts.get("retention"))),
         f"Will be made: {facts.get('infra_creates', 0)} resources",
     ]
     # Parts that have no place of their own come last: what is signed is shown.
@@ -50,6 +60,17 @@ def render(question: Question) -> list[str]:
     if len(lines) > _LINES_MAX:
         lines = [*lines[:_LINES_MAX], f"… {len(lines) - _LINES_MAX} more lines"]
     return [*lines, f"Digest {approval.plan_digest}", _HOW]
+
+
+def _removed(data: Mapping[str, Json], retention: Mapping[str, Json]) -> Iterator[str]:
+    if data.get("database") == "dropped":
+        counted = _mapping(data.get("records"))
+        told = ", ".join(f"{escaped(name)} {escaped(str(counted[name]))}" for name in counted)
+        line = f"  drops the database with its records as counted: {told or 'none'}"
+        yield line[:_LINE_CHARS_MAX]
+    if retention:
+        until = escaped(str(retention.get("restorable_until")))
+        yield f"  afterwards the tenant can be restored from a backup until {until}, and no longer"
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     token_file: Path | None = Field(
         default=None, description="A file that holds the token; only its owner may read it."
     )
+    issuers_file: Path | None = Field(
+        default=None, description="The outside issuers whose tokens are taken over HTTP."
+    )
     workspace: Path | None = Field(
         default=None, description="The workspace's folder; else the nearest one above."
     )

@@ -17,7 +17,7 @@ from anyio.abc import SocketListener, SocketStream, TaskGroup
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError
-from control_plane.store.sqlite import SqliteStore
+from control_plane.ports import Store
 from server.clock import SystemClock
 from server.face_process import (
     paybill_version,
@@ -82,7 +82,7 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _of_nobody(_: SqliteStore) -> Callable[[], Caller]:
+def _of_nobody(_: Store) -> Callable[[], Caller]:
     return _nobody
 
 

@@ -10,7 +10,7 @@ from mcp.server.stdio import stdio_server
 
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
-from control_plane.store.sqlite import SqliteStore
+from control_plane.ports import Store
 from server.clock import SystemClock
 from server.face_process import dispatch, paybill_version, start_worker, verifier, warm_up
 from server.ids import RandomIds
@@ -27,7 +27,7 @@ def serve_stdio(
 ) -> None:
     """Serve until the client closes the stream. A run that was begun goes on in the worker."""
 
-    def identify(store: SqliteStore) -> Callable[[], Caller]:
+    def identify(store: Store) -> Callable[[], Caller]:
         source = TokenSource(verifier(workspace, store), SystemClock(), settings, token_file)
         return source.caller
 

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from control_plane.audit.notes import LeafNotes
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.audit.sequencer import Sequencer
 from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.caller import Caller
+from control_plane.domain.isolation import ISOLATIONS
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.intents import IntentSweep
 from control_plane.errors import Unavailable
 from control_plane.handlers import handler
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
-from control_plane.ports import JobEngine, Provisioner
+from control_plane.ports import DatabaseEngine, JobEngine, Provisioner, Store
 from control_plane.secrets.signer import key_id
 from control_plane.store.artifacts import SealedArtifacts
 from control_plane.store.log import StoredLog
-from control_plane.store.sqlite import SqliteStore
 from graphs.gatekeeper import Gate, Gatekeeper
 from server import keys as key_files
 from server.catalog import load_applied
@@ -32,16 +33,19 @@ from server.front import Front
 from server.gate_link import LinkedGate
 from server.ids import RandomIds
 from server.in_flight import InFlight
+from server.login_files import read_login
 from server.opening import open_store
 from server.settings import Settings
 from server.workspace import Workspace
 from tools.registry import RUN_TOOLS
 
 if TYPE_CHECKING:
+    from control_plane.store.claim import WorkerClaim
+    from control_plane.store.logins import Login
     from graphs.runner import Runner
 
-_TENANT_BUSY_MS = 2000
 _RUNS_AT_ONCE_MAX = 4
+_TENANT_BUSY_MS = 2000
 _POLL_S = 0.2
 
 
@@ -50,8 +54,9 @@ class Face:
     """What a face process holds: the front, the store it reads, the gate it asks."""
 
     front: Front
-    store: SqliteStore
+    store: Store
     gate: LinkedGate
+    databases: DatabaseEngine
     warm: Callable[[], object]
     front_for: Callable[[Callable[[], Caller]], Front]
     """Another front over the same store, gate and machines, for another caller."""
@@ -59,6 +64,7 @@ class Face:
     def close(self) -> None:
         """Let go of everything."""
         self.gate.close()
+        self.databases.close()
         self.store.close()
 
 
@@ -74,20 +80,24 @@ class Backend:
     ports: Ports
 
 
-def face_ports(workspace: Workspace, settings: Settings, store: SqliteStore) -> Ports:
+def face_ports(
+    workspace: Workspace, settings: Settings, store: Store, login: Login = "face"
+) -> Ports:
     """The ports of a face: no key but its own, no provisioner, no artifacts."""
     face_keys = key_files.load_face(workspace.keys)
     clock, ids = SystemClock(), RandomIds()
     with store.read() as connection:
         catalog = load_applied(connection, workspace.catalogs)
     limits = settings.limits
+    recorder = LeafRecorder(face_keys.public.seal_bytes, clock, ids)
     return Ports(
         store=store,
         clock=clock,
         ids=ids,
-        recorder=LeafRecorder(face_keys.public.seal_bytes, clock, ids),
+        recorder=recorder,
+        notes=LeafNotes(recorder, store),
         catalog=catalog,
-        databases=SqliteDatabases(workspace.data, _TENANT_BUSY_MS),
+        databases=_tenant_databases(workspace, limits.statement_ms_max, login),
         cursor_key=face_keys.cursor_key,
         hmac_key=face_keys.hmac_key,
         root=(key_id(face_keys.public.root_bytes), face_keys.public.root_bytes),
@@ -99,14 +109,29 @@ def face_ports(workspace: Workspace, settings: Settings, store: SqliteStore) -> 
     )
 
 
+def _tenant_databases(workspace: Workspace, statement_ms_max: int, login: Login) -> DatabaseEngine:
+    if workspace.store == "sqlite":
+        return SqliteDatabases(workspace.data, _TENANT_BUSY_MS)
+    from control_plane.databases.postgres import PostgresDatabases
+    from control_plane.store.logins import Names
+
+    # All read and write rows by the login for tenants' data; who owns the databases is the worker.
+    return PostgresDatabases(
+        owner=read_login(workspace.state, "worker") if login == "worker" else None,
+        face=read_login(workspace.state, "data"),
+        prefix=Names(workspace.id).prefix,
+        statement_ms_max=statement_ms_max,
+    )
+
+
 def wire_face(
     workspace: Workspace,
     settings: Settings,
-    identify: Callable[[SqliteStore], Callable[[], Caller]],
+    identify: Callable[[Store], Callable[[], Caller]],
     failpoints: Failpoints,
 ) -> Face:
     """A face over one workspace. The machines are imported when the first call needs them."""
-    store = open_store(workspace)
+    store = open_store(workspace, "face")
     ports = face_ports(workspace, settings, store)
     gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
     keeper = Gatekeeper(gate)
@@ -124,7 +149,14 @@ def wire_face(
             in_flight=in_flight,
         )
 
-    return Face(front_for(identify(store)), store, gate, warm=runner, front_for=front_for)
+    return Face(
+        front_for(identify(store)),
+        store,
+        gate,
+        ports.databases,
+        warm=runner,
+        front_for=front_for,
+    )
 
 
 def wire_worker(
@@ -136,6 +168,7 @@ def wire_worker(
     modules: Path | None = None,
 ) -> Backend:
     """The privileged backend over one workspace: the only place that loads the worker's keys."""
+    from control_plane.databases.archives import ArchiveFolder
     from control_plane.engine.dbos_engine import DbosEngine
     from control_plane.engine.executor import Executor
 
@@ -146,13 +179,20 @@ def wire_worker(
         workspace, settings, keys.provisioning_hmac, admitted_modules, modules
     )
     ports = replace(
-        face_ports(workspace, settings, store), provisioner=provisioner, artifacts=artifacts
+        face_ports(workspace, settings, store, "worker"),
+        provisioner=provisioner,
+        artifacts=artifacts,
+        archives=ArchiveFolder(workspace.backups, keys.public.seal_bytes, keys.seal_private),
     )
     runner = make_runner(ports, Gatekeeper(gate))
     clock, log = SystemClock(), StoredLog(store)
     executor = Executor(ports, LIFECYCLES, runner, failpoints)
+    shared = workspace.store == "postgres"
     engine = DbosEngine(
-        workspace.engine_db, executor_id=uuid4().hex, workers=_RUNS_AT_ONCE_MAX, poll_s=_POLL_S
+        read_login(workspace.state, "worker") if shared else workspace.engine_db,
+        executor_id=uuid4().hex,
+        workers=_RUNS_AT_ONCE_MAX,
+        poll_s=_POLL_S,
     )
     engine.launch({"run": executor.work})
     return Backend(
@@ -163,6 +203,15 @@ def wire_worker(
         artifacts=artifacts,
         ports=ports,
     )
+
+
+def store_claim(workspace: Workspace) -> WorkerClaim | None:
+    """What makes a worker the only one on a store that other machines reach; None for a file's."""
+    if workspace.store == "sqlite":
+        return None
+    from control_plane.store.claim import WorkerClaim
+
+    return WorkerClaim(read_login(workspace.state, "worker"))
 
 
 def _provisioner(
@@ -206,7 +255,7 @@ def make_runner(ports: Ports, keeper: Gatekeeper) -> Runner:
 def _overrides(modules: Path | None) -> dict[tuple[str, str], Path]:
     if modules is None:
         return {}
-    return {("local", model): modules / "local" / model for model in ("silo", "pooled")}
+    return {("local", model): modules / "local" / model for model in ISOLATIONS}
 
 
 def _lazily(make: Callable[[], Runner]) -> Callable[[], Runner]:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
@@ -18,7 +19,7 @@ from control_plane.audit.port import Fenced
 from control_plane.domain.canonical import instant
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.engine.failpoints import Failpoints
-from control_plane.errors import PaybillError
+from control_plane.errors import PaybillError, Unavailable
 from control_plane.store import tables
 from policies.binary import find_binary
 from policies.bundle import Bundle, build_bundle
@@ -31,13 +32,17 @@ from server.intake import Intake
 from server.opening import open_store
 from server.presence import faces_open, hold
 from server.settings import Settings, process_environment
-from server.wiring import Backend, wire_worker
+from server.wiring import Backend, store_claim, wire_worker
 from server.worker_state import WorkerState, read_state, write_state
 from server.workspace import Workspace
+
+if TYPE_CHECKING:
+    from control_plane.store.claim import WorkerClaim
 
 _LOG = logging.getLogger("paybill.worker")
 _TURN_S = 0.1
 _SWEEP_S = 5.0
+_CLAIM_S = 1.0
 _IDLE_S = 600.0
 _STOP_GRACE_S = 5.0
 _PDP_READY_S = 20.0
@@ -66,9 +71,14 @@ class Worker:
         self._options = options
         self._stop = threading.Event()
         self._last_active_s = time.monotonic()
+        self._claim = store_claim(workspace)
+        self._lost = False
 
     def run(self) -> int:
-        """Work until told to stop, or idle; 0, also when another worker holds the workspace."""
+        """Work until told to stop, or idle; 0, also when another worker holds the workspace.
+
+        1 when the claim on a shared store was lost: whoever supervises workers starts it again.
+        """
         lock = hold(self._workspace.worker_lock)
         if lock is None:
             _LOG.info("another worker holds this workspace")
@@ -83,7 +93,8 @@ class Worker:
             self._workspace.worker_json.unlink(missing_ok=True)
             shutil.rmtree(runtime, ignore_errors=True)
             os.close(lock)
-        return 0
+        # The claim goes with the process, once the last routine has ended.
+        return 1 if self._lost else 0
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop.set()
@@ -98,7 +109,7 @@ class Worker:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _serve(self, runtime: Path) -> None:
-        bundle = self._bundle()
+        bundle, catalog = self._bundle()
         binary = find_binary(
             setting=self._settings.cerbos_bin,
             environment=process_environment(),
@@ -114,20 +125,60 @@ class Worker:
             probe = Gate(pdp.socket, bundle.version, _PDP_PROBE_S)
             canary(probe)
             probe.close()
-            self._work(pdp, gate, bundle)
+            state = WorkerState(
+                pid=os.getpid(),
+                socket=str(pdp.socket),
+                bundle=bundle.version,
+                catalog=catalog,
+                started_at=instant(SystemClock().now()),
+            )
+            supervisor = Supervisor(pdp)
+            if self._claimed(supervisor, state):
+                self._work(supervisor, gate, state)
         finally:
             pdp.stop()
 
-    def _bundle(self) -> Bundle:
+    def _claimed(self, supervisor: Supervisor, state: WorkerState) -> bool:
+        """Wait until no worker elsewhere has the store; meanwhile this machine's faces may decide."""
+        if self._claim is None or self._taken(self._claim):
+            return True
+        _LOG.info("a worker elsewhere holds the store: standing by")
+        write_state(self._workspace.worker_json, state)
+        while not self._stop.wait(_CLAIM_S):
+            self._supervise(supervisor)
+            if self._taken(self._claim):
+                self._last_active_s = time.monotonic()
+                return True
+            if self._unwatched():
+                return False
+        return False
+
+    def _taken(self, claim: WorkerClaim) -> bool:
+        try:
+            return claim.take()
+        except Unavailable as error:
+            _LOG.warning("the store cannot be claimed: %s", error)
+            return False
+
+    def _supervise(self, supervisor: Supervisor) -> None:
+        if not self._options.supervise:
+            return
+        try:
+            supervisor.tick(time.monotonic())
+        except GateError as error:
+            _LOG.warning("the policy engine: %s", error.code)
+
+    def _bundle(self) -> tuple[Bundle, str]:
         store = open_store(self._workspace)
         try:
             with store.read() as connection:
                 catalog = load_applied(connection, self._workspace.catalogs)
         finally:
             store.close()
-        return build_bundle(policy_sources(catalog.policy_folder), self._workspace.bundles)
+        sources = policy_sources(catalog.policy_folder)
+        return build_bundle(sources, self._workspace.bundles), catalog.digest
 
-    def _work(self, pdp: Pdp, gate: Gate, bundle: Bundle) -> None:
+    def _work(self, supervisor: Supervisor, gate: Gate, state: WorkerState) -> None:
         backend = wire_worker(
             self._workspace,
             self._settings,
@@ -140,25 +191,24 @@ class Worker:
         try:
             taken = engine.recover()
             _LOG.info("ready; %d jobs taken over", taken)
-            state = WorkerState(
-                pid=os.getpid(),
-                socket=str(pdp.socket),
-                bundle=bundle.version,
-                catalog=backend.ports.catalog.digest,
-                started_at=instant(SystemClock().now()),
-            )
             write_state(self._workspace.worker_json, state)
-            self._turn(Supervisor(pdp), backend, Intake(backend.ports, engine))
+            self._turn(supervisor, backend, Intake(backend.ports, engine))
         finally:
             engine.stop(_STOP_GRACE_S)
-            self._sequence(backend)
+            if not self._lost:
+                self._sequence(backend)
 
     def _turn(self, supervisor: Supervisor, backend: Backend, intake: Intake) -> None:
-        next_sweep_s = time.monotonic()
+        next_sweep_s = next_look_s = time.monotonic()
         while not self._stop.is_set() and not self._idle(backend):
+            self._supervise(supervisor)
+            if time.monotonic() >= next_look_s:
+                next_look_s = time.monotonic() + _CLAIM_S
+                if self._claim is not None and not self._claim.holds():
+                    _LOG.error("the claim on the store is lost: no more jobs are taken")
+                    self._lost = True
+                    return
             try:
-                if self._options.supervise:
-                    supervisor.tick(time.monotonic())
                 if intake.step():
                     self._last_active_s = time.monotonic()
                 self._sequence(backend)
@@ -182,15 +232,25 @@ class Worker:
     def _sweep(self, backend: Backend, intake: Intake) -> None:
         intake.sweep()
         backend.intents.step()
-        with backend.ports.store.write() as connection:
+        backend.engine.recover()
+        with backend.ports.store.write(":artifacts") as connection:
             backend.artifacts.sweep(connection, instant(backend.ports.clock.now()))
 
     def _idle(self, backend: Backend) -> bool:
+        if not self._unwatched():
+            return False
+        if self._busy(backend):
+            self._last_active_s = time.monotonic()
+            return False
+        return True
+
+    def _unwatched(self) -> bool:
+        """Whether it may end when idle, and no face was open for that long."""
         if not self._options.exit_when_idle:
             return False
         if time.monotonic() - self._last_active_s < self._options.idle_s:
             return False
-        if faces_open(self._workspace.state / "faces") or self._busy(backend):
+        if faces_open(self._workspace.state / "faces"):
             self._last_active_s = time.monotonic()
             return False
         return True
@@ -199,5 +259,9 @@ class Worker:
         table = tables.run
         at_work = sorted(RUN_ACTIVE - {"awaiting_approval", "compensation_failed"})
         count = select(func.count()).select_from(table).where(table.c.state.in_(at_work))
-        with backend.ports.store.read() as connection:
-            return bool(connection.execute(count).scalar_one())
+        try:
+            with backend.ports.store.read() as connection:
+                return bool(connection.execute(count).scalar_one())
+        except Unavailable:
+            # Whether there is work cannot be told now.
+            return True

@@ -28,6 +28,7 @@ _KEY_CHARS_MAX: Final = 60
 _NOT_ALLOWED: Final = "is not allowed in this file"
 
 WorkspaceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+StoreKind = Literal["sqlite", "postgres"]
 WorkspaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
 
 
@@ -77,17 +78,22 @@ class Marker(_Strict):
     format: Literal["paybill-workspace-1"] = "paybill-workspace-1"
     id: WorkspaceId
     root: str
+    store: StoreKind = "sqlite"
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One initialised workspace. `root` is anyone's to write; `state` is this user's alone."""
+    """One initialised workspace. `root` is anyone's to write; `state` is this user's alone.
+
+    `store` is where its rows lie: in files of the state, or on a Postgres server.
+    """
 
     root: Path
     state: Path
     name: str
     id: str
     catalog: Path
+    store: StoreKind = "sqlite"
 
     @property
     def log_origin(self) -> str:
@@ -113,6 +119,11 @@ class Workspace:
     def data(self) -> Path:
         """Tenants' databases on this machine."""
         return self.state / "data"
+
+    @property
+    def backups(self) -> Path:
+        """Archives of tenants' data, sealed."""
+        return self.state / "backups"
 
     @property
     def terraform(self) -> Path:
@@ -187,6 +198,7 @@ def open_at(root: Path, home: Path) -> Workspace:
         name=file.workspace.name,
         id=file.workspace.id,
         catalog=_inside(root, file.catalog.path),
+        store=marker.store,
     )
 
 
@@ -212,9 +224,10 @@ def read_marker(state: Path, home: Path) -> Marker | None:
         ) from None
 
 
-def marker_bytes(workspace_id: str, root: Path) -> bytes:
+def marker_bytes(workspace_id: str, root: Path, store: StoreKind = "sqlite") -> bytes:
     """The marker of a new state."""
-    return Marker(id=workspace_id, root=str(root.resolve())).model_dump_json().encode() + b"\n"
+    marker = Marker(id=workspace_id, root=str(root.resolve()), store=store)
+    return marker.model_dump_json().encode() + b"\n"
 
 
 def read_workspace_file(root: Path) -> WorkspaceFile:

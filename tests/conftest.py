@@ -14,19 +14,22 @@ from mcp import Client
 
 from policies.binary import find_binary
 from server.initialise import ApprovalRule
+from server.workspace import StoreKind
 from tests.support.agents import connected
 from tests.support.house import House, Token, build_house
 from tests.support.onboarding import onboard
-from tests.support.postgres import Postgres, running_postgres
+from tests.support.postgres import Postgres, raze, running_postgres
 from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
 
 SHARED_TENANTS = ("acme", "globex")
 
 
 class MakeHouse(Protocol):
-    """Initialises a workspace in the test's folder."""
+    """Initialises a workspace in the test's folder, its rows in files or on this test's server."""
 
-    def __call__(self, rule: ApprovalRule = "own_hand", **limits: str) -> House: ...
+    def __call__(
+        self, rule: ApprovalRule = "own_hand", *, store: StoreKind = "sqlite", **limits: str
+    ) -> House: ...
 
 
 @pytest.fixture
@@ -54,18 +57,26 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, cerbos_binary: Path) -> Iterator[MakeHouse]:
+def workspace(
+    tmp_path: Path, cerbos_binary: Path, request: pytest.FixtureRequest
+) -> Iterator[MakeHouse]:
     """A factory of workspaces of this test's own; a worker that a face started ends with it."""
     made: list[House] = []
 
-    def make(rule: ApprovalRule = "own_hand", **limits: str) -> House:
-        house = build_house(tmp_path / f"house-{len(made)}", cerbos_binary, rule, limits)
+    def make(
+        rule: ApprovalRule = "own_hand", *, store: StoreKind = "sqlite", **limits: str
+    ) -> House:
+        folder = tmp_path / f"house-{len(made)}"
+        server = request.getfixturevalue("postgres") if store == "postgres" else None
+        house = build_house(folder, cerbos_binary, rule, limits, server)
         made.append(house)
         return house
 
     yield make
     for house in made:
         stop_stray_worker(house)
+        if house.workspace.store == "postgres":
+            raze(request.getfixturevalue("postgres"), house.workspace.id)
 
 
 @pytest.fixture

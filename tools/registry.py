@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from control_plane import commands
+from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
 from tools.spec import ToolSpec
 
@@ -55,6 +56,17 @@ _ALL = (
         to_command=lambda a: commands.GetTenant(tenant=a.tenant),
     ),
     ToolSpec(
+        name="subscription_get",
+        title="Read a subscription",
+        description="Read a tenant's subscription: plan, state, whether it entitles, and quotas.",
+        arguments=schemas.TenantArguments,
+        result=schemas.SubscriptionResult,
+        risk="read",
+        domain="subscription",
+        machine="query",
+        to_command=lambda a: commands.GetSubscription(tenant=a.tenant),
+    ),
+    ToolSpec(
         name="tenant_onboard",
         title="Onboard a tenant",
         description=(
@@ -77,6 +89,78 @@ _ALL = (
         run_kind="onboard",
     ),
     ToolSpec(
+        name="tenant_suspend",
+        title="Suspend a tenant",
+        description=(
+            "Shut a tenant for a reason: changes are refused, and with access 'none' reads too; "
+            "its data stays. A tenant that is suspended gets a further reason. Answers 'running' "
+            "with a run_id; follow it with run_get."
+        ),
+        arguments=schemas.SuspendArguments,
+        result=schemas.TenantResult,
+        risk="write",
+        domain="tenant",
+        machine="lifecycle",
+        to_command=lambda a: commands.SuspendTenant(
+            tenant=a.tenant, proposed_reason=a.reason, proposed_access=a.access
+        ),
+        next_tools=("tenant_get", "run_get", "tenant_resume"),
+        run_kind="suspend",
+    ),
+    ToolSpec(
+        name="tenant_resume",
+        title="Resume a tenant",
+        description=(
+            "Clear one reason of a suspension. While others stand the tenant stays suspended; "
+            "with the last one gone it is probed and opened. Answers 'running' with a run_id."
+        ),
+        arguments=schemas.ResumeArguments,
+        result=schemas.TenantResult,
+        risk="write",
+        domain="tenant",
+        machine="lifecycle",
+        to_command=lambda a: commands.ResumeTenant(tenant=a.tenant, proposed_reason=a.reason),
+        next_tools=("tenant_get", "run_get", "tenant_suspend"),
+        run_kind="resume",
+    ),
+    ToolSpec(
+        name="tenant_offboard",
+        title="Offboard a tenant",
+        description=(
+            "Take a tenant away: its data is backed up, the backup is restored on trial, then "
+            "database and infrastructure are destroyed. Always waits for a human's approval. "
+            "Refused while the tenant is protected, held, or its subscription goes on. Answers "
+            "'running' with a run_id. What failed half-way is gone on with by the same tool."
+        ),
+        arguments=schemas.OffboardArguments,
+        result=schemas.OffboardedResult,
+        risk="destructive",
+        domain="tenant",
+        machine="lifecycle",
+        to_command=lambda a: commands.OffboardTenant(
+            tenant=a.tenant, proposed_cancel=a.cancel_subscription
+        ),
+        next_tools=("tenant_get", "run_get", "tenant_suspend"),
+        run_kind="offboard",
+    ),
+    ToolSpec(
+        name="tenant_restore",
+        title="Restore a tenant",
+        description=(
+            "Bring an offboarded tenant back out of its backup, as long as that is kept. A silo, "
+            "or a tenant that was shut for a cause, waits for a human's approval. Answers "
+            "'running' with a run_id; follow it with run_get."
+        ),
+        arguments=schemas.RestoreArguments,
+        result=schemas.TenantResult,
+        risk="write",
+        domain="tenant",
+        machine="lifecycle",
+        to_command=lambda a: commands.RestoreTenant(tenant=a.tenant),
+        next_tools=("tenant_get", "run_get"),
+        run_kind="restore",
+    ),
+    ToolSpec(
         name="run_get",
         title="Read a run",
         description="Read one run: its state, its steps, and why it ended.",
@@ -86,6 +170,24 @@ _ALL = (
         domain="run",
         machine="query",
         to_command=lambda a: commands.GetRun(run_id=a.run_id),
+    ),
+    ToolSpec(
+        name="run_list",
+        title="List runs",
+        description="List the runs that you may read, the newest first. A page may be short; "
+        "go on while next_after is given.",
+        arguments=schemas.ListRunsArguments,
+        result=schemas.RunsResult,
+        risk="read",
+        domain="run",
+        machine="query",
+        to_command=lambda a: commands.ListRuns(
+            tenant=a.tenant or "",
+            states=tuple(sorted(RUN_ACTIVE if a.state == "active" else a.state or ())),
+            kind=a.kind or "",
+            limit=a.limit,
+            after=a.after,
+        ),
     ),
     ToolSpec(
         name="run_cancel",
@@ -109,6 +211,42 @@ _ALL = (
         domain="approval",
         machine="query",
         to_command=lambda a: commands.GetApproval(approval_id=a.approval_id),
+    ),
+    ToolSpec(
+        name="approval_list",
+        title="List approvals",
+        description="List the approvals that you may read, the newest first. A page may be "
+        "short; go on while next_after is given.",
+        arguments=schemas.ListApprovalsArguments,
+        result=schemas.ApprovalsResult,
+        risk="read",
+        domain="approval",
+        machine="query",
+        to_command=lambda a: commands.ListApprovals(
+            tenant=a.tenant or "",
+            states=tuple(sorted(a.state or ())),
+            limit=a.limit,
+            after=a.after,
+        ),
+    ),
+    ToolSpec(
+        name="audit_search",
+        title="Search the audit log",
+        description="List leaves of the audit log, the newest first: what was recorded when, "
+        "about which tenant. What a leaf says in full is sealed. A search is recorded itself.",
+        arguments=schemas.SearchAuditArguments,
+        result=schemas.LeavesResult,
+        risk="read",
+        domain="audit",
+        machine="query",
+        to_command=lambda a: commands.SearchAudit(
+            tenant=a.tenant or "",
+            kind=a.kind or "",
+            since=a.since or "",
+            until=a.until or "",
+            limit=a.limit,
+            after=a.after,
+        ),
     ),
     ToolSpec(
         name="record_query",

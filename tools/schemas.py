@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from control_plane.domain.approval import ApprovalState
+from control_plane.domain.run import RunState
 from tools.spec import Arguments, Result
 
 TenantName = Annotated[
@@ -25,6 +28,22 @@ Key = Annotated[
     ),
 ]
 DryRun = Annotated[bool, Field(description="Plan only: answer what would happen, change nothing.")]
+After = Annotated[
+    str | None,
+    Field(max_length=8192, description="The next_after of the page before, for the same question."),
+]
+
+
+def _in_full(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Instant = Annotated[
+    str,
+    Field(pattern=r"^[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"),
+    AfterValidator(_in_full),
+]
 Collection = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
@@ -51,8 +70,49 @@ class OnboardArguments(Arguments):
     tenant: TenantName
     display_name: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
     plan: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
-    isolation: Literal["silo", "pooled"]
+    isolation: Literal["silo", "bridge", "pooled"]
     region: str = Field(default="local", pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class SuspendArguments(Arguments):
+    """The tenant, why it is shut, and what stays open. ``billing`` is no reason of yours."""
+
+    tenant: TenantName
+    reason: Literal["operator", "security", "quota"]
+    access: Literal["read_only", "none"] = Field(
+        default="none", description="What stays open at most: reads, or nothing."
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class ResumeArguments(Arguments):
+    """The tenant, and the reason that no longer holds. ``billing`` is cleared by a payment alone."""
+
+    tenant: TenantName
+    reason: Literal["operator", "security", "quota", "billing"]
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class OffboardArguments(Arguments):
+    """The tenant that is to go. Whether it may is policy's, and always a human's, to say."""
+
+    tenant: TenantName
+    cancel_subscription: bool = Field(
+        default=False,
+        description="End its subscription with it; without that an active one refuses the call.",
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class RestoreArguments(Arguments):
+    """The offboarded tenant that is to come back, as it was."""
+
+    tenant: TenantName
     idempotency_key: Key
     dry_run: DryRun = False
 
@@ -61,6 +121,18 @@ class RunArguments(Arguments):
     """Which run."""
 
     run_id: Handle
+
+
+class ListRunsArguments(Arguments):
+    """Which runs, and which page of them."""
+
+    tenant: TenantName | None = None
+    state: Annotated[tuple[RunState, ...], Field(min_length=1)] | Literal["active"] | None = Field(
+        default=None, description="A list of states, or active: every run that is not over."
+    )
+    kind: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    limit: int = Field(default=50, ge=1, le=100)
+    after: After = None
 
 
 class CancelArguments(Arguments):
@@ -75,6 +147,26 @@ class ApprovalArguments(Arguments):
     """Which approval."""
 
     approval_id: Handle
+
+
+class ListApprovalsArguments(Arguments):
+    """Which approvals, and which page of them."""
+
+    tenant: TenantName | None = None
+    state: Annotated[tuple[ApprovalState, ...], Field(min_length=1)] | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    after: After = None
+
+
+class SearchAuditArguments(Arguments):
+    """Which leaves of the log, and which page of them."""
+
+    tenant: TenantName | None = None
+    kind: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_.]{0,39}$")
+    since: Instant | None = None
+    until: Instant | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    after: After = None
 
 
 class QueryArguments(Arguments):
@@ -132,7 +224,14 @@ class TenantResult(Result):
     plan: str
     region: str
     access_mode: str
+    suspend_reasons: list[str]
     subscription_state: str
+
+
+class OffboardedResult(TenantResult):
+    """A tenant that is gone, and until when it can be restored."""
+
+    restorable_until: str | None
 
 
 class TenantsResult(Result):
@@ -140,6 +239,19 @@ class TenantsResult(Result):
 
     tenants: list[TenantResult]
     next_after: str | None
+
+
+class SubscriptionResult(Result):
+    """A tenant's subscription, and what its version of the plan declares."""
+
+    tenant: str
+    plan: str
+    plan_version: int
+    state: str
+    cancel_at_period_end: bool
+    entitled: bool
+    tier: str | None
+    quotas: dict[str, int] | None
 
 
 class StepResult(Result):
@@ -168,6 +280,29 @@ class RunResult(Result):
     result: dict[str, Any] | None
 
 
+class RunLine(Result):
+    """A run in a list; run_get tells the rest."""
+
+    run_id: str
+    tenant: str
+    kind: str
+    state: str
+    reason: str | None
+    dry_run: bool
+    created_at: str
+    updated_at: str
+    plan_digest: str | None
+    approval_id: str | None
+    cancel_requested: bool
+
+
+class RunsResult(Result):
+    """A page of runs, the newest first."""
+
+    runs: list[RunLine]
+    next_after: str | None
+
+
 class ApprovalResult(Result):
     """An approval; a human decides it on another channel."""
 
@@ -182,6 +317,31 @@ class ApprovalResult(Result):
     expires_at: str
     decided_at: str | None
     how: str
+
+
+class ApprovalsResult(Result):
+    """A page of approvals, the newest first."""
+
+    approvals: list[ApprovalResult]
+    next_after: str | None
+
+
+class LeafLine(Result):
+    """A leaf of the audit log; its payload is sealed."""
+
+    leaf_id: str
+    kind: str
+    tenant: str | None
+    recorded_at: str
+    position: int | None
+    commitment: str
+
+
+class LeavesResult(Result):
+    """A page of leaves, the newest first."""
+
+    leaves: list[LeafLine]
+    next_after: str | None
 
 
 class RecordsResult(Result):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, Table, select
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.audit.guarded import (
     CATALOG_TABLE,
@@ -32,6 +33,7 @@ GUARDED: Mapping[str, Table] = {
         tables.approver,
         tables.approval,
         tables.setting,
+        tables.backup,
     )
 }
 _KEYS: Mapping[str, str] = {
@@ -41,6 +43,7 @@ _KEYS: Mapping[str, str] = {
     "approver": "key_id",
     "approval": "id",
     "setting": "name",
+    "backup": "id",
 }
 
 # Files cannot be read in a transaction: what the leaf says of them is what these settings say,
@@ -59,7 +62,7 @@ class LeafRecorder:
     """
 
     def __init__(self, workspace_public: bytes, clock: Clock, ids: Ids) -> None:
-        self._workspace_public = workspace_public
+        self.workspace_public = workspace_public
         self._clock = clock
         self._ids = ids
 
@@ -78,6 +81,26 @@ class LeafRecorder:
         was not there.
         """
         stood = {(one.table, one.key): one for one in found}
+        vouched = [
+            after(
+                stood.get((table, key), Guard(table=table, key=key, digest=None)),
+                guard(connection, table, key),
+            )
+            for table, key in guards
+        ]
+        values = self.prepared(kind, tenant, payload, self.public_key(connection, tenant), vouched)
+        connection.execute(tables.audit_leaf.insert().values(**values))
+        return str(values["id"])
+
+    def prepared(
+        self,
+        kind: str,
+        tenant: str,
+        payload: Mapping[str, Json],
+        public_key: bytes,
+        guards: Sequence[Guard] = (),
+    ) -> dict[str, object]:
+        """The row of a leaf that is yet to be written."""
         leaf, sealed = make_leaf(
             kind,
             tenant,
@@ -85,40 +108,47 @@ class LeafRecorder:
             leaf_id=self._ids.new(),
             salt=self._ids.new(),
             recorded_at=self._clock.now(),
-            public_key=self._public_key(connection, tenant),
-            guards=[
-                after(
-                    stood.get((table, key), Guard(table=table, key=key, digest=None)),
-                    guard(connection, table, key),
-                )
-                for table, key in guards
-            ],
+            public_key=public_key,
+            guards=guards,
         )
-        values = leaf.model_dump(mode="json")
-        connection.execute(tables.audit_leaf.insert().values(sealed=sealed, **values))
-        return leaf.id
+        return {"sealed": sealed, **leaf.model_dump(mode="json")}
 
-    def _public_key(self, connection: Connection, tenant: str) -> bytes:
+    def known_key(self, connection: Connection, tenant: str) -> bytes | None:
+        """The key that a tenant's leaves are sealed to; None where its first leaf is to make one."""
         if not tenant:
-            return self._workspace_public
+            return self.workspace_public
         table = tables.tenant_key
-        statement = select(table.c.public_key).where(table.c.tenant == tenant)
-        found: bytes | None = connection.execute(statement).scalar()
+        found: bytes | None = connection.execute(
+            select(table.c.public_key).where(table.c.tenant == tenant)
+        ).scalar()
         if found is not None:
             return found
         known = select(tables.fence.c.tenant).where(tables.fence.c.tenant == tenant)
-        if connection.execute(known).first() is None:
-            # A name that no run has ever held gets no key: else any caller could fill the table.
-            return self._workspace_public
-        made = new_tenant_key(tenant, self._workspace_public)
-        connection.execute(
-            table.insert().values(
-                tenant=tenant,
-                key_id=made.key_id,
-                public_key=made.public,
-                wrapped_private=made.wrapped_private,
-            )
+        # A name that no run has ever held gets no key: else any caller could fill the table.
+        return None if connection.execute(known).first() else self.workspace_public
+
+    def public_key(self, connection: Connection, tenant: str) -> bytes:
+        """The same, made now where there is none yet."""
+        found = self.known_key(connection, tenant)
+        if found is not None:
+            return found
+        table = tables.tenant_key
+        made = new_tenant_key(tenant, self.workspace_public)
+        new = table.insert().values(
+            tenant=tenant,
+            key_id=made.key_id,
+            public_key=made.public,
+            wrapped_private=made.wrapped_private,
         )
+        try:
+            with connection.begin_nested():
+                connection.execute(new)
+        except IntegrityError:
+            # A reader's leaf waits for no lock, so two of them may come to this at once.
+            earlier: bytes = connection.execute(
+                select(table.c.public_key).where(table.c.tenant == tenant)
+            ).scalar_one()
+            return earlier
         return made.public
 
 

@@ -1,112 +1,40 @@
-"""A collection: a table that a workspace declares. Not its rows, nor a right to see them."""
+"""A collection: a table that a workspace declares. Not its rows, nor a right to see them.
+
+A reference collection is the exception: its rows are declared with it, the same for every tenant.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
+from uuid import UUID, uuid5
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
     BaseModel,
     ConfigDict,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import SchemaError
 
-from control_plane.domain.canonical import digest
+from control_plane.data.field import FIELDS_MAX, IMPLICIT_FIELDS, Field, Name
+from control_plane.data.values import Value, ValueReader
+from control_plane.domain.canonical import canonical, digest
 from control_plane.domain.strict_yaml import parse_yaml
 from control_plane.errors import BadInput
 
-Kind: TypeAlias = Literal[
-    "string", "text", "integer", "boolean", "date", "timestamp", "uuid", "enum", "money"
-]
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
-
 COLLECTIONS_MAX: Final = 256
-FIELDS_MAX: Final = 64
+REFERENCE_ROWS_MAX: Final = 1_000
 SAMPLES: Final = Path(__file__).with_name("sample")
-_LENGTH_MAX: Final = {"string": 1_000, "text": 100_000}
-_LENGTH_DEFAULT: Final = {"string": 255, "text": 10_000}
-_OPTIONS: Final[Mapping[str, frozenset[str]]] = {
-    "string": frozenset({"max_length", "pattern"}),
-    "text": frozenset({"max_length"}),
-    "enum": frozenset({"values"}),
-    "money": frozenset({"currency"}),
-}
-_REQUIRED: Final[Mapping[str, str]] = {"enum": "values", "money": "currency"}
 _RESERVED_PREFIXES: Final = ("paybill_", "sqlite_", "pg_")
+_KEY_KINDS: Final = frozenset({"string", "enum", "integer", "uuid"})
+_ROW_IDS: Final = UUID("5f1c4c0e-7d0b-4a53-9a54-0c2f3f1d7b11")
 
-
-class Field(BaseModel):
-    """One declared field. `money` is an integer count of the currency's minor units."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Kind
-    description: Annotated[str, StringConstraints(max_length=500)] = ""
-    nullable: bool = False
-    group: Name = "general"
-    max_length: Annotated[int, Ge(1)] | None = None
-    pattern: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    values: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] | None = None
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
-
-    @model_validator(mode="after")
-    def _options_fit_the_kind(self) -> Field:
-        allowed = _OPTIONS.get(self.kind, frozenset())
-        for option in ("max_length", "pattern", "values", "currency"):
-            if getattr(self, option) is not None and option not in allowed:
-                raise ValueError(f"{option} does not belong to kind {self.kind}")
-        required = _REQUIRED.get(self.kind)
-        if required is not None and getattr(self, required) is None:
-            raise ValueError(f"kind {self.kind} needs {required}")
-        if self.max_length is not None and self.max_length > _LENGTH_MAX[self.kind]:
-            raise ValueError(f"max_length must be at most {_LENGTH_MAX[self.kind]}")
-        return self
-
-    @field_validator("values")
-    @classmethod
-    def _values_are_few_and_distinct(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if values is not None and not 1 <= len(values) <= FIELDS_MAX:
-            raise ValueError(f"must hold 1 to {FIELDS_MAX} values")
-        if values is not None and len(set(values)) != len(values):
-            raise ValueError("must not repeat a value")
-        return values
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                # Alone first: a pattern must not close the group that anchors it.
-                TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
-            except SchemaError:
-                raise ValueError("must be a regular expression without look-around") from None
-        return pattern
-
-    @property
-    def length_max(self) -> int:
-        """The most characters a string or text may have."""
-        return self.max_length or _LENGTH_DEFAULT[self.kind]
-
-    @property
-    def anchored_pattern(self) -> str | None:
-        """The pattern as it is applied: to the whole value."""
-        return None if self.pattern is None else f"^(?:{self.pattern})$"
-
-
-IMPLICIT_FIELDS: Final[Mapping[str, Field]] = {
-    "id": Field(kind="uuid"),
-    "tenant_id": Field(kind="string", max_length=40),
-    "version": Field(kind="integer"),
-    "created_at": Field(kind="timestamp"),
-}
+DeclaredRow: TypeAlias = Mapping[Name, str | int | bool | None]
 
 
 class CollectionLimits(BaseModel):
@@ -118,7 +46,10 @@ class CollectionLimits(BaseModel):
 
 
 class Collection(BaseModel):
-    """A declared table; every row also has `id`, `tenant_id`, `version` and `created_at`."""
+    """A declared table; every row also has `id`, `tenant_id`, `version` and `created_at`.
+
+    A reference collection's rows have `id` alone: made of their `key`, the same everywhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -126,6 +57,9 @@ class Collection(BaseModel):
     description: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     fields: Annotated[Mapping[Name, Field], Len(1, FIELDS_MAX)]
     limits: CollectionLimits = CollectionLimits()
+    reference: bool = False
+    key: Name | None = None
+    rows: Annotated[tuple[DeclaredRow, ...], Len(0, REFERENCE_ROWS_MAX)] = ()
 
     @field_validator("name")
     @classmethod
@@ -141,10 +75,56 @@ class Collection(BaseModel):
             raise ValueError("must not declare " + ", ".join(IMPLICIT_FIELDS))
         return fields
 
+    @model_validator(mode="after")
+    def _rows_belong_to_a_reference(self) -> Collection:
+        if not self.reference:
+            if self.key is not None or self.rows:
+                raise ValueError("key and rows belong to a reference collection")
+            return self
+        field = None if self.key is None else self.fields.get(self.key)
+        if field is None or field.nullable or field.kind not in _KEY_KINDS:
+            raise ValueError(
+                "a reference collection needs a key: a field of kind "
+                + ", ".join(sorted(_KEY_KINDS))
+                + " that is not nullable"
+            )
+        if not self.rows:
+            raise ValueError("a reference collection needs rows")
+        ids = {row["id"] for row in self.reference_rows()}
+        if len(ids) != len(self.rows):
+            raise ValueError("rows: must not repeat a key")
+        return self
+
+    def reference_rows(self) -> tuple[Mapping[str, Value | None], ...]:
+        """The declared rows with typed values, each with its id; none unless a reference."""
+        readers = {name: ValueReader(one, stored=True) for name, one in self.fields.items()}
+        return tuple(self._typed(place, row, readers) for place, row in enumerate(self.rows))
+
+    def _typed(
+        self, place: int, row: DeclaredRow, readers: Mapping[str, ValueReader]
+    ) -> Mapping[str, Value | None]:
+        if not row.keys() <= self.fields.keys():
+            raise ValueError(f"rows.{place}: must hold declared fields only")
+        values: dict[str, Value | None] = {}
+        for name, field in self.fields.items():
+            value = row.get(name)
+            try:
+                absent = value is None and field.nullable
+                values[name] = None if absent else readers[name].read(value)
+            except ValueError as error:
+                raise ValueError(f"rows.{place}.{name}: {error}") from None
+        named = canonical([self.name, row[str(self.key)]]).decode()
+        return {"id": str(uuid5(_ROW_IDS, named)), **values}
+
+    @property
+    def implicit(self) -> Mapping[str, Field]:
+        """The columns that nobody declares."""
+        return {"id": IMPLICIT_FIELDS["id"]} if self.reference else IMPLICIT_FIELDS
+
     @property
     def columns(self) -> Mapping[str, Field]:
         """Every column by name, the implicit ones first."""
-        return {**IMPLICIT_FIELDS, **self.fields}
+        return {**self.implicit, **self.fields}
 
     def digest(self) -> str:
         """SHA-256 of the whole declaration, 64 hexadecimal digits."""

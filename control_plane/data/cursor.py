@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -17,7 +18,7 @@ from control_plane.data.collection import Collection
 from control_plane.data.filters import Tree, filter_digest
 from control_plane.data.sort import Position, Sort
 from control_plane.data.values import ValueReader, to_json
-from control_plane.domain.canonical import canonical
+from control_plane.domain.canonical import Json, canonical
 from control_plane.errors import NotFound
 
 CHARS_MAX: Final = 8_192
@@ -64,20 +65,34 @@ def cursor_scope(
 
 def seal_cursor(key: bytes, scope: CursorScope, position: Position) -> str:
     """The position as text that only this scope opens; `key`: the workspace's, 32 bytes or more."""
-    plain = json.dumps([to_json(position.value), position.id], ensure_ascii=False)
-    sealed = _cipher(key).encrypt(_NONCE, plain.encode(), canonical(scope))
-    return base64.urlsafe_b64encode(_FORM + sealed).rstrip(b"=").decode()
+    return seal_end(key, scope, [to_json(position.value), position.id])
 
 
 def open_cursor(key: bytes, scope: CursorScope, collection: Collection, text: str) -> Position:
     """The position in it. Raises NotFound for any cursor that was not sealed for this scope."""
+    value, row_id = open_end(key, scope, text)
     try:
-        raw = _decoded(text)
-        value, row_id = json.loads(_cipher(key).decrypt(_NONCE, raw[1:], canonical(scope)))
         reader = ValueReader(collection.columns[scope.sort_field])
         return Position(None if value is None else reader.read(value), row_id)
-    except (InvalidTag, ValueError, KeyError):
+    except (ValueError, KeyError):
         raise NotFound("There is no such cursor.") from None
+
+
+def seal_end(key: bytes, scope: BaseModel, end: Sequence[Json]) -> str:
+    """Any page's end as text that only this scope opens; scopes of two kinds differ in a field."""
+    plain = json.dumps(end, ensure_ascii=False)
+    sealed = _cipher(key).encrypt(_NONCE, plain.encode(), canonical(scope))
+    return base64.urlsafe_b64encode(_FORM + sealed).rstrip(b"=").decode()
+
+
+def open_end(key: bytes, scope: BaseModel, text: str) -> list[Any]:
+    """What was sealed for this scope. Raises NotFound for any other cursor."""
+    try:
+        raw = _decoded(text)
+        opened: list[Any] = json.loads(_cipher(key).decrypt(_NONCE, raw[1:], canonical(scope)))
+    except (InvalidTag, ValueError):
+        raise NotFound("There is no such cursor.") from None
+    return opened
 
 
 def _decoded(text: str) -> bytes:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from control_plane.errors import Failed
 
 _STEPS_BETWEEN_LOOKS: Final = 1_000
+_QUERY_CANCELED: Final = "57014"
 
 
 @contextmanager
@@ -22,9 +23,8 @@ def statement_deadline(connection: Connection, deadline_ms: int) -> Generator[No
         with _sqlite_deadline(connection, deadline_ms):
             yield
     else:
-        # For the transaction only, as a bound parameter: SET takes none.
-        connection.execute(select(func.set_config("statement_timeout", str(deadline_ms), True)))
-        yield
+        with _postgres_deadline(connection, deadline_ms):
+            yield
 
 
 @contextmanager
@@ -45,8 +45,24 @@ def _sqlite_deadline(connection: Connection, deadline_ms: int) -> Generator[None
     except OperationalError:
         if not passed:
             raise
-        raise Failed(
-            "The query took longer than it may: narrow the filter.", code="statement_deadline"
-        ) from None
+        raise _late() from None
     finally:
         driver.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _postgres_deadline(connection: Connection, deadline_ms: int) -> Generator[None]:
+    # For the transaction only, as a bound parameter: SET takes none.
+    connection.execute(select(func.set_config("statement_timeout", str(deadline_ms), True)))
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _QUERY_CANCELED:
+            raise
+        raise _late() from None
+
+
+def _late() -> Failed:
+    return Failed(
+        "The query took longer than it may: narrow the filter.", code="statement_deadline"
+    )

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from sqlalchemy import ColumnElement, Table, and_, not_, or_
 
-from control_plane.data.collection import Collection, Field
+from control_plane.data.collection import Collection
+from control_plane.data.field import Field
 from control_plane.data.values import Value, ValueReader, to_json
 from control_plane.domain.canonical import Json, digest
 from control_plane.errors import BadInput

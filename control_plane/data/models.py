@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as Described
 
-from control_plane.data.collection import IMPLICIT_FIELDS, Collection, Field
+from control_plane.data.collection import Collection
+from control_plane.data.field import Field
 from control_plane.data.values import value_type
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -29,7 +30,7 @@ def output_model(collection: Collection) -> type[BaseModel]:
     """
     fields: dict[str, Any] = {
         name: (_annotation(field), ...)
-        for name, field in IMPLICIT_FIELDS.items()
+        for name, field in collection.implicit.items()
         if name != "tenant_id"
     }
     for name, field in collection.fields.items():

@@ -1,6 +1,7 @@
 """One tenant's rows in a collection's table: a page, one row, and its changes. Not who may.
 
-Every statement here is ANDed with the tenant; nothing else reads or writes these tables.
+Every statement here is ANDed with the tenant, but for reference rows, which are the same for all and
+nobody's to change; nothing else reads or writes these tables.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, true, update
 
-from control_plane.data.collection import IMPLICIT_FIELDS
 from control_plane.data.deadline import statement_deadline
+from control_plane.data.field import IMPLICIT_FIELDS
 from control_plane.data.filters import Tree, compile_filter
 from control_plane.data.sort import Position, Sort, after, order_by
+from control_plane.data.tables import REFERENCE_SCHEMA
 from control_plane.data.values import Value
 from control_plane.errors import BadInput, NotFound, Refused
 
@@ -49,7 +51,7 @@ def query_page(
     """
     if not 1 <= limit <= PAGE_ROWS_MAX:
         raise BadInput("limit", f"must be 1 to {PAGE_ROWS_MAX}")
-    conditions = [table.c.tenant_id == tenant]
+    conditions = [_of(table, tenant)]
     if predicate is not None:
         conditions.append(compile_filter(predicate, table))
     if position is not None:
@@ -74,6 +76,7 @@ def insert_row(
     connection: Connection, table: Table, tenant: str, row_id: str, values: Row, *, now: datetime
 ) -> None:
     """Add a row at version 1. An id that is taken breaks the key: the engine says Refused."""
+    _only_own(table)
     _only_declared(values)
     implicit = {"tenant_id": tenant, "id": row_id, "version": 1, "created_at": now}
     connection.execute(insert(table).values({**values, **implicit}))
@@ -86,6 +89,7 @@ def update_row(
 
     Raises NotFound, or Refused (`stale`) when the row has moved on.
     """
+    _only_own(table)
     _only_declared(values)
     change = (
         update(table)
@@ -101,19 +105,29 @@ def delete_row(
     connection: Connection, table: Table, tenant: str, row_id: str, *, version: int
 ) -> None:
     """Remove a row that is still at `version`. Raises NotFound, or Refused (`stale`)."""
+    _only_own(table)
     removal = delete(table).where(_one(table, tenant, row_id), table.c.version == version)
     if connection.execute(removal).rowcount != 1:
         raise _missed(connection, table, tenant, row_id)
 
 
+def _of(table: Table, tenant: str) -> ColumnElement[bool]:
+    return true() if table.schema == REFERENCE_SCHEMA else table.c.tenant_id == tenant
+
+
 def _one(table: Table, tenant: str, row_id: str) -> ColumnElement[bool]:
-    return and_(table.c.tenant_id == tenant, table.c.id == row_id)
+    return and_(_of(table, tenant), table.c.id == row_id)
 
 
 def _missed(connection: Connection, table: Table, tenant: str, row_id: str) -> NotFound | Refused:
     if get_row(connection, table, tenant, row_id) is None:
         return NotFound()
     return Refused("The row has changed since it was read.", code="stale", rule="version")
+
+
+def _only_own(table: Table) -> None:
+    if table.schema == REFERENCE_SCHEMA:
+        raise Refused("Reference rows are the catalog's.", code="reference_read_only")
 
 
 def _only_declared(values: Row) -> None:

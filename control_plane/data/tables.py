@@ -1,6 +1,7 @@
 """Collections, and the write protocol, as SQLAlchemy Core tables. Not an engine: nothing connects.
 
 Every isolation model has the same tables, keyed by tenant first: a row may move between them.
+Reference collections lie apart, in the schema `reference`, and belong to no tenant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     Date,
     DateTime,
     Dialect,
@@ -22,10 +24,12 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    insert,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from control_plane.data.collection import IMPLICIT_FIELDS, Collection, Field
+from control_plane.data.collection import Collection
+from control_plane.data.field import Field
 from control_plane.domain.canonical import digest
 
 SCHEMA_VERSION: Final = 1
@@ -100,44 +104,91 @@ SCHEMA: Final = Table(
 )
 
 
+REFERENCE_SCHEMA: Final = "reference"
+REFERENCE: Final = Table(
+    "paybill_reference",
+    MetaData(),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", _string(64), nullable=False),
+    schema=REFERENCE_SCHEMA,
+)
+
+
 def collection_table(collection: Collection, metadata: MetaData | None = None) -> Table:
-    """The table of one collection: (tenant_id, id) is its key, and its limits are constraints."""
+    """The table of one collection: its key is (tenant_id, id), and its limits are constraints.
+
+    A reference collection's lies in the schema `reference`, and its key is the id.
+    """
     declared = [_column(name, field) for name, field in collection.fields.items()]
     checks = [
         check
         for column, field in zip(declared, collection.fields.values(), strict=True)
         if (check := _check(column, field)) is not None
     ]
+    keys = {"tenant_id", "id"}
+    implicit = [
+        _column(name, field, primary_key=name in keys)
+        for name, field in collection.implicit.items()
+    ]
     return Table(
         collection.name,
         MetaData() if metadata is None else metadata,
-        _column("tenant_id", IMPLICIT_FIELDS["tenant_id"], primary_key=True),
-        _column("id", IMPLICIT_FIELDS["id"], primary_key=True),
-        _column("version", IMPLICIT_FIELDS["version"]),
-        _column("created_at", IMPLICIT_FIELDS["created_at"]),
+        *implicit,
         *declared,
         *checks,
+        schema=REFERENCE_SCHEMA if collection.reference else None,
     )
 
 
 def tenant_metadata(collections: Sequence[Collection]) -> MetaData:
-    """Every table of a tenant's database: the protocol's and one a collection."""
+    """Every table of a tenant's own: the protocol's and one a collection, no reference."""
     metadata = MetaData()
     for table in PROTOCOL.tables.values():
         table.to_metadata(metadata)
     for collection in collections:
-        collection_table(collection, metadata)
+        if not collection.reference:
+            collection_table(collection, metadata)
     return metadata
 
 
+def reference_metadata(collections: Sequence[Collection]) -> MetaData:
+    """Every table of the schema `reference`: one a reference collection, and the digest's."""
+    metadata = MetaData()
+    REFERENCE.to_metadata(metadata)
+    for collection in collections:
+        if collection.reference:
+            collection_table(collection, metadata)
+    return metadata
+
+
+def reference_digest(collections: Sequence[Collection]) -> str | None:
+    """SHA-256 over the reference collections with their rows; None when there are none."""
+    declared = {one.name: one.digest() for one in collections if one.reference}
+    if not declared:
+        return None
+    return digest({"version": SCHEMA_VERSION, "collections": declared})
+
+
+def fill_reference(connection: Connection, collections: Sequence[Collection]) -> None:
+    """Put the declared rows into empty tables of the schema, and the digest of what they are."""
+    for collection in collections:
+        if collection.reference:
+            table = collection_table(collection)
+            connection.execute(insert(table), list(collection.reference_rows()))
+    kept = reference_digest(collections)
+    if kept is not None:
+        connection.execute(insert(REFERENCE).values(version=SCHEMA_VERSION, digest=kept))
+
+
 def schema_digest(collections: Sequence[Collection]) -> str:
-    """SHA-256 over what shapes the tables; descriptions, groups and page limits change nothing."""
+    """SHA-256 over what shapes a tenant's own tables; descriptions and limits change nothing."""
     shape = {
         collection.name: {
             name: field.model_dump(include={"kind", "nullable", "max_length", "values"})
             for name, field in collection.fields.items()
         }
         for collection in collections
+        if not collection.reference
     }
     return digest({"version": SCHEMA_VERSION, "collections": shape})
 

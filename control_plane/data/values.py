@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic import Field as Described
 
-from control_plane.data.collection import Field
+from control_plane.data.field import Field
 from control_plane.domain.canonical import instant
 
 Value: TypeAlias = str | int | bool | date | datetime
@@ -122,9 +122,9 @@ def value_type(field: Field) -> Any:
 class ValueReader:
     """Reads JSON values of one field, strictly. A pattern binds what is stored, not sought."""
 
-    def __init__(self, field: Field) -> None:
-        sought = field.model_copy(update={"pattern": None})
-        self._adapter: TypeAdapter[Value] = TypeAdapter(value_type(sought))
+    def __init__(self, field: Field, *, stored: bool = False) -> None:
+        read = field if stored else field.model_copy(update={"pattern": None})
+        self._adapter: TypeAdapter[Value] = TypeAdapter(value_type(read))
 
     def read(self, value: object) -> Value:
         """The typed value. Raises ValueError whose text is the rule, never the value."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkstemp
 from typing import Final
 
@@ -21,6 +23,14 @@ _OWN_FILE: Final = ("silo", "bridge")
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tenant's rows lie, and the reference rows that it reads; neither need be there."""
+
+    rows: Path
+    reference: Path
+
+
 class DatabaseFiles:
     """Folders 0700 and files 0600 under one root."""
 
@@ -28,13 +38,17 @@ class DatabaseFiles:
         self._root = root
         self._lock_wait_s = lock_wait_ms / 1_000
 
-    def path(self, tenant: str, model: Isolation) -> Path:
-        """Where the tenant's rows lie; the file need not be there."""
+    def place(self, tenant: str, model: Isolation) -> Place:
+        """The tenant's files. Bridge tenants share one file of reference rows."""
         check_tenant(tenant)
         if model == "pooled":
-            return self._root / "pooled.db"
-        if model in _OWN_FILE:
-            return self._root / model / f"{tenant}.db"
+            return Place(self._root / "pooled.db", self._root / "pooled.reference.db")
+        if model == "silo":
+            folder = self._root / model
+            # No tenant's id has a dot, so this is never another one's database.
+            return Place(folder / f"{tenant}.db", folder / f"{tenant}.reference.db")
+        if model == "bridge":
+            return Place(self._root / model / f"{tenant}.db", self._root / "reference.db")
         raise BadInput("model", "must be one of " + ", ".join(ISOLATIONS))
 
     @contextmanager
@@ -58,6 +72,40 @@ class DatabaseFiles:
 
     def build(self, path: Path, fill: Callable[[Path], None]) -> None:
         """Fill a file under another name, then let it appear whole. Only under `changing`."""
+        with self._filled(path, fill) as filled:
+            # A write-ahead log that outlived its database would be read into the new one.
+            _remove_side_files(path)
+            path.hardlink_to(filled)  # unlike a rename, never over a file that is there
+
+    def replace(self, path: Path, fill: Callable[[Path], None]) -> None:
+        """Fill a read-only file under another name, then let it take the path, whole.
+
+        Who has the old one open reads on in it. Only under `changing`.
+        """
+        with self._filled(path, fill) as filled:
+            filled.chmod(0o400)
+            filled.replace(path)
+
+    @contextmanager
+    def trial(self, tenant: str) -> Generator[Path]:
+        """A path for a database that is gone at the end; what killed holders left goes first."""
+        folder = self._root / "trial"
+        name = f"{tenant}.{token_hex(8)}.db"
+        lock = FileLock(folder / f"{name}.lock", blocking=False, mode=0o600)
+        with self.changing():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for leftover in sorted(folder.glob("*.lock")):
+                _remove_unless_held(leftover)
+            lock.acquire()
+        try:
+            yield folder / name
+        finally:
+            self.remove(folder / name)
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    @contextmanager
+    def _filled(self, path: Path, fill: Callable[[Path], None]) -> Generator[Path]:
         # Whoever left an unfinished file no longer holds the lock, so it is nobody's.
         for leftover in path.parent.glob(f".{path.name}.*{_UNFINISHED}*"):
             leftover.unlink(missing_ok=True)
@@ -67,16 +115,14 @@ class DatabaseFiles:
         try:
             fill(unfinished)
             _sync(unfinished)
-            # A write-ahead log that outlived its database would be read into the new one.
-            _remove_side_files(path)
-            path.hardlink_to(unfinished)  # unlike a rename, never over a file that is there
+            yield unfinished
         finally:
             unfinished.unlink(missing_ok=True)
             _remove_side_files(unfinished)
         _sync(path.parent)
 
     def remove(self, path: Path) -> None:
-        """Take a database away, its name first. Only under `changing`."""
+        """Take a database away, its name first. Only who holds `changing`, or its trial."""
         path.unlink(missing_ok=True)
         _remove_side_files(path)
         _sync(path.parent)
@@ -85,6 +131,19 @@ class DatabaseFiles:
 def _remove_side_files(path: Path) -> None:
     for suffix in _SIDE_FILES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _remove_unless_held(lock_file: Path) -> None:
+    lock = FileLock(lock_file, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return
+    database = lock_file.with_suffix("")
+    database.unlink(missing_ok=True)
+    _remove_side_files(database)
+    lock_file.unlink(missing_ok=True)
+    lock.release()
 
 
 def _sync(path: Path) -> None:

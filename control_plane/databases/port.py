@@ -51,6 +51,10 @@ class DatabaseEngine(Protocol):
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
         ...
 
+    def open_at(self, tenant: str, model: Isolation) -> int | None:
+        """The epoch at which the tenant stands open for writes; None while closed or absent."""
+        ...
+
     def transaction(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
         """A write transaction: commits at the end, rolls back on any error. Raises NotFound.
 
@@ -69,6 +73,10 @@ class DatabaseEngine(Protocol):
 
     def reading(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
         """A snapshot that cannot write. Raises NotFound."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
         ...
 
 

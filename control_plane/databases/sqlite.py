@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from control_plane.data.collection import Collection
 from control_plane.data.tables import FENCE, SCHEMA, SCHEMA_VERSION, schema_digest, tenant_metadata
+from control_plane.databases import reference
 from control_plane.databases.connections import READING, open_engine
 from control_plane.databases.faults import fault, leaves_nothing
-from control_plane.databases.files import DatabaseFiles
+from control_plane.databases.fencing import admit, fence_epoch, set_fence
+from control_plane.databases.files import DatabaseFiles, Place
 from control_plane.databases.port import Probe
 from control_plane.databases.removal import remove_tenant
 from control_plane.domain.isolation import Isolation
@@ -31,27 +34,36 @@ class SqliteDatabases:
         self._busy_timeout_ms = busy_timeout_ms
         self._engine = lru_cache(maxsize=_ENGINES_MAX)(self._open)
 
+    def close(self) -> None:
+        """Let go of every file."""
+        self._engine.cache_clear()
+
     def create(
         self, tenant: str, model: Isolation, collections: Sequence[Collection], epoch: int
     ) -> None:
         """Make the tenant's database, whole or not at all, open at `epoch`; again: no change."""
-        path = self._files.path(tenant, model)
+        place = self._files.place(tenant, model)
         with self._files.changing():
-            if not path.exists():
-                self._files.build(path, lambda unfinished: self._fill(unfinished, collections))
+            reference.refresh(self._files, place.reference, collections)
+            if not place.rows.exists():
+                self._files.build(
+                    place.rows, lambda path: self._fill(replace(place, rows=path), collections)
+                )
             # A file without its fence row is a place that no write gets into: still whole.
-            with self._written(path) as connection:
+            with self._written(place) as connection:
                 _require_schema(connection, collections)
-                _admit(connection, tenant, epoch)
+                admit(connection, tenant, epoch)
 
     def probe(self, tenant: str, model: Isolation, collections: Sequence[Collection]) -> Probe:
         """Connect, compare the schema, write and roll back."""
-        path = self._files.path(tenant, model)
+        place = self._files.place(tenant, model)
         try:
-            with self._written(path, commit=False) as connection:
-                if _epoch(connection, tenant) is None:
+            with self._written(place, commit=False) as connection:
+                if fence_epoch(connection, tenant) is None:
                     return "absent"
-                if not _schema_is(connection, collections):
+                if not (
+                    _schema_is(connection, collections) and reference.holds(connection, collections)
+                ):
                     return "differs"
                 connection.execute(
                     update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=FENCE.c.epoch)
@@ -66,62 +78,91 @@ class SqliteDatabases:
 
     def exists(self, tenant: str, model: Isolation) -> bool:
         """Whether the tenant has a database (pooled: a place in it)."""
-        path = self._files.path(tenant, model)
+        place = self._files.place(tenant, model)
         if model != "pooled":
-            return path.exists()
+            return place.rows.exists()
         try:
-            with self._read(path) as connection:
-                return _epoch(connection, tenant) is not None
+            with self._read(place) as connection:
+                return fence_epoch(connection, tenant) is not None
         except NotFound:
             return False
 
     def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
         """Close the tenant and remove all it has, and nothing of others; again changes nothing."""
-        path = self._files.path(tenant, model)
+        place = self._files.place(tenant, model)
         with self._files.changing():
-            try:
-                with self._written(path) as connection:
-                    known = _epoch(connection, tenant) is not None
-                    if known:
-                        # Whoever still has the file open must not write into it any more.
-                        _set_fence(connection, tenant, epoch, is_open=False)
-            except NotFound:
-                return
+            known = self._shut(place, tenant, epoch)
+            if model == "silo":
+                self._files.remove(place.reference)
             if model != "pooled":
-                self._files.remove(path)
+                self._files.remove(place.rows)
             elif known:
-                remove_tenant(lambda: self._written(path), tenant)
+                remove_tenant(lambda: self._written(place), tenant)
 
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
         with self.transaction(tenant, model) as connection:
-            _set_fence(connection, tenant, epoch, is_open=open)
+            set_fence(connection, tenant, epoch, is_open=open)
+
+    def open_at(self, tenant: str, model: Isolation) -> int | None:
+        """The epoch at which the tenant stands open for writes; None while closed or absent."""
+        opened = select(FENCE.c.epoch).where(FENCE.c.tenant_id == tenant, FENCE.c.open)
+        try:
+            with self.reading(tenant, model) as connection:
+                return connection.execute(opened).scalar_one_or_none()
+        except NotFound:
+            return None
 
     @contextmanager
     def transaction(self, tenant: str, model: Isolation) -> Generator[Connection]:
         """A write transaction: commits at the end, rolls back on any error. Raises NotFound."""
-        with self._written(self._files.path(tenant, model)) as connection:
+        with self._written(self._files.place(tenant, model)) as connection:
             yield connection
 
     @contextmanager
     def reading(self, tenant: str, model: Isolation) -> Generator[Connection]:
         """A snapshot that cannot write. Raises NotFound."""
-        with self._read(self._files.path(tenant, model)) as connection:
+        with self._read(self._files.place(tenant, model)) as connection:
             yield connection
 
-    def _open(self, path: Path) -> Engine:
-        return open_engine(path, self._busy_timeout_ms)
+    @contextmanager
+    def scratch(
+        self, tenant: str, model: Isolation, collections: Sequence[Collection]
+    ) -> Generator[Connection]:
+        """An empty database of the same kind and schema, for a trial restore: gone at the end."""
+        place = self._files.place(tenant, model)
+        with self._files.trial(tenant) as path:
+            path.touch(mode=0o600, exist_ok=False)
+            trial = replace(place, rows=path)
+            self._fill(trial, collections)
+            # The file goes anyway, so nothing that it holds need be committed.
+            with self._written(trial, commit=False) as connection:
+                yield connection
 
-    def _fill(self, path: Path, collections: Sequence[Collection]) -> None:
-        with self._written(path) as connection:
+    def _shut(self, place: Place, tenant: str, epoch: int) -> bool:
+        """Close the tenant, if it is there: who has the file open must not write any more."""
+        try:
+            with self._written(place) as connection:
+                known = fence_epoch(connection, tenant) is not None
+                if known:
+                    set_fence(connection, tenant, epoch, is_open=False)
+        except NotFound:
+            return False
+        return known
+
+    def _open(self, place: Place) -> Engine:
+        return open_engine(place.rows, self._busy_timeout_ms, place.reference)
+
+    def _fill(self, place: Place, collections: Sequence[Collection]) -> None:
+        with self._written(place) as connection:
             tenant_metadata(collections).create_all(connection)
             connection.execute(
                 insert(SCHEMA).values(version=SCHEMA_VERSION, digest=schema_digest(collections))
             )
 
     @contextmanager
-    def _written(self, path: Path, *, commit: bool = True) -> Generator[Connection]:
-        with _connected(self._engine(path), path) as connection:
+    def _written(self, place: Place, *, commit: bool = True) -> Generator[Connection]:
+        with _connected(self._engine(place), place.rows) as connection:
             with _translated():
                 transaction = connection.begin()
             try:
@@ -136,9 +177,9 @@ class SqliteDatabases:
                 _roll_back(transaction)
 
     @contextmanager
-    def _read(self, path: Path) -> Generator[Connection]:
+    def _read(self, place: Place) -> Generator[Connection]:
         with (
-            _connected(self._engine(path), path) as connection,
+            _connected(self._engine(place), place.rows) as connection,
             _translated(),
             connection.execution_options(**{READING: True}).begin(),
         ):
@@ -187,31 +228,6 @@ def _roll_back(transaction: RootTransaction) -> None:
     # SQLite has rolled back by itself after some errors, and then says that there is nothing to do.
     with suppress(DBAPIError):
         transaction.rollback()
-
-
-def _epoch(connection: Connection, tenant: str) -> int | None:
-    return connection.execute(
-        select(FENCE.c.epoch).where(FENCE.c.tenant_id == tenant)
-    ).scalar_one_or_none()
-
-
-def _set_fence(connection: Connection, tenant: str, epoch: int, *, is_open: bool) -> None:
-    known = _epoch(connection, tenant)
-    if known is None:
-        raise NotFound
-    if epoch < known:
-        raise Refused("A later run holds the tenant.", code="fenced", rule="epoch")
-    connection.execute(
-        update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=epoch, open=is_open)
-    )
-
-
-def _admit(connection: Connection, tenant: str, epoch: int) -> None:
-    known = _epoch(connection, tenant)
-    if known is None:
-        connection.execute(insert(FENCE).values(tenant_id=tenant, epoch=epoch, open=True))
-    elif known != epoch:
-        _set_fence(connection, tenant, epoch, is_open=True)
 
 
 def _require_schema(connection: Connection, collections: Sequence[Collection]) -> None:

@@ -1,8 +1,8 @@
 """The states of a run and its machine. Not its plan, its effects or who executes it.
 
 `applying` takes as many steps as the plan has; an effect of unknown standing moves the run to
-`unknown`, and only reconciling leads on. A run whose plan is pure goes from `pending` to `approved`
-or `awaiting_approval` within one transaction.
+`unknown`, and only reconciling leads on. A run whose plan is pure goes the same way: it has nothing
+to observe, and no artifact.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ RUN = Machine(
         ),
         Transition("compensating", "compensated", "compensated", guard="effects_absent"),
         Transition("compensating", "compensation_fail", "compensation_failed"),
+        # What cannot be undone stands in part: the run lets go, and another goes on from there.
+        Transition("compensating", "give_up", "failed", guard="irreversible_begun, residue_listed"),
         Transition(
             "compensation_failed",
             "retry",

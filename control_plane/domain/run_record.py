@@ -6,33 +6,38 @@ from control_plane.domain.canonical import Json
 from control_plane.domain.record import Record
 
 
-class Run(Record):
-    """A piece of work that the worker executes for one call."""
+class RunSummary(Record):
+    """What a listing tells of a run: neither its plan nor its result."""
 
     id: str
-    call_id: str
     principal: str
     actor: str
-    grant_id: str
     tenant: str
     kind: str
-    command: dict[str, Json]
     state: str
-    as_of: str
-    seed: str
     dry_run: bool
     created_at: str
     updated_at: str
+    cancel_requested: bool = False
+    plan_digest: str = ""
+    approval_id: str | None = None
+    reason: str = ""
+
+
+class Run(RunSummary):
+    """A piece of work that the worker executes for one call."""
+
+    call_id: str
+    grant_id: str
+    command: dict[str, Json]
+    as_of: str
+    seed: str
     deadline_at: str | None = None
     heartbeat_at: str | None = None
     attempts: int = 0
-    cancel_requested: bool = False
     plan: dict[str, Json] | None = None
-    plan_digest: str = ""
     plan_facts: dict[str, Json] | None = None
     artifact: str | None = None
-    approval_id: str | None = None
-    reason: str = ""
     detail: str = ""
     retryable: bool = False
     result: dict[str, Json] | None = None

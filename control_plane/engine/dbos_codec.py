@@ -7,10 +7,11 @@ row could run code in the worker. `refuse_pickle` shuts that door for the life o
 from __future__ import annotations
 
 import json
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from control_plane.errors import Failed, Refused, Unavailable
 
+LABEL: Final = "paybill_json"
 _ERROR = "__error__"
 _MARK = "a row labeled as pickle is never read"
 
@@ -31,7 +32,7 @@ class JsonCodec:
 
     def name(self) -> str:
         """Return the label of the rows this codec writes."""
-        return "paybill_json"
+        return LABEL
 
     def serialize(self, data: object) -> str:
         """Return JSON text of `data`; TypeError for what JSON has no form for."""

@@ -1,23 +1,25 @@
-"""The job engine over DBOS Transact on SQLite. Not a workflow: a job is one step, one routine call.
+"""The job engine over DBOS Transact. Not a workflow: a job is one step, one routine call.
 
 DBOS is a singleton of its process, and importing it takes about a second: it is imported by
-`launch`, never by this module. Its file is the engine's own, beside our store.
+`launch`, never by this module. Its rows are the engine's own, beside our store's.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from control_plane.engine.dbos_codec import JsonCodec, RoutineFailed, refuse_pickle
+from control_plane.engine.dbos_database import SCHEMA, Place, open_database, prepare_database
+from control_plane.engine.dbos_log import quiet
 from control_plane.engine.port import JobStatus, Routine, check_text, check_word
 from control_plane.errors import BadInput, Unavailable
 
@@ -35,6 +37,11 @@ _SETTLE_POLLS_MAX = 40
 _SETTLE_POLL_S = 0.05
 _POLL_S_MIN, _POLL_S_MAX = 0.02, 5.0
 _WORKERS_MAX = 64
+# A database that restarts is waited for: half an hour, then the job fails and its run is swept up.
+_BEGIN_TRY_S = 0.5
+_BEGIN_TRIES_MAX = 3600
+# Claimed by us and not begun after this long: the claim's answer was lost with its connection.
+_LOST_S = 120.0  # longer than DBOS waits between two tries of a statement
 
 _STATUS: Final[Mapping[str, JobStatus]] = {
     "DELAYED": "waiting",
@@ -73,18 +80,19 @@ _singleton = _Singleton()
 
 
 class DbosEngine:
-    """A JobEngine on the SQLite file `path`, which it creates with mode 0600.
+    """A JobEngine on `place`: a SQLite file, which it creates with mode 0600, or a Postgres URL.
 
+    On Postgres its tables lie in a schema of their own, which must be the login's alone.
     `executor_id` marks the jobs this process holds: it must be new for every process, or `recover`
     cannot tell a dead predecessor's jobs from its own. `workers`: routines at once (1 to 64).
     `poll_s`: how often waiting jobs are looked for, in seconds (0.02 to 5). `busy_timeout_ms`: how
-    long a statement waits for the file's lock. Every method is called from a thread without an
+    long a statement waits for a file's lock. Every method is called from a thread without an
     event loop; before `launch` and after `stop` all but `launch` and `stop` raise Unavailable.
     """
 
     def __init__(
         self,
-        path: Path,
+        place: Place,
         *,
         executor_id: str,
         workers: int = 4,
@@ -96,7 +104,7 @@ class DbosEngine:
             raise BadInput("workers", f"must be 1 to {_WORKERS_MAX}")
         if not _POLL_S_MIN <= poll_s <= _POLL_S_MAX:
             raise BadInput("poll_s", f"must be {_POLL_S_MIN} to {_POLL_S_MAX}")
-        self._path = path
+        self._place = place
         self._executor_id = executor_id
         self._workers = workers
         self._poll_s = poll_s
@@ -105,6 +113,8 @@ class DbosEngine:
         self._gate = threading.Condition()
         self._at_work: set[str] = set()
         self._put_back: set[str] = set()
+        self._begun: set[str] = set()
+        self._unseen_since_s: dict[str, float] = {}
         self._stopping = False
         self._client: DBOSClient | None = None
         self._sql: sa.Engine | None = None
@@ -117,10 +127,14 @@ class DbosEngine:
         _singleton.take(self)
         self._routines, self._stopping = dict(routines), False
         self._put_back.clear()
+        self._begun.clear()
+        self._unseen_since_s.clear()
         try:
             refuse_pickle()
-            _quiet()
-            self._sql = _open(self._path, self._busy_timeout_ms, connections=self._workers + 12)
+            quiet()
+            self._sql = open_database(
+                self._place, busy_ms=self._busy_timeout_ms, connections=self._workers + 12
+            )
             self._boot(self._sql)
         except BaseException as error:
             self._let_go()
@@ -136,17 +150,18 @@ class DbosEngine:
         client = self._need_client()
         if name not in self._routines:
             raise BadInput("name", "must be a routine of this engine")
-        client.enqueue(
-            {
-                "workflow_name": _WORKFLOW,
-                "queue_name": _QUEUE,
-                "workflow_id": job_id,
-                "queue_partition_key": partition,
-                "app_version": _VERSION,
-            },
-            name,
-            job_id,
-        )
+        with _reached():
+            client.enqueue(
+                {
+                    "workflow_name": _WORKFLOW,
+                    "queue_name": _QUEUE,
+                    "workflow_id": job_id,
+                    "queue_partition_key": partition,
+                    "app_version": _VERSION,
+                },
+                name,
+                job_id,
+            )
 
     def status(self, job_id: str) -> JobStatus:
         """Tell where the job is."""
@@ -158,29 +173,32 @@ class DbosEngine:
         client = self._need_client()
         # DBOS would free the partition of a job that is still at work. The gate decides who is
         # first: a job that is claimed but not yet called looks at its row there.
-        with self._gate:
+        with self._gate, _reached():
             if job_id not in self._at_work and self._row(job_id) is not None:
                 client.cancel_workflow(job_id)
 
     def recover(self) -> int:
-        """Queue again what other executors held, each in its own partition; returns how many.
+        """Queue again what nobody works on, each job in its own partition; returns how many.
 
-        A held row that is no job of ours is canceled, lest it be called or block a partition.
+        That is what other executors held, and what we claimed but never began because the
+        connection was lost between the two. A held row that is no job of ours is canceled, lest it
+        be called or block a partition.
         """
         client = self._need_client()
         recovered = 0
         for _ in range(_RECOVER_PASSES_MAX):
-            held = [row for row in self._held() if row.executor_id != self._executor_id]
+            held = self._held_by_nobody()
             if not held:
                 break
             ours = [row.workflow_id for row in held if _is_job(row)]
             alien = [row.workflow_id for row in held if not _is_job(row)]
-            if ours:
-                # Without the queue's name DBOS would use its own queue: no partitions there.
-                client.resume_workflows(ours, queue_name=_QUEUE)
-            if alien:
-                _log.warning("%d rows that are no job were canceled", len(alien))
-                client.cancel_workflows(alien)
+            with _reached():
+                if ours:
+                    # Without the queue's name DBOS would use its own queue: no partitions there.
+                    client.resume_workflows(ours, queue_name=_QUEUE)
+                if alien:
+                    _log.warning("%d rows that are no job were canceled", len(alien))
+                    client.cancel_workflows(alien)
             recovered += len(ours)
         return recovered
 
@@ -204,9 +222,14 @@ class DbosEngine:
         codec = cast("Serializer", JsonCodec())
         # Tables and queue come first: from its first poll on, DBOS claims jobs by the queue's row,
         # and a predecessor may have left one there that allows more workers.
-        DBOS.migrate(sql.url.render_as_string(hide_password=False))
+        prepare_database(sql)
         self._client = DBOSClient(
-            system_database_engine=sql, serializer=codec, application_name=_APP, lazy=True
+            system_database_engine=sql,
+            dbos_system_schema=SCHEMA,
+            serializer=codec,
+            application_name=_APP,
+            lazy=True,
+            retry_connection_errors=False,  # it would go on for as long as the database is away
         )
         self._client.register_queue(
             _QUEUE,
@@ -223,6 +246,7 @@ class DbosEngine:
             config={
                 "name": _APP,
                 "system_database_engine": sql,
+                "dbos_system_schema": SCHEMA,
                 "executor_id": self._executor_id,
                 "application_version": _VERSION,
                 "serializer": codec,
@@ -245,6 +269,8 @@ class DbosEngine:
             # A planted row may not speak for another job.
             if DBOS.workflow_id != job_id:
                 raise RoutineFailed("ForeignRow")
+            with self._gate:
+                self._begun.add(job_id)
             return DBOS.run_step({"name": "routine"}, self._call, name, job_id)
 
         return job
@@ -266,14 +292,21 @@ class DbosEngine:
 
     def _begin(self, job_id: str) -> bool:
         with self._gate:
-            if self._stopping:
-                self._put_back.add(job_id)
-                raise _PutBack
-            row = self._row(job_id)
-            if row is None or row.status != "PENDING":
-                return False
-            self._at_work.add(job_id)
-            return True
+            for _ in range(_BEGIN_TRIES_MAX):
+                if self._stopping or job_id in self._at_work:
+                    self._put_back.add(job_id)
+                    self._begun.discard(job_id)
+                    raise _PutBack
+                try:
+                    row = self._row(job_id)
+                except Unavailable:
+                    self._gate.wait(_BEGIN_TRY_S)
+                    continue
+                if row is None or row.status != "PENDING":
+                    return False
+                self._at_work.add(job_id)
+                return True
+        raise RoutineFailed("Unavailable")
 
     def _end(self, job_id: str) -> None:
         with self._gate:
@@ -286,7 +319,11 @@ class DbosEngine:
         """Wait until DBOS has recorded the outcomes of the routines that ended."""
         pause = threading.Event()
         for _ in range(_SETTLE_POLLS_MAX):
-            mine = {r.workflow_id for r in self._held() if r.executor_id == self._executor_id}
+            try:
+                held = self._held()
+            except Unavailable:
+                return
+            mine = {row.workflow_id for row in held if row.executor_id == self._executor_id}
             with self._gate:
                 if not mine - self._at_work - self._put_back:
                     return
@@ -312,15 +349,44 @@ class DbosEngine:
         return client
 
     def _row(self, job_id: str) -> WorkflowStatus | None:
-        rows = self._need_client().list_workflows(
-            workflow_ids=[job_id], load_input=False, load_output=False
-        )
+        client = self._need_client()
+        with _reached():
+            rows = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         return rows[0] if rows else None
 
     def _held(self) -> list[WorkflowStatus]:
-        return self._need_client().list_workflows(
-            status="PENDING", limit=_RECOVER_ROWS_MAX, load_input=False, load_output=False
-        )
+        client = self._need_client()
+        with _reached():
+            return client.list_workflows(
+                status="PENDING", limit=_RECOVER_ROWS_MAX, load_input=False, load_output=False
+            )
+
+    def _held_by_nobody(self) -> list[WorkflowStatus]:
+        try:
+            rows = self._held()
+        except Unavailable:
+            # What was claimed before the database went away may still begin.
+            self._unseen_since_s.clear()
+            raise
+        mine = {row.workflow_id for row in rows if row.executor_id == self._executor_id}
+        now_s = time.monotonic()
+        with self._gate:
+            self._begun &= mine | self._at_work
+            unseen = mine - self._begun - self._at_work
+            self._unseen_since_s = {one: self._unseen_since_s.get(one, now_s) for one in unseen}
+            lost = {one for one, s in self._unseen_since_s.items() if now_s - s >= _LOST_S}
+            for one in lost:
+                del self._unseen_since_s[one]
+        return [row for row in rows if row.workflow_id not in mine - lost]
+
+
+@contextmanager
+def _reached() -> Generator[None]:
+    """Turn what the driver says of a database that does not answer into Unavailable."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise Unavailable(f"the job engine's database: {type(error).__name__}") from None
 
 
 def _is_job(row: WorkflowStatus) -> bool:
@@ -330,48 +396,3 @@ def _is_job(row: WorkflowStatus) -> bool:
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-
-
-def _open(path: Path, busy_timeout_ms: int, *, connections: int) -> sa.Engine:
-    """Make DBOS's engine as DBOS makes its own, with WAL, which it never sets, set first."""
-    path.touch(mode=0o600)
-    setup = sqlite3.connect(path, timeout=busy_timeout_ms / 1000)
-    try:
-        (mode,) = setup.execute("PRAGMA journal_mode=WAL").fetchone()
-    finally:
-        setup.close()
-    if mode != "wal":
-        raise Unavailable("the job engine's file cannot be opened with a write-ahead log")
-    sql = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        hide_parameters=True,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=30,
-    )
-
-    def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = "IMMEDIATE"
-        # A PRAGMA takes no bound parameter; this one is an integer of ours.
-        connection.execute(f"PRAGMA busy_timeout={int(busy_timeout_ms)}")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    event.listen(sql, "connect", prepare)
-    return sql
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], RoutineFailed):
-        return False  # logged where it was raised
-    # A traceback's last line is the text of an exception, which may hold a value.
-    record.exc_info = record.exc_text = record.stack_info = None
-    return True
-
-
-def _quiet() -> None:
-    """Send DBOS's warnings where ours go; it would write all it does to a handler of its own."""
-    logger = logging.getLogger("dbos")
-    if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-        logger.addHandler(logging.NullHandler())
-    if _without_traceback not in logger.filters:
-        logger.addFilter(_without_traceback)

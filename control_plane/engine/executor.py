@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
-from control_plane.domain.canonical import instant, plain
+from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
+from control_plane.engine.saved_plans import SavedPlans
 from control_plane.engine.stepping import Stepping
 from control_plane.errors import (
     Failed,
@@ -29,7 +29,7 @@ from control_plane.store import rows, tables
 _LOG = logging.getLogger(__name__)
 ATTEMPTS_MAX = 10
 _MOVES_MAX = 64
-ARTIFACT_TTL = timedelta(hours=24)
+_DETAIL_CHARS_MAX = 400
 _AT_REST = frozenset(
     {
         "awaiting_approval",
@@ -41,7 +41,16 @@ _AT_REST = frozenset(
         "compensation_failed",
     }
 )
-_PASSING = frozenset({"policy_engine_unavailable", "store_locked", "store_full"})
+_PASSING = frozenset(
+    {
+        "policy_engine_unavailable",
+        "store_locked",
+        "store_full",
+        "store_unavailable",
+        # What was committed is seen when the run is taken up again from its rows.
+        "commit_unknown",
+    }
+)
 
 
 class Postponed(PaybillError):
@@ -65,6 +74,7 @@ class Executor:
         self._regate = regate
         self._failpoints = failpoints
         self._questions = Questions(ports)
+        self._saved = SavedPlans(ports)
 
     def work(self, job_id: str) -> str:
         """Carry out the job's run until it rests; returns the state it rests in."""
@@ -78,7 +88,7 @@ class Executor:
             state = self._driven(book)
         except Fenced:
             return "fenced"
-        with self._ports.store.write() as connection:
+        with self._ports.store.write(book.scope) as connection:
             rows.change(connection, table, table.c.id == job_id, state="finished")
         return state
 
@@ -118,7 +128,7 @@ class Executor:
             "compensating": self._compensate,
         }
         if run.attempts > ATTEMPTS_MAX and run.state in ("planning", "applying"):
-            run = self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
+            run = self._exhausted(book, run)
         for _ in range(_MOVES_MAX):
             if run.state in _AT_REST and not self._awaits(run):
                 break
@@ -157,18 +167,16 @@ class Executor:
                 return self._cancel(book)
             return self._fail(book, error)
         self._failpoints.reach("run.observed")
-        expires = instant(self._ports.clock.now() + ARTIFACT_TTL)
-        assert self._ports.artifacts is not None, "the worker keeps artifacts"
         with book.writing() as connection:
-            reference = self._ports.artifacts.put(connection, run.id, observed.artifact, expires)
+            kept = self._saved.keep(connection, run, observed.artifact)
             run = book.move(
                 connection,
                 "planned",
                 # In the digest too: what was approved is this artifact and no other, and the
                 # approver is shown these facts and no others.
-                plan={"parts": {**observed.parts, "artifact": reference, "facts": observed.facts}},
+                plan={"parts": {**observed.parts, **kept, "facts": observed.facts}},
                 plan_facts=observed.facts,
-                artifact=reference,
+                artifact=kept.get("artifact"),
             )
         self._failpoints.reach("run.planned")
         return run
@@ -199,18 +207,31 @@ class Executor:
     def _record(self, book: Runbook, run: Run, settled: Settled) -> Run:
         plan = plain(settled.plan)
         plan_digest = settled.plan.digest
-        with book.writing() as connection:
+        # In the leaf whole: who replays it needs what was observed, and what the gate was told.
+        told: dict[str, Json] = {
+            "plan": plan,
+            "arguments": run.command,
+            "evidence": settled.evidence,
+        }
+        # Alone where a human is asked: how many questions wait is counted over all tenants.
+        with book.writing(alone=not settled.allowed) as connection:
             if run.dry_run:
                 moved = book.move(
-                    connection, "discard", reason="dry_run", plan=plan, plan_digest=plan_digest
+                    connection,
+                    "discard",
+                    told,
+                    reason="dry_run",
+                    plan=plan,
+                    plan_digest=plan_digest,
                 )
             elif settled.allowed:
-                moved = book.move(connection, "allow", plan=plan, plan_digest=plan_digest)
+                moved = book.move(connection, "allow", told, plan=plan, plan_digest=plan_digest)
             else:
                 approval = self._questions.ask(connection, run, settled)
                 moved = book.move(
                     connection,
                     "require_approval",
+                    told,
                     plan=plan,
                     plan_digest=plan_digest,
                     approval_id=approval.id,
@@ -233,7 +254,7 @@ class Executor:
         if run.cancel_requested:
             return self._cancel(book)
         try:
-            self._assert_artifact(run)
+            self._saved.require(run)
             with book.writing() as connection:
                 settled = self._regate.settle(connection, run)
                 if settled.plan.digest != run.plan_digest:
@@ -256,16 +277,6 @@ class Executor:
         self._failpoints.reach("run.started")
         return run
 
-    def _assert_artifact(self, run: Run) -> None:
-        # Looked at before anything is consumed or done: a plan without its means is void.
-        parts = (run.plan or {}).get("parts")
-        approved = parts.get("artifact") if isinstance(parts, Mapping) else None
-        if run.artifact is None or self._ports.artifacts is None:
-            raise Refused("The plan artifact is gone.", code="artifact_missing")
-        if run.artifact != approved:
-            raise Refused("The plan artifact is another.", code="artifact_altered")
-        self._ports.artifacts.get(run.artifact, instant(self._ports.clock.now()))
-
     # applying --------------------------------------------------------------------------------
 
     def _apply(self, book: Runbook, run: Run) -> Run:
@@ -278,16 +289,24 @@ class Executor:
             raise
         except PaybillError as error:
             _postpone(error)
+            if stepping.finished():
+                return book.advance("verify")
             if book.read().cancel_requested and not stepping.irreversible_begun():
                 return book.advance("cancel", reason="canceled")
             return self._fail(book, error)
         return book.advance("verify")
 
+    def _exhausted(self, book: Runbook, run: Run) -> Run:
+        # Whatever came after its last step, a run that has done them all is not undone: its
+        # tenant is open, or gone. With only some done beyond undoing, its residue is named.
+        if run.state == "applying" and self._stepping(book, run).finished():
+            return book.advance("verify")
+        return self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
+
     def _finish(self, book: Runbook, run: Run) -> Run:
         self._failpoints.reach("run.verified")
         with book.writing() as connection:
-            if run.artifact is not None and self._ports.artifacts is not None:
-                self._ports.artifacts.drop(connection, run.artifact)
+            self._saved.drop(connection, run)
             return book.move(connection, "succeed")
 
     def _reconcile(self, book: Runbook, run: Run) -> Run:
@@ -297,19 +316,26 @@ class Executor:
         return book.advance("settle_present" if seen == "present" else "settle_absent")
 
     def _errored(self, book: Runbook, run: Run) -> Run:
-        reason = "canceled" if run.cancel_requested else run.reason
-        if self._stepping(book, run).remains():
+        stepping = self._stepping(book, run)
+        canceled = run.cancel_requested and not stepping.irreversible_begun()
+        reason = "canceled" if canceled else run.reason
+        if stepping.remains():
             return book.advance("compensate", reason=reason)
         return book.advance("fail", reason=reason)
 
     def _compensate(self, book: Runbook, run: Run) -> Run:
         self._failpoints.reach("run.compensating")
+        stepping = self._stepping(book, run)
         try:
-            self._stepping(book, run).undo_all()
+            stepping.undo_all()
         except Fenced:
             raise
         except PaybillError as error:
             return book.advance("compensation_fail", detail=_detail(error))
+        residue = stepping.residue()
+        if residue:
+            told = f"{residue} {run.reason}: {run.detail}"[:_DETAIL_CHARS_MAX]
+            return book.advance("give_up", reason="residue", detail=told)
         return book.advance("compensated")
 
     # ends ------------------------------------------------------------------------------------
@@ -344,7 +370,7 @@ class Executor:
 
     def _work(self, book: Runbook, run: Run) -> Work:
         lifecycle = self._lifecycles[run.kind]
-        pulse = Pulse(self._ports.store, self._ports.clock, run.id, run.deadline_at)
+        pulse = Pulse(self._ports.store, self._ports.clock, run)
         return Work(
             run=run,
             command=lifecycle.command_type.model_validate(run.command),
@@ -361,4 +387,4 @@ def _postpone(error: PaybillError) -> None:
 
 
 def _detail(error: PaybillError) -> str:
-    return str(error)[:400]
+    return str(error)[:_DETAIL_CHARS_MAX]

@@ -39,7 +39,7 @@ class IntentSweep:
             effect = self._changes[call.command].recover(call, self._ports)
         except PaybillError:
             return False
-        with self._ports.store.write() as connection:
+        with self._ports.store.write(call.tenant or None) as connection:
             self._close(connection, call, effect)
         return True
 

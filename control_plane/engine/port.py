@@ -50,9 +50,10 @@ class JobEngine(Protocol):
         ...
 
     def recover(self) -> int:
-        """Queue again what a dead predecessor held, in its own partition; returns how many jobs.
+        """Queue again what nobody works on, in its own partition; returns how many jobs.
 
-        The caller holds the workspace lock, so whoever held those jobs is dead.
+        That is what a dead predecessor held: the caller is the workspace's only worker, so whoever
+        else held jobs is dead. May be called again and again.
         """
         ...
 

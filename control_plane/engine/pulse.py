@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from control_plane.domain.canonical import instant
+from control_plane.domain.run_record import Run
 from control_plane.ports import Clock, Store
 from control_plane.store import rows, tables
 
@@ -16,11 +17,10 @@ _BEAT_S = 1.0
 class Pulse:
     """Called often by whoever waits: beats at most once a second, and says when to stop."""
 
-    def __init__(self, store: Store, clock: Clock, run_id: str, deadline_at: str | None) -> None:
+    def __init__(self, store: Store, clock: Clock, run: Run) -> None:
         self._store = store
         self._clock = clock
-        self._run_id = run_id
-        self._deadline_at = deadline_at
+        self._run = run
         self._next_beat: datetime | None = None
         self._stopped = False
 
@@ -31,10 +31,11 @@ class Pulse:
             return self._stopped
         self._next_beat = now + timedelta(seconds=_BEAT_S)
         table = tables.run
-        mine = table.c.id == self._run_id
-        with self._store.write() as connection:
+        mine = table.c.id == self._run.id
+        with self._store.write(self._run.tenant or None) as connection:
             rows.change(connection, table, mine, heartbeat_at=instant(now))
             asked = connection.execute(select(table.c.cancel_requested).where(mine)).scalar()
-        late = self._deadline_at is not None and instant(now) >= self._deadline_at
+        deadline_at = self._run.deadline_at
+        late = deadline_at is not None and instant(now) >= deadline_at
         self._stopped = bool(asked) or late
         return self._stopped

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 
 from sqlalchemy import Connection, select
 
@@ -34,11 +35,16 @@ class Runbook:
         self.epoch = 0
         self._vouched: dict[tuple[str, str], Guard] = {}
 
+    @cached_property
+    def scope(self) -> str | None:
+        """The tenant whose rows the run is about; a run never changes it."""
+        return self.read().tenant or None
+
     # the fence -------------------------------------------------------------------------------
 
     def take(self) -> Run:
         """Take the run over: a new epoch, and one more attempt."""
-        with self._ports.store.write() as connection:
+        with self._ports.store.write(self.scope) as connection:
             run = self._read(connection)
             fence = tables.fence
             held = connection.execute(
@@ -54,9 +60,12 @@ class Runbook:
             return self._read(connection)
 
     @contextmanager
-    def writing(self) -> Generator[Connection]:
-        """A transaction in which this worker still holds the fence; Fenced where it does not."""
-        with self._ports.store.write() as connection:
+    def writing(self, *, alone: bool = False) -> Generator[Connection]:
+        """A transaction in which this worker still holds the fence; Fenced where it does not.
+
+        ``alone`` excludes writers for other tenants too.
+        """
+        with self._ports.store.write(None if alone else self.scope) as connection:
             run = self._read(connection)
             fence = tables.fence
             statement = select(fence.c.epoch, fence.c.run_id).where(fence.c.tenant == run.tenant)
@@ -78,8 +87,18 @@ class Runbook:
 
     # moves -----------------------------------------------------------------------------------
 
-    def move(self, connection: Connection, event: str, **values: object) -> Run:
-        """Make one legal move of the run's machine, with its leaf; Refused where it is not legal."""
+    def move(
+        self,
+        connection: Connection,
+        event: str,
+        told: Mapping[str, Json] | None = None,
+        /,
+        **values: object,
+    ) -> Run:
+        """Make one legal move of the run's machine, with its leaf; Refused where it is not legal.
+
+        ``told`` is what the leaf says besides.
+        """
         run = self._read(connection)
         state = RUN.next(run.state, event)
         now = self._ports.clock.now()
@@ -97,7 +116,7 @@ class Runbook:
             **values,
         )
         moved = self._read(connection)
-        self.leaf(connection, f"run.{state}", moved)
+        self.leaf(connection, f"run.{state}", moved, told=told)
         return moved
 
     def advance(self, event: str, **values: object) -> Run:
@@ -146,7 +165,15 @@ class Runbook:
             rows.change(connection, table, where, **values)
         self.leaf(connection, f"step.{state}", self._read(connection), step=step.name)
 
-    def leaf(self, connection: Connection, kind: str, run: Run, *, step: str = "") -> None:
+    def leaf(
+        self,
+        connection: Connection,
+        kind: str,
+        run: Run,
+        *,
+        step: str = "",
+        told: Mapping[str, Json] | None = None,
+    ) -> None:
         """A leaf about the run. It vouches for the guarded rows that this transaction has changed.
 
         For no other: a leaf that repeated what stands would make an alteration from outside true.
@@ -163,6 +190,7 @@ class Runbook:
             "plan_digest": run.plan_digest or None,
             "approval_id": run.approval_id,
             "reason": run.reason or None,
+            **(told or {}),
         }
         stands = self._guards(connection, run)
         changed = tuple(row for row, now in stands.items() if self._vouched.get(row) != now)

@@ -7,12 +7,14 @@ from typing import Literal
 from control_plane.domain.canonical import Json
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.runbook import Runbook
-from control_plane.errors import Failed, Unknown
+from control_plane.errors import Failed, PaybillError, Unavailable, Unknown
 from control_plane.handlers.handler import Lifecycle, Ports, Step, Work
 from control_plane.plane import Plane
 from control_plane.ports import Regate
 
 _BEGUN = frozenset({"dispatched", "succeeded", "unknown"})
+# Of a step that cannot be undone: behind it there is only forward, so what passes is waited out.
+_TRIES_MAX = 3
 
 
 class Stepping:
@@ -38,14 +40,17 @@ class Stepping:
     # forward ---------------------------------------------------------------------------------
 
     def perform_all(self) -> None:
-        """Do every step that is not done yet, in order. A cancelled run stops between two steps."""
+        """Do every step that is not done yet, in order.
+
+        A cancelled run stops between two steps, as long as all that it has done can be undone.
+        """
         for position, step in enumerate(self._lifecycle.steps):
             state = self._state(step)
             if state == "succeeded":
                 continue
             if state == "dispatched" and self._settled_by_probe(position, step):
                 continue
-            if not step.irreversible and self._book.read().cancel_requested:
+            if self._book.read().cancel_requested and not self.irreversible_begun():
                 raise Failed("The run was asked to stop.", code="canceled")
             self._perform(position, step)
 
@@ -88,6 +93,12 @@ class Stepping:
         self._reach(step, "recorded")
 
     def _outside(self, position: int, step: Step) -> dict[str, Json]:
+        for _ in range(_TRIES_MAX - 1 if step.irreversible else 0):
+            try:
+                return step.do(self._work, None)
+            except PaybillError as error:
+                if not _passes(error):
+                    raise
         try:
             return step.do(self._work, None)
         except Unknown:
@@ -118,25 +129,43 @@ class Stepping:
         """Whether any step has begun and is not undone."""
         return any(self._state(step) in _BEGUN for step in self._lifecycle.steps)
 
+    def finished(self) -> bool:
+        """Whether every step is done: then there is nothing to fail, and only forward is left."""
+        return all(self._state(step) == "succeeded" for step in self._lifecycle.steps)
+
     def irreversible_begun(self) -> bool:
         """Whether a step that cannot be undone has begun."""
         return any(
             step.irreversible and self._state(step) in _BEGUN for step in self._lifecycle.steps
         )
 
+    def residue(self) -> str:
+        """What a run leaves that can neither be undone nor went to its end; empty where none does."""
+        if not self.irreversible_begun():
+            return ""
+        final = [step for step in self._lifecycle.steps if step.irreversible]
+        done = [step.name for step in final if self._state(step) == "succeeded"]
+        left = [step.name for step in final if step.name not in done]
+        return f"Beyond undoing; done: {', '.join(done) or 'none'}; left: {', '.join(left)}."
+
     # backward --------------------------------------------------------------------------------
 
     def undo_all(self) -> None:
-        """Undo every step that has begun, in reverse order; each inverse is idempotent."""
+        """Undo every step that has begun, in reverse order; each inverse is idempotent.
+
+        What cannot be undone stays as it is: the inverses of the others find that it has begun.
+        """
         for position, step in reversed(list(enumerate(self._lifecycle.steps))):
-            if self._state(step) not in _BEGUN:
+            if step.irreversible or self._state(step) not in _BEGUN:
                 continue
             self._reach(step, "undo_before")
             if step.outside:
                 step.undo(self._work, None)
                 self._reach(step, "undo_done")
+                # A later inverse may have to know under which epoch this one was carried out.
+                under: dict[str, Json] = {"undone_epoch": self._book.epoch}
                 with self._book.writing() as connection:
-                    self._book.write_step(connection, step, position, "undone")
+                    self._book.write_step(connection, step, position, "undone", observed=under)
             else:
                 with self._book.writing() as connection:
                     step.undo(self._work, connection)
@@ -153,3 +182,9 @@ class Stepping:
 
     def _reach(self, step: Step, boundary: str) -> None:
         self._failpoints.reach(f"{self._lifecycle.kind}.{step.name}.{boundary}")
+
+
+def _passes(error: PaybillError) -> bool:
+    # Such a step is idempotent, so even one whose effect is not known may be done again.
+    retryable = isinstance(error, Failed) and error.retryable
+    return retryable or isinstance(error, Unavailable | Unknown)

@@ -20,11 +20,15 @@ class Facts(Record):
     relative: ClassVar[frozenset[str]] = frozenset({"member", "own"})
     own_writes: ClassVar[frozenset[str]] = frozenset()
 
+    def unread(self) -> frozenset[str]:
+        """The fields that nothing decides on here: whoever changes one changes no plan."""
+        return frozenset()
+
     def attributes(self) -> dict[str, object]:
         """The attributes as the policy sees them."""
         return self.model_dump(mode="json")
 
     def values_digest(self) -> str:
         """The digest of the values used, without those that the call itself writes."""
-        left_out = self.relative | self.own_writes
+        left_out = self.relative | self.own_writes | self.unread()
         return digest({name: plain(value) for name, value in self if name not in left_out})

@@ -7,12 +7,13 @@ from sqlalchemy import Connection, func, select
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import Caller
 from control_plane.domain.run import RUN
-from control_plane.domain.run_record import Run
-from control_plane.domain.subscription import Subscription
+from control_plane.domain.run_record import Run, RunSummary
+from control_plane.domain.subscription import SUBSCRIPTION, Subscription
 from control_plane.domain.tenant import Tenant
 from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
+from control_plane.facts.subscription import SubscriptionFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.store import rows, tables
 
@@ -30,13 +31,19 @@ def subscription_row(connection: Connection, tenant: str) -> Subscription | None
     return rows.first(connection, tables.subscription, Subscription, where)
 
 
-def tenant_facts(connection: Connection, caller: Caller, tenant: str) -> TenantFacts:
-    """The facts of a tenant; for an absent one, neutral values. Always two statements."""
+def tenant_facts(connection: Connection, caller: Caller, tenant: str, now: str) -> TenantFacts:
+    """The facts of a tenant at an instant; for an absent one, neutral values. Two statements."""
     found = tenant_row(connection, tenant)
     subscription = subscription_row(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
         return TenantFacts(exists=False, member=member)
+    return facts_of_tenant(found, "" if subscription is None else subscription.state, member, now)
+
+
+def facts_of_tenant(found: Tenant, subscription_state: str, member: bool, now: str) -> TenantFacts:
+    """The facts of a tenant in hand; an empty ``subscription_state`` says that it has none."""
+    kept = found.restorable_until is not None and now < found.restorable_until
     return TenantFacts.model_validate(
         {
             "exists": True,
@@ -46,9 +53,26 @@ def tenant_facts(connection: Connection, caller: Caller, tenant: str) -> TenantF
             "isolation": found.isolation,
             "plan": found.plan,
             "cordoned": found.cordoned,
-            "subscription_state": "" if subscription is None else subscription.state,
+            "suspend_reasons": tuple(sorted(found.suspend_reasons)),
+            "deletion_protection": found.deletion_protection,
+            "legal_hold": found.legal_hold,
+            "restorable": found.state == "deprovisioned" and kept,
+            "subscription_state": subscription_state,
+            "subscription_ended": subscription_state in ("", *SUBSCRIPTION.terminal),
         }
     )
+
+
+def subscription_facts(
+    connection: Connection, caller: Caller, tenant: str
+) -> tuple[SubscriptionFacts, Subscription | None]:
+    """The facts of a tenant's subscription and the subscription itself."""
+    found = subscription_row(connection, tenant)
+    member = caller.member_of(tenant)
+    if found is None:
+        return SubscriptionFacts(exists=False, member=member), None
+    facts = SubscriptionFacts(exists=True, member=member, state=found.state, plan=found.plan)
+    return facts, found
 
 
 def record_facts(
@@ -79,14 +103,18 @@ def run_facts(connection: Connection, caller: Caller, run_id: str) -> tuple[RunF
     run = run_row(connection, run_id)
     if run is None:
         return RunFacts(exists=False, member=False, own=False), None
-    facts = RunFacts(
+    return facts_of_run(caller, run), run
+
+
+def facts_of_run(caller: Caller, run: RunSummary) -> RunFacts:
+    """The facts of a run that is at hand."""
+    return RunFacts(
         exists=True,
         member=caller.member_of(run.tenant),
         own=caller.same_as(run.principal, run.actor),
         state=run.state,
         cancelable=run.state in _CANCELABLE and not run.cancel_requested,
     )
-    return facts, run
 
 
 def approval_row(connection: Connection, approval_id: str) -> Approval | None:
@@ -110,7 +138,12 @@ def approval_facts(
     approval = approval_row(connection, approval_id)
     if approval is None:
         return ApprovalFacts(exists=False, member=False, own=False), None
-    facts = ApprovalFacts.model_validate(
+    return facts_of_approval(caller, approval), approval
+
+
+def facts_of_approval(caller: Caller, approval: Approval) -> ApprovalFacts:
+    """The facts of an approval that is at hand."""
+    return ApprovalFacts.model_validate(
         {
             "exists": True,
             "member": caller.member_of(approval.tenant),
@@ -120,4 +153,3 @@ def approval_facts(
             "requester": approval.requester,
         }
     )
-    return facts, approval

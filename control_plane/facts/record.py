@@ -18,3 +18,4 @@ class RecordFacts(Facts):
     access_mode: Literal["full", "read_only", "none"] = "none"
     tenant_state: str = ""
     cordoned: bool = False
+    reference: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from control_plane.domain.canonical import Json
 from control_plane.facts.approval import ApprovalFacts
+from control_plane.facts.audit_leaf import AuditLeafFacts
 from control_plane.facts.base import Facts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
@@ -18,6 +19,7 @@ from control_plane.facts.workspace import WorkspaceFacts
 
 FACT_CLASSES: tuple[type[Facts], ...] = (
     ApprovalFacts,
+    AuditLeafFacts,
     RecordFacts,
     RunFacts,
     SubscriptionFacts,

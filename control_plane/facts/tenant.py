@@ -11,7 +11,7 @@ class TenantFacts(Facts):
     """Kind ``tenant``. Proposed values are arguments and carry that name; the rest is ours."""
 
     kind: ClassVar[str] = "tenant"
-    # A run moves its own tenant through transient states and adds its own approval.
+    # A run adds its own approval, and its steps verify what the later ones ask for.
     own_writes: ClassVar[frozenset[str]] = frozenset(
         {
             "stage",
@@ -21,6 +21,18 @@ class TenantFacts(Facts):
             "approval_digest",
             "approval_expired",
             "plan_digest",
+            "backup_verified",
+        }
+    )
+
+    # What only a tenant that has been in service has: it is nothing to an onboarding.
+    of_service: ClassVar[frozenset[str]] = frozenset(
+        {
+            "suspend_reasons",
+            "deletion_protection",
+            "legal_hold",
+            "restorable",
+            "subscription_ended",
         }
     )
 
@@ -31,13 +43,22 @@ class TenantFacts(Facts):
     isolation: Literal["", "silo", "bridge", "pooled"] = ""
     plan: str = ""
     cordoned: bool = False
+    suspend_reasons: tuple[str, ...] = ()
+    deletion_protection: bool = False
+    legal_hold: bool = False
+    restorable: bool = False
+    backup_verified: bool = False
     subscription_state: str = ""
+    subscription_ended: bool = False
     operation: str = ""
     stage: Literal["", "propose", "apply"] = ""
     step: str = ""
     proposed_isolation: Literal["", "silo", "bridge", "pooled"] = ""
     proposed_plan: str = ""
     proposed_region: str = ""
+    proposed_reason: str = ""
+    proposed_access: Literal["", "read_only", "none"] = ""
+    proposed_cancel: bool = False
     plan_isolations: tuple[str, ...] = ()
     approval_rule: Literal["two_people", "own_hand"] = "two_people"
     approval_present: bool = False
@@ -52,3 +73,7 @@ class TenantFacts(Facts):
     infra_stateful_deletes: int = 0
     infra_local_exec: bool = False
     module_admitted: bool = False
+
+    def unread(self) -> frozenset[str]:
+        """An onboarding decides on a name, and not on what became of it."""
+        return self.of_service if self.operation == "onboard" else frozenset()

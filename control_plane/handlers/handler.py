@@ -18,10 +18,12 @@ from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.run_record import Run
 from control_plane.facts.base import Facts
 from control_plane.ports import (
+    Archives,
     Artifacts,
     Clock,
     DatabaseEngine,
     Ids,
+    Notes,
     Provisioner,
     Recorder,
     Store,
@@ -66,6 +68,7 @@ class Ports:
     clock: Clock
     ids: Ids
     recorder: Recorder
+    notes: Notes
     catalog: Catalog
     databases: DatabaseEngine
     cursor_key: bytes
@@ -73,9 +76,10 @@ class Ports:
     root: tuple[str, bytes]
     """The root key's id and public half: every approver's enrolment leads to it."""
     limits: Limits = field(default_factory=Limits)
-    # Only the worker holds these two: a face that reached for them would find nothing.
+    # Only the worker holds these three: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
+    archives: Archives | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ class Change(Protocol):
     """
 
     outside: bool
+    command_type: type[Command]
 
     def subject(self, command: Command, view: View) -> Subject:
         """Load the object."""
@@ -221,11 +226,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the worker saw when it planned: parts for the digest, facts for the gate, the sealed means."""
+    """What the worker saw when it planned: parts for the digest, facts for the gate, the sealed means.
 
-    parts: dict[str, Json]
-    facts: dict[str, Json]
-    artifact: bytes
+    All empty where the plan is pure: then no artifact is kept, and the digest says that there is
+    none.
+    """
+
+    parts: dict[str, Json] = field(default_factory=dict[str, Json])
+    facts: dict[str, Json] = field(default_factory=dict[str, Json])
+    artifact: bytes = b""
 
 
 class Lifecycle(Protocol):

@@ -39,9 +39,10 @@ def _collection(ports: Ports, name: str) -> Collection:
 
 def _subject(view: View, tenant: str, collection: str, act: str) -> Subject:
     facts = record_facts(view.connection, view.caller, tenant, collection)
+    declared = view.ports.catalog.collections.get(collection)
     # A collection that is not declared is as absent as a tenant that is not there.
-    if collection not in view.ports.catalog.collections:
-        facts = facts.model_copy(update={"exists": False})
+    known = {"exists": False} if declared is None else {"reference": declared.reference}
+    facts = facts.model_copy(update=known)
     return Subject(
         id=f"{tenant}/{collection}",
         facts=facts,
@@ -72,7 +73,7 @@ def _place(connection: Connection, tenant: str) -> _Place | None:
     found = tenant_row(connection, tenant)
     statement = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == tenant)
     epoch = connection.execute(statement).scalar()
-    if found is None or epoch is None or found.isolation == "bridge":
+    if found is None or epoch is None:
         return None
     return _Place(found.isolation, int(epoch))
 
@@ -163,6 +164,7 @@ class CreateRecordHandler:
     """Adds one record, by the protocol for writes in a tenant's database."""
 
     outside = True
+    command_type: type[Command] = CreateRecord
 
     def subject(self, command: Command, view: View) -> Subject:
         """The collection of the tenant."""
@@ -174,7 +176,6 @@ class CreateRecordHandler:
     ) -> dict[str, Json]:
         """The row that would be; its values are checked here, before anything is written."""
         assert isinstance(command, CreateRecord)
-        _located(subject)
         values = _values(_collection(ports, command.collection), command)
         return {
             "rows": {

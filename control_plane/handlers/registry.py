@@ -13,11 +13,17 @@ from control_plane.engine.failpoints import (
     RUN_BOUNDARIES,
     UNDO_BOUNDARIES,
 )
-from control_plane.handlers.approvals import GetApprovalHandler
+from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHandler
+from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
+from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
 from control_plane.handlers.records import CreateRecordHandler, QueryRecordsHandler
-from control_plane.handlers.runs import CancelRunHandler, GetRunHandler
+from control_plane.handlers.restore import RestoreTenantHandler
+from control_plane.handlers.resume import ResumeTenantHandler
+from control_plane.handlers.runs import CancelRunHandler, GetRunHandler, ListRunsHandler
+from control_plane.handlers.subscriptions import GetSubscriptionHandler
+from control_plane.handlers.suspend import SuspendTenantHandler
 from control_plane.handlers.tenants import GetTenantHandler, ListTenantsHandler
 from control_plane.handlers.workspace import DescribeCallerHandler, ListPlansHandler
 
@@ -27,8 +33,12 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         commands.ListPlans.name: ListPlansHandler(),
         commands.ListTenants.name: ListTenantsHandler(),
         commands.GetTenant.name: GetTenantHandler(),
+        commands.GetSubscription.name: GetSubscriptionHandler(),
         commands.GetRun.name: GetRunHandler(),
+        commands.ListRuns.name: ListRunsHandler(),
         commands.GetApproval.name: GetApprovalHandler(),
+        commands.ListApprovals.name: ListApprovalsHandler(),
+        commands.SearchAudit.name: SearchAuditHandler(),
         commands.QueryRecords.name: QueryRecordsHandler(),
     }
 )
@@ -39,7 +49,13 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
-    {commands.OnboardTenant.name: OnboardTenantHandler()}
+    {
+        commands.OnboardTenant.name: OnboardTenantHandler(),
+        commands.SuspendTenant.name: SuspendTenantHandler(),
+        commands.ResumeTenant.name: ResumeTenantHandler(),
+        commands.OffboardTenant.name: OffboardTenantHandler(),
+        commands.RestoreTenant.name: RestoreTenantHandler(),
+    }
 )
 
 

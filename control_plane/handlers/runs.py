@@ -1,16 +1,18 @@
-"""Handlers of runs: read one, ask one to stop. Executing a run is the engine's."""
+"""Handlers of runs: read one, list them, ask one to stop. Executing a run is the engine's."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_
 
-from control_plane.commands import CancelRun, Command, GetRun
+from control_plane.commands import CancelRun, Command, GetRun, ListRuns
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json
-from control_plane.domain.run_record import Run, RunStep
+from control_plane.domain.run_record import Run, RunStep, RunSummary
 from control_plane.errors import Refused
-from control_plane.facts.load import run_facts, run_row
+from control_plane.facts.load import facts_of_run, run_facts, run_row
+from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
+from control_plane.handlers.newest import Newest, within_grant
 from control_plane.store import rows, tables
 
 
@@ -76,10 +78,68 @@ class GetRunHandler(SingleAnswer):
         return describe(subject.loaded, steps_of(view.connection, subject.id))
 
 
+class ListRunsHandler:
+    """Lists the runs that the caller may read, the newest first."""
+
+    _NEWEST = Newest(RunSummary, tables.run.c.created_at, tables.run.c.id)
+
+    def subject(self, command: Command, view: View) -> Subject:
+        """The workspace; each run is decided on its own."""
+        return Subject(id="workspace", facts=WorkspaceFacts(), tenant=command.target())
+
+    def page(self, command: Command, view: View) -> list[Subject]:
+        """The runs of one scan."""
+        assert isinstance(command, ListRuns)
+        table = tables.run
+        where = [within_grant(view.caller, table.c.tenant)]
+        if command.tenant:
+            where.append(table.c.tenant == command.tenant)
+        if command.states:
+            where.append(table.c.state.in_(command.states))
+        if command.kind:
+            where.append(table.c.kind == command.kind)
+
+        def member(run: RunSummary) -> Subject:
+            facts = facts_of_run(view.caller, run)
+            return Subject(id=run.id, facts=facts, tenant=run.tenant, loaded=run)
+
+        return self._NEWEST.page(command, view, and_(*where), member)
+
+    def answer(
+        self,
+        command: Command,
+        view: View,
+        subject: Subject,
+        page: list[Subject],
+        may: frozenset[str],
+    ) -> dict[str, Json]:
+        """The runs, and where the next page begins."""
+        assert isinstance(command, ListRuns)
+        runs, following = self._NEWEST.listed(command, view, page)
+        return {"runs": [_summarize(run) for run in runs], "next_after": following}
+
+
+def _summarize(run: RunSummary) -> dict[str, Json]:
+    return {
+        "run_id": run.id,
+        "tenant": run.tenant,
+        "kind": run.kind,
+        "state": run.state,
+        "reason": run.reason or None,
+        "dry_run": run.dry_run,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "plan_digest": run.plan_digest or None,
+        "approval_id": run.approval_id,
+        "cancel_requested": run.cancel_requested,
+    }
+
+
 class CancelRunHandler:
     """Asks a run to stop. The worker undoes what was done; a run that is over is refused."""
 
     outside = False
+    command_type: type[Command] = CancelRun
 
     def subject(self, command: Command, view: View) -> Subject:
         """The run, there or not."""

@@ -8,10 +8,14 @@ from sqlalchemy import select, true
 
 from control_plane.commands import Command, GetTenant, ListTenants
 from control_plane.domain.caller import EVERY_TENANT
-from control_plane.domain.canonical import Json
+from control_plane.domain.canonical import Json, instant
 from control_plane.domain.tenant import Tenant
-from control_plane.facts.load import subscription_row, tenant_facts, tenant_row
-from control_plane.facts.tenant import TenantFacts
+from control_plane.facts.load import (
+    facts_of_tenant,
+    subscription_row,
+    tenant_facts,
+    tenant_row,
+)
 from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.store import rows, tables
@@ -34,8 +38,17 @@ def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
         "plan": tenant.plan,
         "region": tenant.region,
         "access_mode": tenant.access_mode,
+        "suspend_reasons": [*sorted(tenant.suspend_reasons)],
         "subscription_state": subscription_state,
     }
+
+
+def described(view: View, tenant: str) -> dict[str, Json]:
+    """The same of a tenant that is known to be there."""
+    found = tenant_row(view.connection, tenant)
+    subscription = subscription_row(view.connection, tenant)
+    assert found is not None, "the subject was decided to exist, or a run has made it"
+    return describe(found, "" if subscription is None else subscription.state)
 
 
 class ListTenantsHandler:
@@ -57,7 +70,8 @@ class ListTenantsHandler:
             view.connection, table, Tenant, mine & after, order_by=table.c.id, limit=command.limit
         )
         states = _subscription_states(view, [tenant.id for tenant in found])
-        return [_member(tenant, states.get(tenant.id, "")) for tenant in found]
+        now = instant(view.ports.clock.now())
+        return [_member(tenant, states.get(tenant.id, ""), now) for tenant in found]
 
     def answer(
         self,
@@ -83,19 +97,8 @@ def _subscription_states(view: View, tenants: list[str]) -> dict[str, str]:
     return {row.tenant: row.state for row in view.connection.execute(statement)}
 
 
-def _member(tenant: Tenant, subscription_state: str) -> Subject:
-    facts = TenantFacts.model_validate(
-        {
-            "exists": True,
-            "member": True,
-            "state": tenant.state,
-            "access_mode": tenant.access_mode,
-            "isolation": tenant.isolation,
-            "plan": tenant.plan,
-            "cordoned": tenant.cordoned,
-            "subscription_state": subscription_state,
-        }
-    )
+def _member(tenant: Tenant, subscription_state: str, now: str) -> Subject:
+    facts = facts_of_tenant(tenant, subscription_state, True, now)
     return Subject(
         id=tenant.id, facts=facts, tenant=tenant.id, loaded=_Listed(tenant, subscription_state)
     )
@@ -107,7 +110,8 @@ class GetTenantHandler(SingleAnswer):
     def subject(self, command: Command, view: View) -> Subject:
         """The tenant, there or not."""
         assert isinstance(command, GetTenant)
-        facts = tenant_facts(view.connection, view.caller, command.tenant)
+        now = instant(view.ports.clock.now())
+        facts = tenant_facts(view.connection, view.caller, command.tenant, now)
         return Subject(id=command.tenant, facts=facts, tenant=command.tenant)
 
     def answer(
@@ -119,7 +123,4 @@ class GetTenantHandler(SingleAnswer):
         may: frozenset[str],
     ) -> dict[str, Json]:
         """The tenant."""
-        tenant = tenant_row(view.connection, subject.id)
-        subscription = subscription_row(view.connection, subject.id)
-        assert tenant is not None, "the subject was decided to exist"
-        return describe(tenant, "" if subscription is None else subscription.state)
+        return described(view, subject.id)

@@ -105,7 +105,7 @@ def _key(request: StackRequest) -> tuple[str, str]:
 
 def _facts(request: StackRequest, before: object, after: object) -> PlanFacts:
     gone = before is not None and after is None
-    stateful = gone and request.isolation == "silo"
+    stateful = gone and request.isolation != "pooled"
     return PlanFacts(
         creates=int(before is None and after is not None),
         updates=int(before is not None and after is not None and before != after),

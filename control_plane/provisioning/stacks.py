@@ -10,10 +10,10 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from control_plane.domain.canonical import Json, canonical
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput
 
 Cloud: TypeAlias = Literal["local"]
-Isolation: TypeAlias = Literal["silo", "pooled"]
 Overrides: TypeAlias = Mapping[tuple[str, str], Path]
 
 _SHIPPED = Path(__file__).resolve().parent / "modules"

@@ -17,6 +17,8 @@ from control_plane.domain.canonical import instant
 from control_plane.ports import Store
 from control_plane.store import tables
 
+# No tenant's name holds a colon: who extends the log waits for no tenant's change.
+_SCOPE = ":log"
 _PUBLIC = tuple(tables.audit_leaf.c[name] for name in Leaf.model_fields)
 
 
@@ -54,7 +56,7 @@ class StoredLog:
         Raises Fenced on another head, and when a leaf does not wait: the tree would cover no row.
         """
         table = tables.audit_leaf
-        with self._store.write() as connection:
+        with self._store.write(_SCOPE) as connection:
             if _head(connection).size != expected_size:
                 raise Fenced
             for entry in entries:

@@ -1,14 +1,16 @@
-"""Brings a SQLite store file to this version's tables. Not the tables' meaning, and no way back."""
+"""Brings a store to this version's tables. Not the tables' meaning, and no way back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import URL, Connection, column, inspect, select, table
 
 from control_plane.errors import Unavailable
+from control_plane.ports import Store
 from control_plane.store.sqlite import SqliteStore
 
 HEAD: Final = "0001"
@@ -20,6 +22,13 @@ _VERSION_TABLE: Final = "alembic_version"
 _VERSIONS: Final = table(_VERSION_TABLE, column("version_num"))
 # Longer than a transaction's: a second process waits for the first one's whole upgrade.
 _BUSY_TIMEOUT_MS: Final = 30_000
+# Shorter than a transaction's: who waits for a table's lock makes every reader wait behind it.
+_TABLE_LOCK_MS: Final = 1000
+_STATEMENT_MS: Final = 600_000
+_TRIES_MAX: Final = 20
+_PAUSE_S: Final = 0.5
+
+Entitle = Callable[[Connection], None]
 
 
 def upgrade(path: Path) -> None:
@@ -30,14 +39,31 @@ def upgrade(path: Path) -> None:
     """
     store = SqliteStore(path, busy_timeout_ms=_BUSY_TIMEOUT_MS)
     try:
-        # First without the write lock, so that a face starts while another process writes.
-        with store.read() as connection:
-            if _revision(connection) == HEAD:
-                return
-        with store.write() as connection:
-            present = _revision(connection)
-            if present != HEAD:
-                _run(connection, present)
+        _upgrade(store, _nobody)
+    finally:
+        store.close()
+
+
+def upgrade_postgres(url: URL, *, schema: str = "paybill", entitle: Entitle | None = None) -> None:
+    """The same for a schema of a Postgres database, by the login that owns it; readers go on.
+
+    `entitle` gives the other logins their rights, in the same transaction. One process upgrades,
+    others wait; a lock that is not to be had is let go and asked for again. Errors as `upgrade`.
+    """
+    # A workspace on SQLite never needs the driver.
+    from control_plane.store.postgres import PostgresStore
+
+    store = PostgresStore(
+        url, schema=schema, lock_ms_max=_TABLE_LOCK_MS, statement_ms_max=_STATEMENT_MS
+    )
+    try:
+        for tries in range(1, _TRIES_MAX + 1):
+            try:
+                return _upgrade(store, entitle or _nobody)
+            except Unavailable as error:
+                if error.code != "store_locked" or tries == _TRIES_MAX:
+                    raise
+            time.sleep(_PAUSE_S)
     finally:
         store.close()
 
@@ -46,10 +72,50 @@ def current(path: Path) -> str | None:
     """The revision that a store file stands at; None when it has none. Errors as `upgrade`."""
     store = SqliteStore(path)
     try:
-        with store.read() as connection:
-            return _revision(connection)
+        return revision(store)
     finally:
         store.close()
+
+
+def revision(store: Store) -> str | None:
+    """The revision that an open store stands at; None when it has none. Errors as `upgrade`."""
+    with store.read() as connection:
+        return _revision(connection)
+
+
+def await_head(store: Store, deadline_s: float) -> None:
+    """Wait until who owns the tables has brought them to this version's: a face may not itself.
+
+    Raises Unavailable: `store_newer`, or `store_older` when nobody has by the deadline.
+    """
+    end_s = time.monotonic() + deadline_s
+    while True:
+        present = revision(store)
+        if present == HEAD:
+            return
+        if present is not None and present > HEAD:
+            raise Unavailable("The store was written by a newer Paybill.", code="store_newer")
+        if time.monotonic() >= end_s:
+            raise Unavailable(
+                "The store is an older Paybill's: its worker brings it up to date.",
+                code="store_older",
+            )
+        time.sleep(_PAUSE_S)
+
+
+def _nobody(_: Connection) -> None:
+    """There is one login only."""
+
+
+def _upgrade(store: Store, entitle: Entitle) -> None:
+    # First without the write lock, so that a face starts while another process writes.
+    if revision(store) == HEAD:
+        return
+    with store.write() as connection:
+        present = _revision(connection)
+        if present != HEAD:
+            _run(connection, present)
+            entitle(connection)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -24,9 +24,16 @@ class Snapshot:
         """The one transaction."""
         yield self.connection
 
-    def write(self) -> NoReturn:
+    def write(self, scope: str | None = None) -> NoReturn:
         """Refused: a snapshot is for reading."""
         raise Unavailable("A snapshot of the store cannot be written.", code="store_snapshot")
+
+    def append(self) -> NoReturn:
+        """Refused: a snapshot is for reading."""
+        self.write()
+
+    def close(self) -> None:
+        """Nothing: who opened the transaction ends it."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -43,6 +44,10 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, busy_timeout_ms: int = 2000) -> None:
         self.path = path
+        # SQLite lets waiting writers sleep and try: of many threads one may never come to it. In
+        # one process they wait in line, and only one of them tries.
+        self._turn = threading.Lock()
+        self._turn_s = busy_timeout_ms / 1000
         self._writer = _engine(path, busy_timeout_ms, begin="BEGIN IMMEDIATE")
         self._reader = _engine(path, busy_timeout_ms, begin="BEGIN")
 
@@ -52,8 +57,17 @@ class SqliteStore:
 
         One writer at a time whatever the scope: the file has one lock.
         """
-        with _named_faults(), self._writer.begin() as connection:
+        with self._in_turn(), _named_faults(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _in_turn(self) -> Generator[None]:
+        if not self._turn.acquire(timeout=self._turn_s):
+            raise Unavailable("The store is locked by another writer.", code="store_locked")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def append(self) -> AbstractContextManager[Connection]:
         """The same as ``write``: the file has one lock."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -33,6 +35,8 @@ INSTANT = String(32)
 NAME = String(120)
 WORD = String(40)
 DIGEST = String(64)
+# Of what grows without end. SQLite's INTEGER is as large, and only it may be a rowid.
+COUNT = BigInteger().with_variant(Integer(), "sqlite")
 
 setting = Table(
     "setting",
@@ -190,6 +194,8 @@ run = Table(
         sqlite_where=_HOLDING,
         postgresql_where=_HOLDING,
     ),
+    Index("ix_run_created_at", "created_at", "id"),
+    Index("ix_run_tenant", "tenant", "created_at", "id"),
     comment="Work that the worker executes; at most one that is not over holds a tenant.",
 )
 
@@ -256,6 +262,8 @@ approval = Table(
     Column("signature", String(200)),
     Column("checkpoint", String(1000)),
     Column("reason", String(200), nullable=False),
+    Index("ix_approval_created_at", "created_at", "id"),
+    Index("ix_approval_tenant", "tenant", "created_at", "id"),
     comment="A question to a human, bound to a digest, consumed once.",
 )
 
@@ -301,7 +309,7 @@ backup = Table(
     Column("isolation", WORD, nullable=False),
     Column("made_at", INSTANT, nullable=False),
     Column("digest", DIGEST, nullable=False),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", COUNT, nullable=False),
     Column("contents", JSON, nullable=False),
     Column("schema_digest", DIGEST, nullable=False),
     Column("verified_at", INSTANT),
@@ -313,8 +321,8 @@ backup = Table(
 audit_leaf = Table(
     "audit_leaf",
     metadata,
-    # The order of commits: leaves that guard the same row must be sequenced in it.
-    Column("written", Integer, primary_key=True, autoincrement=True),
+    # The order of commits among leaves that guard the same row: they must be sequenced in it.
+    Column("written", COUNT, Identity(always=True), primary_key=True),
     Column("id", ID, nullable=False, unique=True),
     Column("kind", WORD, nullable=False),
     Column("tenant", SLUG, nullable=False),
@@ -323,15 +331,20 @@ audit_leaf = Table(
     Column("sealed_digest", DIGEST, nullable=False),
     Column("guards", JSON, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    # Its index also finds the leaves that wait, and in the order of their commits.
-    Column("position", Integer, unique=True),
+    # On SQLite its index also finds the leaves that wait, in their order: it ends in the rowid.
+    Column("position", COUNT, unique=True),
+    Index("ix_audit_leaf_waiting", "written", postgresql_where=text("position IS NULL")).ddl_if(
+        dialect="postgresql"
+    ),
+    Index("ix_audit_leaf_recorded_at", "recorded_at", "written"),
+    Index("ix_audit_leaf_tenant", "tenant", "recorded_at", "written"),
     comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
 )
 
 checkpoint = Table(
     "checkpoint",
     metadata,
-    Column("size", Integer, primary_key=True),
+    Column("size", COUNT, primary_key=True, autoincrement=False),
     Column("note", String(2000), nullable=False),
     Column("frontier", Text, nullable=False),
     Column("signed_at", INSTANT, nullable=False),

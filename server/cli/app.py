@@ -18,7 +18,9 @@ from server.cli import (
     demo,
     doctor,
     init,
+    mcp_config,
     serve,
+    tenants,
     tokens,
     version,
 )
@@ -63,10 +65,12 @@ def root(
 
 app.command(name="init")(init.init)
 app.add_typer(tokens.app, name="token")
+app.add_typer(tenants.app, name="tenant")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="version")(version.version)
 app.command(name="serve")(serve.serve)
 app.command(name="connect")(connect.connect)
+app.command(name="mcp-config")(mcp_config.mcp_config)
 app.command(name="worker")(serve.worker)
 app.command(name="failpoints")(serve.list_failpoints)
 app.command(name="demo")(demo.demo)

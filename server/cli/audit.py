@@ -85,7 +85,7 @@ def show(
 def replay(
     ctx: typer.Context,
     wanted: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A leaf, call or run; else the newest.")
+        str | None, typer.Argument(help="The id of a leaf, call or run; else the newest.")
     ] = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000, help="How many of the newest leaves are looked at.")
@@ -97,7 +97,7 @@ def replay(
     from server.wiring import face_ports
 
     context = Context.of(ctx)
-    with context.store() as store:
+    with context.store("auditor") as store:
         entries = _looked_at(ctx, wanted, limit, tenant)
         chosen = entries if wanted is None else about(entries, wanted)
         ports = face_ports(context.workspace, context.settings, store)
@@ -129,7 +129,7 @@ def _tell_replays(lines: list[Line], looked_at: int) -> None:
     note(f"{looked_at - len(lines)} of {looked_at} leaves hold no decision")
     if not lines:
         raise BadInput(
-            "ID", "must name a leaf, call or run with a decision among the newest leaves"
+            "WANTED", "must name a leaf, call or run with a decision among the newest leaves"
         )
     if not all(line.said is not None and line.said.same for line in lines):
         typer.echo("differs")
@@ -179,7 +179,7 @@ def _auditing(ctx: typer.Context) -> Generator[Auditing]:
     from server.auditing import Auditing
 
     context = Context.of(ctx)
-    with context.store() as store:
+    with context.store("auditor") as store:
         yield Auditing(context.workspace, store)
 
 

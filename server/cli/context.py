@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from control_plane.store.sqlite import SqliteStore
+    from control_plane.ports import Store
+    from control_plane.store.logins import Login
     from server.settings import Settings
     from server.workspace import Workspace
 
@@ -48,11 +49,11 @@ class Context:
         return find(Path.cwd(), self.settings.home, self.explicit)
 
     @contextmanager
-    def store(self) -> Generator[SqliteStore]:
-        """The workspace's store, closed at the end."""
+    def store(self, login: Login = "worker") -> Generator[Store]:
+        """The workspace's store by one of its logins, closed at the end."""
         from server.opening import open_store
 
-        store = open_store(self.workspace)
+        store = open_store(self.workspace, login)
         try:
             yield store
         finally:

@@ -40,24 +40,34 @@ def init(
     passphrase_fd: Annotated[
         int | None, typer.Option(help="Read the root key's passphrase from this file descriptor.")
     ] = None,
+    postgres_file: Annotated[
+        Path | None,
+        typer.Option(help="Keep the rows on a Postgres server: a 0600 file with its owner's URL."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: own_hand.")] = False,
 ) -> None:
     """Make this folder a workspace: paybill.toml, a sample catalog, keys and store."""
     from server.clock import SystemClock
     from server.ids import RandomIds
     from server.initialise import Answers, initialise, refuse_second
+    from server.login_files import read_owner
     from server.workspace import state_folder
 
     context = Context.of(ctx)
     root = _root(folder or context.explicit or Path.cwd())
     home = context.settings.home
     refuse_second(root, home)
+    owner = None if postgres_file is None else read_owner(postgres_file)
     rule = _rule(approval_rule, yes=yes)
     passphrase = read_passphrase(passphrase_fd, "the root key", new=True)
-    answers = Answers(name or _name_of(root), rule.value, passphrase)
+    answers = Answers(name or _name_of(root), rule.value, passphrase, owner)
     workspace = initialise(root, home, answers, SystemClock(), RandomIds())
     typer.echo(plain(f"Initialised workspace {workspace.name} ({workspace.id}) in {root}"))
     note(f"State, keys and store lie in {state_folder(root, home)}; approval rule: {rule.value}.")
+    if owner is not None:
+        note(
+            "The rows lie on the Postgres server; the owner's login is not kept and not needed again."
+        )
     note("Next: paybill token issue --principal YOU --roles operator --tenants TENANT")
 
 

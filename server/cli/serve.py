@@ -5,20 +5,35 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from control_plane.errors import BadInput
 from server.cli.context import Context
+from server.cli.http_arguments import (
+    AddressFile,
+    AllowedHosts,
+    AllowedOrigins,
+    Audience,
+    BehindProxy,
+    Http,
+    HttpArguments,
+    Issuers,
+    TlsCert,
+    TlsKey,
+)
 from server.cli.show import plain
+
+if TYPE_CHECKING:
+    from control_plane.engine.failpoints import Failpoints
 
 _FAILPOINTS = typer.Option(
     "--failpoints", help="Arm a fault, for tests: <boundary>:<nth>:<kill|raise|hang>."
 )
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     ctx: typer.Context,
     token_file: Annotated[
         Path | None, typer.Option(help="A file that holds the token; read again when it changes.")
@@ -31,16 +46,40 @@ def serve(
         str | None, typer.Option(help="The group that owns the socket; else this user's own.")
     ] = None,
     connections_max: Annotated[
-        int, typer.Option(min=1, max=1024, help="How many clients the socket serves at once.")
+        int, typer.Option(min=1, max=1024, help="How many connections are served at once.")
     ] = 64,
+    http: Http = None,
+    audience: Audience = None,
+    allowed_host: AllowedHosts = None,
+    allowed_origin: AllowedOrigins = None,
+    issuers: Issuers = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    behind_proxy: BehindProxy = False,
+    address_file: AddressFile = None,
     failpoints: Annotated[list[str] | None, _FAILPOINTS] = None,
 ) -> None:
-    """Serve MCP over stdio, which an MCP client starts; or on a socket, for `paybill connect`."""
+    """Serve MCP over stdio, which an MCP client starts; on a socket, for `paybill connect`; or over HTTP."""
     from control_plane.engine.failpoints import Failpoints, parse_failpoints
 
     _log_to_stderr()
     context = Context.of(ctx)
-    armed: Failpoints = Failpoints(parse_failpoints(failpoints or [], _names()))
+    armed = Failpoints(parse_failpoints(failpoints or [], _names()))
+    asked = HttpArguments(
+        http=http,
+        audience=audience,
+        allowed_hosts=allowed_host,
+        allowed_origins=allowed_origin,
+        issuers=issuers,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        behind_proxy=behind_proxy,
+        address_file=address_file,
+    )
+    if http is not None:
+        _serve_http(context, asked, token_file, socket, connections_max, armed)
+        return
+    asked.require_none()
     if socket is None:
         from server.stdio import serve_stdio
 
@@ -53,6 +92,24 @@ def serve(
 
     file = SocketFile(socket.absolute(), parse_mode(socket_mode), socket_group)
     serve_socket(context.workspace, context.settings, SocketOptions(file, connections_max), armed)
+
+
+def _serve_http(
+    context: Context,
+    asked: HttpArguments,
+    token_file: Path | None,
+    socket: Path | None,
+    connections_max: int,
+    armed: Failpoints,
+) -> None:
+    if socket is not None:
+        raise BadInput("--socket", "is not for --http: start one server for each")
+    if token_file is not None:
+        raise BadInput("--token-file", "is not for --http: each client brings its own token")
+    options = asked.options(context.settings.issuers_file, connections_max)
+    from server.http_face import serve_http
+
+    serve_http(context.workspace, context.settings, options, armed)
 
 
 def worker(

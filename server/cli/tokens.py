@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,13 @@ from server.cli.show import note, plain, table
 if TYPE_CHECKING:
     from control_plane.ports import Recorder
     from server.keys import PublicKeys
+    from server.tokens import Bound
 
 app = typer.Typer(help="Tokens: issue, list, revoke.", no_args_is_help=True)
 
 
 @app.command()
-def issue(
+def issue(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     ctx: typer.Context,
     principal: Annotated[str, typer.Option(help="The human, as alice@example.com.")],
     roles: Annotated[str, typer.Option(help="The human's roles, with commas between.")],
@@ -31,6 +33,15 @@ def issue(
     out: Annotated[
         Path | None, typer.Option(help="Write the token to this new file (0600), not to stdout.")
     ] = None,
+    audience: Annotated[
+        str | None, typer.Option(help="The URL of an HTTP server; else it is for stdio and socket.")
+    ] = None,
+    dpop_thumbprint: Annotated[
+        str | None, typer.Option(help="The holder's key, which each request over HTTP must prove.")
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="The grant alone, for a file of outside issuers.")
+    ] = False,
 ) -> None:
     """Make a grant and the token that names it."""
     from server import keys, tokens
@@ -42,6 +53,7 @@ def issue(
     asked = parse_new_grant(
         principal=principal, actor=actor, roles=roles, ceiling=ceiling, tenants=tenants, ttl=ttl
     )
+    bound = _bound(audience, dpop_thumbprint)
     workspace = context.workspace
     public = keys.load_public(workspace.keys)
     seed = keys.load_issuer(workspace.keys, public)
@@ -56,9 +68,10 @@ def issue(
             grant_id=grant_id,
             now=now,
             recorder=recorder,
+            bound=bound,
         )
         # Within the transaction: a grant whose token reached nobody is not kept.
-        _hand_over(token, out)
+        _hand_over(grant.id if no_token else token, out)
     note(f"grant {grant.id}: {grant.principal} by {grant.actor}, until {grant.expires_at}")
 
 
@@ -103,6 +116,19 @@ def revoke(
     with context.store() as store, store.write() as connection:
         grant = grants.revoke(connection, grant_id, SystemClock().now(), recorder)
     typer.echo(plain(f"revoked {grant.id}: {grant.principal} by {grant.actor}"))
+
+
+def _bound(audience: str | None, thumbprint: str | None) -> Bound:
+    from control_plane.errors import BadInput
+    from server.http_options import require_url
+    from server.tokens import THUMBPRINT, Bound
+
+    if thumbprint is not None:
+        if audience is None:
+            raise BadInput("--dpop-thumbprint", "is for a token with --audience")
+        if not re.match(THUMBPRINT, thumbprint):
+            raise BadInput("--dpop-thumbprint", "must be a SHA-256 thumbprint by RFC 7638")
+    return Bound(None if audience is None else require_url("--audience", audience), thumbprint)
 
 
 def _recorder(public: PublicKeys) -> Recorder:

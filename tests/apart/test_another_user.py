@@ -94,6 +94,7 @@ TABLE = [
     ("read", "workspace.json"),
     ("write", "workspace.json"),
     ("list", "data"),
+    ("list", "backups"),
     ("list", "terraform"),
     ("list", "catalogs"),
     ("create", "catalogs"),

@@ -139,12 +139,19 @@ def artifact_exchanged(world: World, run: Run) -> None:
     world.alter_run(run, artifact=reference)
 
 
+def artifact_denied(world: World, run: Run) -> None:
+    """As if the plan had been one that needs no artifact."""
+    parts: Any = run.plan and run.plan["parts"]
+    kept = {name: part for name, part in parts.items() if name != "artifact"}
+    world.alter_run(run, artifact=None, plan={**(run.plan or {}), "parts": kept})
+
+
 RELEVANT: dict[str, tuple[Change, set[str]]] = {
     "the offer has another price": (offer(price_minor=500), {"payment_required"}),
     "the offer has another version": (offer(version=2), {"digest_changed"}),
     "the offer has other quotas": (offer(title="Other"), {"digest_changed"}),
-    "the offer has one more isolation": (
-        offer(isolations=("bridge", "pooled", "silo")),
+    "the offer has one isolation less": (
+        offer(isolations=("pooled", "silo")),
         {"digest_changed"},
     ),
     "the offer has no silo": (offer(isolations=("pooled",)), {"isolation_not_in_plan"}),
@@ -182,6 +189,7 @@ RELEVANT: dict[str, tuple[Change, set[str]]] = {
     "the artifact is expired": (artifact_expired, {"artifact_expired"}),
     "the artifact is altered": (artifact_altered, {"artifact_altered"}),
     "the artifact is another": (artifact_exchanged, {"artifact_altered"}),
+    "the plan names no artifact": (artifact_denied, {"digest_changed"}),
 }
 
 # Of a tenant that stands already, since an onboarding of it has failed before.

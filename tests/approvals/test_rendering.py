@@ -129,6 +129,22 @@ def test_a_plan_of_many_lines_is_capped_says_so_and_still_ends_in_its_digest() -
     assert lines[-2] == f"Digest {made.approval.plan_digest}"
 
 
+def test_an_offboarding_says_first_what_is_dropped_and_until_when_it_can_come_back() -> None:
+    lines = render(
+        question(
+            data={"database": "dropped", "records": {"contacts": 12, "notes": 3}},
+            retention={"days": 30, "restorable_until": "2030-01-31T09:00:00.000000Z"},
+            infrastructure={"changes": [f"resource {number}" for number in range(500)]},
+        )
+    )
+
+    undone = lines.index("Cannot be undone:")
+    assert lines[undone + 2].endswith("records as counted: contacts 12, notes 3")
+    assert "until 2030-01-31T09:00:00.000000Z" in lines[undone + 3]
+    assert undone + 3 < lines.index("Will be made: 3 resources") < lines.index("data:")
+    assert lines.index("retention:") < lines.index("infrastructure:")
+
+
 def test_what_cannot_be_undone_comes_first() -> None:
     lines = render(question(rows={"tenant": "acme"}, infrastructure={"changes": ["x"]}))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,17 +20,27 @@ from control_plane.databases.port import DatabaseEngine
 from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import BadInput, NotFound, PaybillError, Refused
+from tests.support.postgres import Postgres
+from tests.support.tenants import TenantServer, tenant_server, workspace
 
 NOW: Final = datetime(2024, 1, 1, tzinfo=UTC)
 ROW: Final = "00000000-0000-4000-8000-000000000001"
-ENGINES: Final[Mapping[str, Callable[[Path], DatabaseEngine]]] = {
-    "sqlite": lambda root: SqliteDatabases(root, busy_timeout_ms=2_000),
-}
+ENGINES: Final = ("sqlite", "postgres")
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def databases(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseEngine:
-    return ENGINES[request.param](tmp_path / "data")
+@pytest.fixture(scope="module")
+def server(postgres: Postgres) -> Iterator[TenantServer]:
+    with tenant_server(postgres) as made:
+        yield made
+
+
+@pytest.fixture(params=ENGINES)
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseEngine]:
+    if request.param == "sqlite":
+        yield SqliteDatabases(tmp_path / "data", busy_timeout_ms=2_000)
+        return
+    with workspace(request.getfixturevalue("server")) as fresh, fresh.engine() as engine:
+        yield engine
 
 
 @pytest.fixture(params=ISOLATIONS)
@@ -163,6 +173,22 @@ def test_a_tenant_made_anew_has_nothing_of_its_past(
         assert was_applied(connection, "acme", "call") is None
 
 
+def test_where_a_tenant_stands_open_can_be_seen(
+    databases: DatabaseEngine, model: Isolation, contacts: Collection
+) -> None:
+    assert databases.open_at("acme", model) is None
+    for tenant in ("acme", "other"):
+        databases.create(tenant, model, [contacts], 1)
+    assert databases.open_at("acme", model) == 1
+    databases.fence("acme", model, 2, open=False)
+    assert databases.open_at("acme", model) is None
+    assert databases.open_at("other", model) == 1
+    databases.fence("acme", model, 3, open=True)
+    assert databases.open_at("acme", model) == 3
+    databases.drop("acme", model, 3)
+    assert databases.open_at("acme", model) is None
+
+
 def test_what_is_not_there_is_not_found_and_is_not_made(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -231,3 +257,77 @@ def test_a_name_that_is_no_tenant_id_is_refused(
 def test_an_unknown_model_is_refused(databases: DatabaseEngine, contacts: Collection) -> None:
     with pytest.raises(BadInput, match="model"):
         databases.create("acme", "shared", [contacts], 1)  # type: ignore[arg-type]
+
+
+def test_every_model_reads_the_catalogs_reference_rows(
+    databases: DatabaseEngine, model: Isolation, contacts: Collection
+) -> None:
+    currencies = load_collection(SAMPLES / "currencies.yaml")
+    for tenant in ("acme", "other"):
+        databases.create(tenant, model, [contacts, currencies], 1)
+        assert databases.probe(tenant, model, [contacts, currencies]) == "ready"
+        found: list[str] = []
+        position = None
+        for _ in currencies.rows:
+            with databases.reading(tenant, model) as connection:
+                page = query_page(
+                    connection,
+                    collection_table(currencies),
+                    tenant,
+                    None,
+                    Sort("code"),
+                    3,
+                    position,
+                    deadline_ms=10_000,
+                )
+            found += [str(row["code"]) for row in page.rows]
+            position = page.next
+            if position is None:
+                break
+        assert found == sorted(str(row["code"]) for row in currencies.rows)
+
+
+def test_reference_rows_are_the_same_after_another_create(
+    databases: DatabaseEngine, model: Isolation, contacts: Collection
+) -> None:
+    currencies = load_collection(SAMPLES / "currencies.yaml")
+    fewer = currencies.model_copy(update={"rows": currencies.rows[:2]})
+    databases.create("acme", model, [contacts, fewer], 1)
+    assert databases.probe("acme", model, [contacts, currencies]) == "differs"
+    databases.create("acme", model, [contacts, currencies], 1)
+    databases.create("acme", model, [contacts, currencies], 1)
+    assert databases.probe("acme", model, [contacts, currencies]) == "ready"
+    with databases.reading("acme", model) as connection:
+        count = select(func.count()).select_from(collection_table(currencies))
+        assert connection.execute(count).scalar_one() == len(currencies.rows)
+
+
+def test_no_tenants_connection_changes_a_reference_row(
+    databases: DatabaseEngine, model: Isolation, contacts: Collection
+) -> None:
+    currencies = load_collection(SAMPLES / "currencies.yaml")
+    table = collection_table(currencies)
+    databases.create("acme", model, [contacts, currencies], 1)
+    for statement in (table.update().values(title="x"), table.delete()):
+        with (
+            pytest.raises(PaybillError),
+            databases.transaction("acme", model) as connection,
+        ):
+            connection.execute(statement)
+    with databases.reading("acme", model) as connection:
+        found = connection.execute(select(table.c.title)).scalars().all()
+    assert sorted(found) == sorted(str(row["title"]) for row in currencies.rows)
+
+
+def test_a_trial_database_is_empty_whole_and_the_tenants_own_is_not_touched(
+    databases: DatabaseEngine, model: Isolation, contacts: Collection, table: Table
+) -> None:
+    filled(databases, model, contacts, table, "acme")
+    for _ in range(2):
+        with databases.scratch("acme", model, [contacts]) as connection:
+            assert get_row(connection, table, "acme", ROW) is None
+            add(connection, table, "acme")
+            assert get_row(connection, table, "acme", ROW) is not None
+            connection.execute(table.delete())
+    with databases.reading("acme", model) as connection:
+        assert get_row(connection, table, "acme", ROW) is not None

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.engine.dbos_database import Place
 from control_plane.engine.dbos_engine import DbosEngine
 from control_plane.engine.memory import InlineEngine, InlineJobs
 from control_plane.engine.port import JobEngine, Routine
 from control_plane.errors import BadInput, Unavailable
+from tests.support.postgres import Postgres
 
 WAIT_S = 15.0
 TICK_S = 0.01
@@ -86,24 +88,32 @@ def bench() -> Iterator[Bench]:
     bench.leave.set()
 
 
-@pytest.fixture(params=["inline", "dbos"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path, bench: Bench) -> Iterator[Make]:
     """Make engines over one set of jobs, each the successor of the one before."""
+    if request.param != "postgres":
+        yield from make_over(tmp_path / "engine.db", bench, inline=request.param == "memory")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url, server.login(url, "CREATE") as worker:
+        yield from make_over(worker, bench)
+
+
+def make_over(place: Place, bench: Bench, *, inline: bool = False) -> Iterator[Make]:
     made: list[JobEngine] = []
     jobs = InlineJobs()
     numbers = itertools.count()
 
-    def inline(workers: int = 4) -> JobEngine:
+    def in_memory(workers: int = 4) -> JobEngine:
         made.append(InlineEngine(workers=workers, jobs=jobs))
         return made[-1]
 
     def dbos(workers: int = 4) -> JobEngine:
         name = f"executor-{next(numbers)}"
-        path = tmp_path / "engine.db"
-        made.append(DbosEngine(path, executor_id=name, workers=workers, poll_s=0.05))
+        made.append(DbosEngine(place, executor_id=name, workers=workers, poll_s=0.05))
         return made[-1]
 
-    yield inline if request.param == "inline" else dbos
+    yield in_memory if inline else dbos
     bench.leave.set()
     for engine in made:
         engine.stop(WAIT_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,14 @@ from control_plane.audit.note import verifier_key_of
 from control_plane.audit.port import Fenced, Head, IndexedLeaf, LogStore
 from control_plane.audit.sequencer import Sequencer
 from control_plane.audit.verify import verify
+from control_plane.ports import Store
 from control_plane.secrets.box import new_keypair
 from control_plane.store import tables
 from control_plane.store.log import StoredLog
-from control_plane.store.migrate import upgrade
+from control_plane.store.migrate import upgrade, upgrade_postgres
+from control_plane.store.postgres import PostgresStore
 from control_plane.store.sqlite import SqliteStore
+from tests.support.postgres import Postgres
 
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ORIGIN: Final = "paybill.example/audit"
@@ -58,34 +61,47 @@ def made(number: int) -> tuple[Leaf, bytes]:
 
 
 @contextmanager
-def memory(_folder: Path) -> Generator[Subject]:
+def memory(_request: pytest.FixtureRequest, _folder: Path) -> Generator[Subject]:
     log = MemoryLog()
     yield Subject(log, log.add)
 
 
 @contextmanager
-def stored(folder: Path) -> Generator[Subject]:
+def stored(_request: pytest.FixtureRequest, folder: Path) -> Generator[Subject]:
     upgrade(folder / "store.db")
-    store = SqliteStore(folder / "store.db")
+    with closing(SqliteStore(folder / "store.db")) as store:
+        yield over(store)
 
+
+@contextmanager
+def on_postgres(request: pytest.FixtureRequest, _folder: Path) -> Generator[Subject]:
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        upgrade_postgres(url, schema="public")
+        with closing(PostgresStore(url, schema="public")) as store:
+            yield over(store)
+
+
+def over(store: Store) -> Subject:
     def add(leaf: Leaf, sealed: bytes) -> None:
         values = leaf.model_dump(mode="json")
         with store.write() as connection:
             connection.execute(tables.audit_leaf.insert().values(sealed=sealed, **values))
 
-    yield Subject(StoredLog(store), add)
-    store.close()
+    return Subject(StoredLog(store), add)
 
 
-LOGS: Final[Mapping[str, Callable[[Path], AbstractContextManager[Subject]]]] = {
+Place = Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Subject]]
+LOGS: Final[Mapping[str, Place]] = {
     "memory": memory,
     "stored": stored,
+    "postgres": on_postgres,
 }
 
 
 @pytest.fixture(params=sorted(LOGS))
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    with LOGS[request.param](tmp_path) as found:
+    with LOGS[request.param](request, tmp_path) as found:
         yield found
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import Failed, NotFound, Refused
 from control_plane.provisioning import binary, shim
 from control_plane.provisioning.memory import MemoryProvisioner
 from control_plane.provisioning.port import Provisioner
 from control_plane.provisioning.provisioner import TerraformProvisioner
 from control_plane.provisioning.runner import RunnerSettings
-from control_plane.provisioning.stacks import Isolation, StackRequest
+from control_plane.provisioning.stacks import StackRequest
 
 
 def request_for(
@@ -39,7 +40,7 @@ def provisioner(request: pytest.FixtureRequest, tmp_path: Path) -> Provisioner:
     return TerraformProvisioner(terraform, RunnerSettings(), tmp_path / "stacks", b"k" * 32)
 
 
-@pytest.mark.parametrize("isolation", ["silo", "pooled"])
+@pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_a_stack_lives_from_its_first_plan_to_its_removal(
     provisioner: Provisioner, isolation: Isolation
 ) -> None:
@@ -50,7 +51,7 @@ def test_a_stack_lives_from_its_first_plan_to_its_removal(
     assert observed.facts.creates >= 1
     assert provisioner.settle(wanted) == "absent"
     outputs = provisioner.apply(wanted, observed.artifact).outputs
-    name = "acme.sqlite3" if isolation == "silo" else "pooled.sqlite3"
+    name = "pooled.sqlite3" if isolation == "pooled" else "acme.sqlite3"
     assert outputs["database"] == {"engine": "sqlite", "model": isolation, "name": name}
     assert provisioner.outputs(wanted)["database"] == outputs["database"]
     assert provisioner.settle(wanted) == "present"
@@ -58,7 +59,7 @@ def test_a_stack_lives_from_its_first_plan_to_its_removal(
     assert provisioner.settle(request_for(isolation=isolation, plan="basic")) == "differs"
     removal = provisioner.observe(wanted, destroy=True)
     assert removal.facts.deletes >= 1
-    assert bool(removal.facts.stateful_deletes) == (isolation == "silo")
+    assert bool(removal.facts.stateful_deletes) == (isolation != "pooled")
     provisioner.destroy(wanted)
     assert provisioner.settle(wanted) == "absent"
     provisioner.destroy(wanted)

@@ -35,7 +35,11 @@ def modules(root: Path, room_files: tuple[Path, ...]) -> dict[Path, str]:
 @pytest.fixture(scope="session")
 def texts(root: Path, room_files: tuple[Path, ...]) -> dict[Path, str]:
     """Every text that the project publishes, but what a tool wrote (the lock file) or a lawyer."""
-    beside = [path for folder in ("tests", "docs", ".ci") for path in (root / folder).rglob("*")]
+    beside = [
+        path
+        for folder in ("tests", "docs", "examples", ".ci")
+        for path in (root / folder).rglob("*")
+    ]
     top = [path for path in root.iterdir() if path.name not in {"uv.lock", "LICENSE", ".git"}]
     paths = {*room_files, *(path.relative_to(root) for path in (*beside, *top) if path.is_file())}
     kept = (path for path in paths if not _SKIPPED & set(path.parts))

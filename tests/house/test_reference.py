@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from control_plane.audit.report import FindingCode
-from control_plane.data.collection import Collection, CollectionLimits, Field, Kind, load_collection
+from control_plane.data.collection import Collection, CollectionLimits, load_collection
+from control_plane.data.field import Field, Kind
 from control_plane.domain.caller import ROLES
 from control_plane.domain.outcome import Outcome, OutcomeName
 from control_plane.domain.plans import PlanOffer, Quotas, parse_plans

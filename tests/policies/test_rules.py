@@ -31,7 +31,7 @@ RISKS = ("read", "write", "destructive")
 TOOLS: dict[str, set[tuple[str, str]]] = {
     "viewer": COMMON,
     "support": COMMON | {("record", "read"), ("record", "write")},
-    "operator": COMMON | {("tenant", "write"), ("run", "write")},
+    "operator": COMMON | {("tenant", "write"), ("tenant", "destructive"), ("run", "write")},
     "billing": COMMON | {("subscription", "read")},
     "approver": {(domain, "read") for domain in ("workspace", "run", "approval")},
     "auditor": {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
@@ -49,6 +49,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("run", "read"): EVERYONE,
     ("run", "cancel"): CHANGERS,
     ("approval", "read"): READERS,
+    ("audit_leaf", "read"): {"auditor", "platform_admin"},
     ("record", "read"): {"support", "platform_admin"},
     ("record", "query"): {"support", "platform_admin"},
     ("record", "create"): {"support", "platform_admin"},
@@ -261,6 +262,7 @@ def test_a_decision_on_an_approval_is_refused_with_its_reason(
         ("create", {"access_mode": "read_only"}, "read_only"),
         ("create", {"tenant_state": "suspended"}, "tenant_not_active"),
         ("create", {"cordoned": True}, "tenant_cordoned"),
+        ("create", {"reference": True}, "reference_read_only"),
     ],
 )
 def test_rows_are_refused_with_their_reason(

@@ -1,41 +1,75 @@
-"""The scene of the role tests: tenants, runs and approvals on both sides of a grant, and a face a role."""
+"""The scene of the role tests: tenants, runs and approvals on both sides of a grant, and who asks about them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from control_plane.audit.recorder import LeafRecorder
+from control_plane.data.tables import schema_digest
+from control_plane.domain.backup_record import Backup
 from control_plane.domain.caller import ROLES
+from control_plane.domain.canonical import instant
+from control_plane.domain.tenant import Tenant
+from control_plane.store import rows, tables
+from server import keys
+from server.catalog import load_applied
+from server.clock import SystemClock
+from server.face_process import verifier
+from server.ids import RandomIds
+from server.protection import protect
+from server.token_source import TokenSource
+from server.tokens import UNBOUND
 from server.wiring import Face
 from tests.support.house import House, fresh_key, fresh_name
-from tests.support.onboarding import ask, contact, follow, onboarding
+from tests.support.http_faces import FOR_HTTP
+from tests.support.onboarding import ask, contact, follow, onboard, onboarding
+from tests.support.ways import Person, Way, every_way
+from tools.registry import TOOLS
 
 MAKER = ("maker", "maker-bot")
+START, FAR = "2020-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
 
 
 @dataclass
 class Cast:
-    """Faces by role and column, and the objects that they ask about."""
+    """People and their faces by role and column, and the objects that they ask about."""
 
     house: House
     own: str
     foreign: str
+    shut: str
+    gone: str
     runs: dict[str, dict[str, Any]]
     names: dict[str, str]
+    since: str
     faces: dict[tuple[str, str], Face] = field(default_factory=dict[tuple[str, str], Face])
+    people: dict[tuple[str, str], Person] = field(default_factory=dict[tuple[str, str], Person])
+    _arguments: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict[Any, Any])
 
     def face(self, role: str, column: str) -> Face:
-        """The face of a role; in the column ``made``, of the maker with that role."""
+        """The face of a role in this process; in the column ``made``, of the maker with that role."""
         return self.faces[role, "made" if column == "made" else "own"]
 
+    def person(self, role: str, column: str) -> Person:
+        """The same one, for a face elsewhere."""
+        return self.people[role, "made" if column == "made" else "own"]
+
     def arguments(self, role: str, tool: str, column: str) -> dict[str, Any]:
-        """The arguments of one cell."""
+        """The arguments of one cell: the same each time, so that whoever asks again asks the same."""
+        cell = (role, tool, column)
+        if cell not in self._arguments:
+            self._arguments[cell] = self._made(*cell)
+        return self._arguments[cell]
+
+    def _made(self, role: str, tool: str, column: str) -> dict[str, Any]:
         if column == "wrong":
-            return {"surplus": 1, "tenant": 7, "limit": "many"}
+            unfit = {"surplus": 1, "tenant": 7, "limit": "many"}
+            return unfit if TOOLS[tool].arguments.model_fields else {"surplus": 1}
         inside = column != "foreign"
         tenant = self.own if inside else self.foreign
         run = self.runs["foreign" if not inside else "read"]
@@ -43,7 +77,16 @@ class Cast:
         canceled = self.runs.get(role if column == "own" else "", run)
         return {
             "tenant_get": {"tenant": tenant},
+            "subscription_get": {"tenant": tenant},
+            "run_list": {"tenant": tenant},
+            "approval_list": {"tenant": tenant},
+            # The log grows with every call: only what was there before the first one stays.
+            "audit_search": {"tenant": tenant, "until": self.since},
             "tenant_onboard": onboarding(self.names[role] if inside else "outside", dry_run=True),
+            "tenant_suspend": _dry(tenant, reason="quota"),
+            "tenant_resume": _dry(self.shut if inside else tenant, reason="quota"),
+            "tenant_offboard": _dry(self.shut if inside else tenant, cancel_subscription=True),
+            "tenant_restore": _dry(self.gone if inside else tenant),
             "run_get": {"run_id": run["run_id"]},
             "run_cancel": {
                 "run_id": self._cancelable(canceled, column),
@@ -63,6 +106,59 @@ class Cast:
         return str(self.runs["over"]["run_id"] if column == "made" else run["run_id"])
 
 
+def _dry(tenant: str, **more: Any) -> dict[str, Any]:
+    return {"tenant": tenant, "dry_run": True, "idempotency_key": fresh_key(), **more}
+
+
+def _recorder(house: House) -> LeafRecorder:
+    public = keys.load_public(house.workspace.keys)
+    return LeafRecorder(public.seal_bytes, SystemClock(), RandomIds())
+
+
+def _shut(house: House, face: Face, tenant: str) -> dict[str, Any]:
+    """A suspended tenant that nothing protects any more; the run that brought it into being."""
+    over = onboard(face, tenant)
+    with face.store.write() as connection:
+        protect(connection, _recorder(house), tenant, deletion_protection=False)
+    asked = {"tenant": tenant, "reason": "quota", "idempotency_key": fresh_key()}
+    follow(face, ask(face, "tenant_suspend", **asked)["run_id"], {"applied"})
+    return over
+
+
+def _gone(house: House, face: Face, tenant: str) -> None:
+    """An offboarded tenant, written as its offboarding would have left it."""
+    with face.store.read() as connection:
+        catalog = load_applied(connection, house.workspace.catalogs)
+    collections = tuple(catalog.collections.values())
+    backup = Backup(
+        id=RandomIds().new(),
+        tenant=tenant,
+        run_id=RandomIds().new(),
+        isolation="pooled",
+        made_at=START,
+        digest="0" * 64,
+        bytes=1,
+        contents={},
+        schema_digest=schema_digest(collections),
+        verified_at=START,
+        keep_until=FAR,
+    )
+    away = Tenant(
+        id=tenant,
+        display_name="Gone",
+        state="deprovisioned",
+        isolation="pooled",
+        plan="free",
+        region="local",
+        restorable_until=FAR,
+    )
+    with face.store.write() as connection:
+        rows.put(connection, tables.tenant, away)
+        rows.put(connection, tables.backup, backup)
+        guards = (("tenant", tenant), ("backup", backup.id))
+        _recorder(house).record(connection, "run.applied", tenant, {}, guards)
+
+
 def _propose(face: Face, tenant: str, **changed: Any) -> str:
     answered = ask(face, "tenant_onboard", **onboarding(tenant, **changed))
     assert answered["outcome"] == "running", answered
@@ -73,15 +169,25 @@ def _propose(face: Face, tenant: str, **changed: Any) -> str:
 def cast(shared: House) -> Iterator[Cast]:
     """Everything stands; the runs were asked for by one maker, and by another one outside."""
     mine = {name: fresh_name(name) for name in ("read", "operator", "admin")}
-    theirs = fresh_name("theirs")
+    theirs, shut, gone = fresh_name("theirs"), fresh_name("shut"), fresh_name("gone")
     names: dict[str, str] = {role: fresh_name("new") for role in ROLES}
-    inside = ",".join(["acme", *mine.values(), *names.values()])
+    inside = ",".join(["acme", shut, gone, *mine.values(), *names.values()])
     silo = {"plan": "team", "isolation": "silo"}
     with ExitStack() as stack:
+        base = stack.enter_context(shared.face(None))
+        knows = verifier(shared.workspace, base.store)
 
         def face(roles: str, principal: str, actor: str | None, tenants: str = inside) -> Face:
             token = shared.issue(roles, tenants, principal=principal, actor=actor)
-            return stack.enter_context(shared.face(token))
+            source = TokenSource(knows, SystemClock(), shared.settings, token.file)
+            return replace(base, front=base.front_for(source.caller))
+
+        def person(role: str, principal: str, actor: str | None) -> Person:
+            local, over_http = (
+                shared.issue(role, inside, principal=principal, actor=actor, bound=bound)
+                for bound in (UNBOUND, FOR_HTTP)
+            )
+            return Person(local, over_http)
 
         maker = face("operator", *MAKER)
         outside = face("operator", "stranger", "stranger-bot", f"globex,{theirs}")
@@ -90,14 +196,24 @@ def cast(shared: House) -> Iterator[Cast]:
         runs = {
             name: follow(by, run_id, {"awaiting_approval"}) for name, (by, run_id) in asked.items()
         }
-        over = _propose(maker, names["viewer"], dry_run=True)
-        runs["over"] = follow(maker, over, {"discarded"})
+        runs["over"] = _shut(shared, maker, shut)
         runs["platform_admin"] = runs.pop("admin")
-        made = Cast(shared, "acme", "globex", runs, names)
+        _gone(shared, maker, gone)
+        since = instant(SystemClock().now())
+        made = Cast(shared, "acme", "globex", shut, gone, runs, names, since)
         for role in ROLES:
             # An agent is never an approver: that one is the human alone.
             actor = None if role == "approver" else f"{role}-bot"
-            made.faces[role, "own"] = face(role, role, actor)
-            made.faces[role, "made"] = face(role, *MAKER)
+            for column, who in (("own", (role, actor)), ("made", MAKER)):
+                made.faces[role, column] = face(role, *who)
+                made.people[role, column] = person(role, *who)
         made.faces["operator", "own"] = maker
+        made.people["operator", "own"] = made.people["operator", "made"]
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ways(shared: House) -> Iterator[dict[str, Way]]:
+    """Every transport in every era, over faces of the same workspace."""
+    with every_way(shared) as made:
         yield made

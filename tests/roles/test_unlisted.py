@@ -15,6 +15,7 @@ from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.base import Facts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
+from control_plane.facts.subscription import SubscriptionFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.facts.tool import ToolFacts
 from control_plane.facts.workspace import WorkspaceFacts
@@ -22,7 +23,7 @@ from control_plane.handlers.handler import Subject
 from graphs.errors import Unlisted
 from graphs.gatekeeper import Gatekeeper
 from tests.roles.conftest import Cast
-from tests.roles.test_table import TABLE
+from tests.roles.table import TABLE
 from tools.registry import TOOLS
 
 UNLISTED = [
@@ -78,8 +79,14 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plan_list": ("workspace", ("read",)),
     "tenant_list": ("workspace", ("read",)),
     "tenant_get": ("tenant", ("read",)),
+    "subscription_get": ("subscription", ("read",)),
     "tenant_onboard": ("tenant", ("register", "propose")),
+    "tenant_suspend": ("tenant", ("read", "propose")),
+    "tenant_resume": ("tenant", ("read", "propose")),
     "run_get": ("run", ("read",)),
+    "run_list": ("workspace", ("read",)),
+    "approval_list": ("workspace", ("read",)),
+    "audit_search": ("workspace", ("read",)),
     "run_cancel": ("run", ("read", "cancel")),
     "approval_get": ("approval", ("read",)),
     "record_query": ("record", ("read", "query")),
@@ -95,12 +102,14 @@ _SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
         TenantFacts,
         {
             "access_mode": _MODES,
-            "operation": ("", "onboard"),
+            "operation": ("", "onboard", "suspend", "resume"),
+            "state": ("", "active", "suspended"),
             "proposed_isolation": ("", "pooled", "silo"),
             "plan_isolations": (("pooled",),),
             "stage": ("propose",),
         },
     ),
+    "subscription": (SubscriptionFacts, {"state": ("active",), "plan": ("free",)}),
     "run": (RunFacts, {"own": _BOTH, "cancelable": _BOTH, "state": ("pending",)}),
     "approval": (
         ApprovalFacts,

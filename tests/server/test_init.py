@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from control_plane.audit.recorder import guarded_rows
-from control_plane.store.sqlite import SqliteStore
+from control_plane.ports import Store
 from server import initialise, keys
 from server.cli.app import app
 from server.clock import SystemClock
@@ -69,7 +69,7 @@ def made(root: Path, home: Path) -> Workspace:
     return initialise.initialise(root, home, ANSWERS, SystemClock(), RandomIds())
 
 
-def opened(workspace: Workspace) -> SqliteStore:
+def opened(workspace: Workspace) -> Store:
     return open_store(workspace)
 
 

@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ TENANT = "acme"
 
 
 @pytest.fixture(scope="module")
-def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Iterator[House]:
+def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> House:
     """A workspace in which a tenant was onboarded, a record written and planned, and a call refused."""
     house = build_house(tmp_path_factory.mktemp("replay"), cerbos_binary)
     with running_worker(house):
@@ -34,8 +34,9 @@ def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Ite
             onboard(face, TENANT)
             values = {"full_name": "Ada", "email": "a@b", "status": "lead", "balance": 1}
             asked: dict[str, Any] = {"tenant": TENANT, "collection": "contacts", "values": values}
-            for more in ({}, {"dry_run": True}):
-                face.front.call("record_create", {**asked, **more, "idempotency_key": fresh_key()})
+            for dry_run in (False, True):
+                asked |= {"dry_run": dry_run, "idempotency_key": fresh_key()}
+                face.front.call("record_create", asked)
             face.front.call("record_query", {"tenant": TENANT, "collection": "contacts"})
             face.front.call("run_cancel", {"run_id": "0" * 32, "idempotency_key": fresh_key()})
             refused = {
@@ -46,7 +47,7 @@ def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Ite
                 "idempotency_key": fresh_key(),
             }
             face.front.call("tenant_onboard", refused)
-    yield house
+    return house
 
 
 def newest(house: House) -> list[Entry]:

@@ -15,8 +15,8 @@ import pytest
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.domain.caller import Caller
 from control_plane.errors import BadInput, NotFound
+from control_plane.ports import Store
 from control_plane.secrets import box, signer
-from control_plane.store.sqlite import SqliteStore
 from server import grants, tokens
 from server.clock import SystemClock
 from server.grants import NewGrant, parse_new_grant, parse_ttl
@@ -35,23 +35,23 @@ ASKED = parse_new_grant(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     made = create_store(tmp_path / "store.db")
     yield made
     made.close()
 
 
 @pytest.fixture
-def identify(store: SqliteStore) -> Identify:
+def identify(store: Store) -> Identify:
     return Identify(store, signer.public_bytes(SEED), "w1")
 
 
 @pytest.fixture
-def token(store: SqliteStore) -> str:
+def token(store: Store) -> str:
     return given(store, ASKED)
 
 
-def given(store: SqliteStore, asked: NewGrant, grant_id: str = "g1") -> str:
+def given(store: Store, asked: NewGrant, grant_id: str = "g1") -> str:
     with store.write() as connection:
         _, text = tokens.issue(
             connection, SEED, "w1", asked, grant_id=grant_id, now=NOW, recorder=RECORDER
@@ -175,7 +175,7 @@ def test_a_token_holds_to_its_last_second(identify: Identify, token: str) -> Non
 
 
 def test_a_revoked_grant_ends_on_the_next_call(
-    identify: Identify, token: str, store: SqliteStore
+    identify: Identify, token: str, store: Store
 ) -> None:
     with store.write() as connection:
         revoked = grants.revoke(connection, "g1", SOON, RECORDER)
@@ -187,13 +187,13 @@ def test_a_revoked_grant_ends_on_the_next_call(
     assert caught.value.code == "grant_revoked"
 
 
-def test_a_person_without_an_actor_acts_in_person(identify: Identify, store: SqliteStore) -> None:
+def test_a_person_without_an_actor_acts_in_person(identify: Identify, store: Store) -> None:
     asked = parse_new_grant(principal="bob", roles="approver", tenants="acme", ttl="30m")
     caller = identify.verify(given(store, asked), SOON)
     assert (caller.actor, caller.actor_kind, caller.roles) == ("bob", "human", ("approver",))
 
 
-def test_an_agent_stays_under_its_ceiling(identify: Identify, store: SqliteStore) -> None:
+def test_an_agent_stays_under_its_ceiling(identify: Identify, store: Store) -> None:
     asked = parse_new_grant(
         principal="bob", actor="bot", roles="operator,viewer", ceiling="viewer", tenants="acme",
         ttl="1d",

@@ -26,8 +26,10 @@ OPERATOR_TOOLS = {
     "tenant_get",
     "tenant_onboard",
     "run_get",
+    "run_list",
     "run_cancel",
     "approval_get",
+    "approval_list",
 }
 RECORD_TOOLS = {"record_query", "record_create"}
 
@@ -81,12 +83,16 @@ async def test_every_structured_answer_fits_the_published_schema(
             await fits("run_get", run_id=run_id),
             await fits("run_cancel", run_id=run_id, idempotency_key=fresh_key()),
             await fits("approval_get", approval_id="0" * 32),
+            await fits("run_list", state=["applied"], limit=1),
+            await fits("run_list", state="active", tenant=new),
+            await fits("approval_list"),
         ]
 
     assert seen == [
         *("done", "done", "done", "done", "not_found"),
         *("planned", "done", "done", "refused", "running"),
         *("done", "done", "refused", "not_found"),
+        *("done", "done", "done"),
     ]
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from control_plane.commands import CreateRecord
 from control_plane.handlers.registry import CHANGES
+from control_plane.store.sqlite import SqliteStore
 from server.wiring import Face
 from tests.support.agents import call
 from tests.support.house import House, Token, fresh_key, fresh_name
@@ -161,6 +162,8 @@ def test_a_full_store_fails_changes_and_the_next_call_works_when_there_is_room(
         room = [pages(shared)]
 
         # The bound is one of the connection: this face alone finds the disk full.
+        assert isinstance(face.store, SqliteStore)
+
         @event.listens_for(face.store._writer, "begin")
         def bounded(connection: Any) -> None:
             connection.exec_driver_sql(f"PRAGMA max_page_count={room[0]}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.audit.recorder import LeafRecorder
+from control_plane.databases.archives import ArchiveFolder
 from control_plane.engine.executor import Executor
 from control_plane.engine.failpoints import Failpoints
 from control_plane.handlers.registry import LIFECYCLES
@@ -84,6 +85,9 @@ def make_world(template: Template, folder: Path, gate: Gate) -> World:
         recorder=_recorder(workspace, clock),
         provisioner=provisioner,
         artifacts=SealedArtifacts(store, worker_keys.public.seal_bytes, worker_keys.seal_private),
+        archives=ArchiveFolder(
+            workspace.backups, worker_keys.public.seal_bytes, worker_keys.seal_private
+        ),
     )
     keeper = Gatekeeper(gate)
     runner = make_runner(ports, keeper)

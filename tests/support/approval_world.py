@@ -22,13 +22,13 @@ from control_plane.engine.failpoints import Failpoints
 from control_plane.facts.load import approval_row, run_row, tenant_row
 from control_plane.handlers.handler import Limits, Ports
 from control_plane.handlers.registry import LIFECYCLES
+from control_plane.ports import Store
 from control_plane.provisioning.memory import MemoryProvisioner
 from control_plane.provisioning.port import Applied
 from control_plane.provisioning.runner import never
 from control_plane.provisioning.stacks import StackRequest
 from control_plane.secrets import signer
 from control_plane.store import rows, tables
-from control_plane.store.sqlite import SqliteStore
 from graphs.approvals import Approvals
 from graphs.gatekeeper import Gate, Gatekeeper
 from graphs.runner import Runner
@@ -109,7 +109,7 @@ class World:
     workspace: Workspace
     settings: Settings
     template: Template
-    store: SqliteStore
+    store: Store
     clock: TurnedClock
     provisioner: CountedProvisioner
     ports: Ports
@@ -345,7 +345,7 @@ class World:
 
 
 def new_grant(
-    store: SqliteStore, ports: Ports, principal: str, roles: str, actor: str | None, now: datetime
+    store: Store, ports: Ports, principal: str, roles: str, actor: str | None, now: datetime
 ) -> Grant:
     asked = grants.parse_new_grant(
         principal=principal,

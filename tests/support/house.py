@@ -6,18 +6,19 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, func, select
 
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
+from control_plane.ports import Store
 from control_plane.store import tables
-from control_plane.store.sqlite import SqliteStore
 from server import grants, keys, tokens
 from server.clock import SystemClock
 from server.grants import NewGrant
@@ -26,8 +27,15 @@ from server.initialise import Answers, ApprovalRule, initialise
 from server.opening import open_store
 from server.settings import Limits, Settings
 from server.token_source import TokenSource
+from server.tokens import UNBOUND, Bound
 from server.wiring import Face, wire_face
 from server.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from tests.support.http_faces import HttpFace
+    from tests.support.postgres import Postgres
 
 PASSPHRASE = b"a passphrase that only tests know"
 # What a change leaves behind: none of these tables may grow by a call that must have no effect.
@@ -111,7 +119,7 @@ class House:
         return replace(self, extra={**self.extra, **extra})
 
     @contextmanager
-    def store(self) -> Generator[SqliteStore]:
+    def store(self) -> Generator[Store]:
         """The workspace's store, closed at the end."""
         store = open_store(self.workspace)
         try:
@@ -146,14 +154,15 @@ class House:
         ceiling: str | None = None,
         ttl: str = "8h",
         now: datetime | None = None,
+        bound: Bound = UNBOUND,
     ) -> Token:
         """A token in a new 0600 file. With ``now`` in the past it may have expired already."""
         asked = grants.parse_new_grant(
             principal=principal, actor=actor, roles=roles, ceiling=ceiling, tenants=tenants, ttl=ttl
         )
-        return self.keep(asked, now or SystemClock().now())
+        return self.keep(asked, now or SystemClock().now(), bound)
 
-    def keep(self, asked: NewGrant, now: datetime) -> Token:
+    def keep(self, asked: NewGrant, now: datetime, bound: Bound = UNBOUND) -> Token:
         """Keep a grant as of an instant, and sign its token."""
         public = keys.load_public(self.workspace.keys)
         seed = keys.load_issuer(self.workspace.keys, public)
@@ -166,14 +175,16 @@ class House:
                 grant_id=RandomIds().new(),
                 now=now,
                 recorder=LeafRecorder(public.seal_bytes, SystemClock(), RandomIds()),
+                bound=bound,
             )
         file = self.folder / f"token-{grant.id}"
         write_token(file, text)
         return Token(file, text, grant.id, grant.principal, grant.actor)
 
-    def expired(self, roles: str, tenants: str) -> Token:
+    def expired(self, roles: str, tenants: str, bound: Bound = UNBOUND) -> Token:
         """A token whose time is over."""
-        return self.issue(roles, tenants, ttl="1m", now=SystemClock().now() - timedelta(hours=1))
+        past = SystemClock().now() - timedelta(hours=1)
+        return self.issue(roles, tenants, ttl="1m", now=past, bound=bound)
 
     def revoke(self, token: Token) -> None:
         """End the grant that a token names."""
@@ -182,6 +193,16 @@ class House:
         with self.store() as store, store.write() as connection:
             grants.revoke(connection, token.grant_id, SystemClock().now(), recorder)
 
+    # a face over HTTP ------------------------------------------------------------------------
+
+    def http(
+        self, served: HttpFace, token: Token | str | None, *, mode: str = "auto"
+    ) -> AbstractAsyncContextManager[Client]:
+        """A client over HTTP of a face that `http_face` has started."""
+        from tests.support.http_faces import http_connected
+
+        return http_connected(served, token, mode=mode)
+
     # a face in this process ----------------------------------------------------------------------
 
     @contextmanager
@@ -189,7 +210,7 @@ class House:
         """A face as `serve` wires it, without its transport."""
         settings = self.settings
 
-        def identify(store: SqliteStore) -> Callable[[], Caller]:
+        def identify(store: Store) -> Callable[[], Caller]:
             public = keys.load_public(self.workspace.keys)
             verifier = tokens.Identify(store, public.issuer_bytes, self.workspace.id)
             file = None if token is None else token.file
@@ -215,11 +236,12 @@ def build_house(
     cerbos: Path,
     rule: ApprovalRule = "own_hand",
     limits: Mapping[str, str] | None = None,
+    postgres: Postgres | None = None,
 ) -> House:
-    """Initialise a workspace under a new folder."""
+    """Initialise a workspace under a new folder; its rows lie on that server, where one is given."""
     root, home = folder / "workspace", folder / "home"
     root.mkdir(parents=True)
-    workspace = initialise(
-        root, home, Answers("demo", rule, PASSPHRASE), SystemClock(), RandomIds()
-    )
+    owner = None if postgres is None else postgres.owner
+    answers = Answers("demo", rule, PASSPHRASE, owner)
+    workspace = initialise(root, home, answers, SystemClock(), RandomIds())
     return House(workspace, home, cerbos, folder, dict(limits or {}))

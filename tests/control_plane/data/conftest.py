@@ -1,12 +1,13 @@
-"""A collection with every kind of field, and an in-memory table of it."""
+"""A collection with every kind of field, and an empty table of it on each engine."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
-from sqlalchemy import Connection, StaticPool, Table, create_engine, event
+from sqlalchemy import Connection, NullPool, StaticPool, Table, create_engine, event
 
 from control_plane.data.collection import Collection
 from control_plane.data.tables import collection_table, tenant_metadata
@@ -42,24 +43,29 @@ def table(things: Collection) -> Table:
     return collection_table(things)
 
 
-@pytest.fixture(scope="session")
-def memory(things: Collection) -> Iterator[Connection]:
-    """One open connection to an in-memory database; a test leaves it as it likes."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    event.listen(engine, "connect", _without_implicit_transactions)
-    event.listen(engine, "begin", _begin)
-    with engine.connect() as connection:
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def opened(request: pytest.FixtureRequest, things: Collection) -> Iterator[Connection]:
+    """One open connection to a database of each engine; a test leaves it as it likes."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            engine = create_engine("sqlite://", poolclass=StaticPool)
+            event.listen(engine, "connect", _without_implicit_transactions)
+            event.listen(engine, "begin", _begin)
+        else:
+            url = stack.enter_context(request.getfixturevalue("postgres").database())
+            engine = create_engine(url, poolclass=NullPool)
+        stack.callback(engine.dispose)
+        connection = stack.enter_context(engine.connect())
         tenant_metadata([things]).create_all(connection)
         connection.commit()
         yield connection
-    engine.dispose()
 
 
 @pytest.fixture
-def connection(memory: Connection, table: Table) -> Iterator[Connection]:
-    """The in-memory database with no rows, rolled back afterwards."""
-    memory.rollback()
-    with memory.begin() as transaction:
-        memory.execute(table.delete())
-        yield memory
+def connection(opened: Connection, table: Table) -> Iterator[Connection]:
+    """A database with no rows, rolled back afterwards."""
+    opened.rollback()
+    with opened.begin() as transaction:
+        opened.execute(table.delete())
+        yield opened
         transaction.rollback()

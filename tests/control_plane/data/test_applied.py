@@ -1,7 +1,9 @@
-"""The write protocol on a real file: at most once, only under the fence, whole or not at all."""
+"""The write protocol on real databases: at most once, only under the fence, whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,25 +13,40 @@ from sqlalchemy import Connection, Table
 from control_plane.data.applied import apply_once, was_applied
 from control_plane.data.collection import Collection
 from control_plane.data.rows import get_row, insert_row
+from control_plane.databases.port import DatabaseEngine
 from control_plane.databases.sqlite import SqliteDatabases
-from control_plane.domain.isolation import Isolation
+from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import Refused
+from tests.support.postgres import Postgres
+from tests.support.tenants import TenantServer, tenant_server, workspace
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 ROW = "00000000-0000-4000-8000-000000000001"
 
 
-@pytest.fixture(params=["silo", "pooled"])
+@pytest.fixture(params=ISOLATIONS)
 def model(request: pytest.FixtureRequest) -> Isolation:
     chosen: Isolation = request.param
     return chosen
 
 
-@pytest.fixture
-def databases(tmp_path: Path, things: Collection, model: Isolation) -> SqliteDatabases:
-    databases = SqliteDatabases(tmp_path / "data", busy_timeout_ms=2_000)
-    databases.create("acme", model, [things], 5)
-    return databases
+@pytest.fixture(scope="module")
+def server(postgres: Postgres) -> Iterator[TenantServer]:
+    with tenant_server(postgres) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(
+    request: pytest.FixtureRequest, tmp_path: Path, things: Collection, model: Isolation
+) -> Iterator[DatabaseEngine]:
+    with ExitStack() as stack:
+        engine: DatabaseEngine = SqliteDatabases(tmp_path / "data", busy_timeout_ms=2_000)
+        if request.param == "postgres":
+            fresh = stack.enter_context(workspace(request.getfixturevalue("server")))
+            engine = stack.enter_context(fresh.engine())
+        engine.create("acme", model, [things], 5)
+        yield engine
 
 
 class Effect:
@@ -46,19 +63,19 @@ class Effect:
 
 
 def apply(
-    databases: SqliteDatabases, model: Isolation, effect: Effect, epoch: int = 5, digest: str = "d"
+    databases: DatabaseEngine, model: Isolation, effect: Effect, epoch: int = 5, digest: str = "d"
 ) -> bool:
     with databases.transaction("acme", model) as connection:
         return apply_once(connection, "acme", epoch, "call", digest, effect, now=NOW)
 
 
-def standing(databases: SqliteDatabases, model: Isolation, table: Table) -> tuple[str | None, bool]:
+def standing(databases: DatabaseEngine, model: Isolation, table: Table) -> tuple[str | None, bool]:
     with databases.reading("acme", model) as connection:
         row = get_row(connection, table, "acme", ROW)
         return was_applied(connection, "acme", "call"), row is not None
 
 
-def test_a_call_is_applied_once(databases: SqliteDatabases, model: Isolation, table: Table) -> None:
+def test_a_call_is_applied_once(databases: DatabaseEngine, model: Isolation, table: Table) -> None:
     effect = Effect(table)
     assert standing(databases, model, table) == (None, False)
     assert apply(databases, model, effect)
@@ -68,7 +85,7 @@ def test_a_call_is_applied_once(databases: SqliteDatabases, model: Isolation, ta
 
 
 def test_the_same_call_with_another_digest_is_refused(
-    databases: SqliteDatabases, model: Isolation, table: Table
+    databases: DatabaseEngine, model: Isolation, table: Table
 ) -> None:
     effect = Effect(table)
     apply(databases, model, effect)
@@ -81,7 +98,7 @@ def test_the_same_call_with_another_digest_is_refused(
 
 @pytest.mark.parametrize("epoch", [4, 6])
 def test_another_epoch_than_the_fences_is_refused(
-    databases: SqliteDatabases, model: Isolation, table: Table, epoch: int
+    databases: DatabaseEngine, model: Isolation, table: Table, epoch: int
 ) -> None:
     effect = Effect(table)
     with pytest.raises(Refused) as caught:
@@ -92,7 +109,7 @@ def test_another_epoch_than_the_fences_is_refused(
 
 
 def test_a_closed_tenant_takes_no_write_until_it_is_opened(
-    databases: SqliteDatabases, model: Isolation, table: Table
+    databases: DatabaseEngine, model: Isolation, table: Table
 ) -> None:
     effect = Effect(table)
     databases.fence("acme", model, 6, open=False)
@@ -105,14 +122,14 @@ def test_a_closed_tenant_takes_no_write_until_it_is_opened(
 
 
 def test_another_tenants_fence_does_not_let_in(
-    databases: SqliteDatabases, model: Isolation, table: Table
+    databases: DatabaseEngine, model: Isolation, table: Table
 ) -> None:
     with databases.transaction("acme", model) as connection, pytest.raises(Refused):
         apply_once(connection, "other", 5, "call", "d", Effect(table), now=NOW)
 
 
 def test_a_failed_effect_leaves_no_proof_even_if_the_error_is_caught(
-    databases: SqliteDatabases, model: Isolation, table: Table
+    databases: DatabaseEngine, model: Isolation, table: Table
 ) -> None:
     def fails(connection: Connection) -> None:
         Effect(table)(connection)

@@ -166,7 +166,11 @@ def test_a_limit_out_of_bounds_is_refused(connection: Connection, table: Table, 
 def test_a_statement_past_its_deadline_is_interrupted(connection: Connection) -> None:
     seed = select(literal(1).label("n")).cte("numbers", recursive=True)
     numbers = seed.union_all(select(seed.c.n + 1))
-    with pytest.raises(Failed) as late, statement_deadline(connection, 30):
+    with (
+        pytest.raises(Failed) as late,
+        connection.begin_nested(),
+        statement_deadline(connection, 30),
+    ):
         connection.execute(select(func.count()).select_from(numbers))
     assert late.value.code == "statement_deadline"
     assert connection.execute(select(literal(1))).scalar_one() == 1

@@ -21,7 +21,7 @@ def test_the_sample_offers_free_and_team_at_no_price() -> None:
     free, team = catalog.offer("free"), catalog.offer("team")
     assert [offer.name for offer in catalog.plans] == ["free", "team"]
     assert free.isolations == ("pooled",)
-    assert team.isolations == ("pooled", "silo")
+    assert team.isolations == ("bridge", "pooled", "silo")
     assert free.regions == ("local",)
     assert free.price == team.price == Money(minor=0, currency="USD")
     assert free.quotas.records_max < team.quotas.records_max
@@ -51,7 +51,9 @@ def test_the_newest_version_is_offered_unless_one_is_named() -> None:
 def test_the_digest_follows_content_and_not_the_order_of_the_file() -> None:
     base = parse_plans(TEXT, "plans.yaml").digest()
     turned = parse_plans(HEAD + TEAM + "\n" + FREE, "other.yaml").digest()
-    swapped = parse_plans(TEXT.replace("[pooled, silo]", "[silo, pooled]"), "plans.yaml").digest()
+    swapped = parse_plans(
+        TEXT.replace("[pooled, bridge, silo]", "[silo, bridge, pooled]"), "plans.yaml"
+    ).digest()
     changed = parse_plans(TEXT.replace("seats_max: 3", "seats_max: 4"), "plans.yaml").digest()
     assert base == turned == swapped
     assert base != changed

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 20.0
@@ -28,6 +30,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 WORKER = """
 import sys, threading
 from pathlib import Path
+from sqlalchemy import make_url
 from control_plane.engine.dbos_engine import DbosEngine
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
@@ -40,7 +43,10 @@ def work(job_id):
         pause.wait(60)
     return "worked"
 
-engine = DbosEngine(folder / "engine.db", executor_id=name, poll_s=0.05)
+place, url = folder / "engine.db", folder / "url"
+if url.exists():
+    place = make_url(url.read_text())
+engine = DbosEngine(place, executor_id=name, poll_s=0.05)
 engine.launch({"work": work})
 if name == "first":
     for job_id in ("job-1", "job-2"):
@@ -56,14 +62,26 @@ engine.stop(5)
 """
 
 
-def test_a_killed_workers_job_is_called_again_by_the_next_worker(tmp_path: Path) -> None:
-    (tmp_path / "hold").touch()
-    script, calls = tmp_path / "worker.py", tmp_path / "calls"
+@pytest.fixture(params=["sqlite", "postgres"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where the workers work; with the engine's URL in it where that is no file."""
+    if request.param == "sqlite":
+        yield tmp_path
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as owner, server.login(owner, "CREATE") as worker:
+        (tmp_path / "url").write_text(worker.render_as_string(hide_password=False))
+        yield tmp_path
+
+
+def test_a_killed_workers_job_is_called_again_by_the_next_worker(folder: Path) -> None:
+    (folder / "hold").touch()
+    script, calls = folder / "worker.py", folder / "calls"
     script.write_text(WORKER)
 
     def spawn(name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path), name],
+            [sys.executable, str(script), str(folder), name],
             env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
         )
 
@@ -73,12 +91,12 @@ def test_a_killed_workers_job_is_called_again_by_the_next_worker(tmp_path: Path)
     finally:
         first.kill()
         first.wait(10)
-    (tmp_path / "hold").unlink()
+    (folder / "hold").unlink()
     second = spawn("second")
     try:
         assert second.wait(WAIT_S) == 0
     finally:
         second.kill()
         second.wait(10)
-    assert (tmp_path / "end").read_text() == "1 done done"
+    assert (folder / "end").read_text() == "1 done done"
     assert calls.read_text().splitlines() == ["first job-1", "second job-1", "second job-2"]

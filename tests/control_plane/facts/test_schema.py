@@ -37,6 +37,17 @@ def test_what_a_call_writes_itself_and_how_it_stands_to_the_caller_is_in_no_dige
     assert here.values_digest() == there.values_digest()
 
 
+@pytest.mark.parametrize("name", sorted(TenantFacts.of_service))
+def test_what_only_a_tenant_in_service_has_is_in_no_digest_of_an_onboarding(name: str) -> None:
+    onboarding = TenantFacts(exists=True, member=True, operation="onboard")
+    other = ("security",) if name == "suspend_reasons" else True
+    changed = onboarding.model_copy(update={name: other})
+    assert onboarding.values_digest() == changed.values_digest()
+    later = {"operation": "offboard"}
+    there = onboarding.model_copy(update=later), changed.model_copy(update=later)
+    assert there[0].values_digest() != there[1].values_digest()
+
+
 @pytest.mark.parametrize("name", sorted(set(TenantFacts.model_fields) - {"member"}))
 def test_any_other_fact_changes_the_digest(name: str) -> None:
     here = TenantFacts(exists=True, member=True)

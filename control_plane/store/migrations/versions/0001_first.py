@@ -8,6 +8,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+_COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def _setting() -> None:
     op.create_table(
@@ -186,6 +188,8 @@ def _run() -> None:
         sqlite_where=where,
         postgresql_where=where,
     )
+    op.create_index("ix_run_created_at", "run", ["created_at", "id"])
+    op.create_index("ix_run_tenant", "run", ["tenant", "created_at", "id"])
 
 
 def _run_step() -> None:
@@ -259,6 +263,8 @@ def _approval() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
         comment="A question to a human, bound to a digest, consumed once.",
     )
+    op.create_index("ix_approval_created_at", "approval", ["created_at", "id"])
+    op.create_index("ix_approval_tenant", "approval", ["tenant", "created_at", "id"])
 
 
 def _approver() -> None:
@@ -309,7 +315,7 @@ def _backup() -> None:
         sa.Column("isolation", sa.String(40), nullable=False),
         sa.Column("made_at", sa.String(32), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("bytes", _COUNT, nullable=False),
         sa.Column("contents", sa.JSON(), nullable=False),
         sa.Column("schema_digest", sa.String(64), nullable=False),
         sa.Column("verified_at", sa.String(32)),
@@ -323,7 +329,7 @@ def _backup() -> None:
 def _audit_leaf() -> None:
     op.create_table(
         "audit_leaf",
-        sa.Column("written", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("written", _COUNT, sa.Identity(always=True), nullable=False),
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("kind", sa.String(40), nullable=False),
         sa.Column("tenant", sa.String(40), nullable=False),
@@ -332,18 +338,27 @@ def _audit_leaf() -> None:
         sa.Column("sealed_digest", sa.String(64), nullable=False),
         sa.Column("guards", sa.JSON(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("position", sa.Integer()),
+        sa.Column("position", _COUNT),
         sa.PrimaryKeyConstraint("written", name=op.f("pk_audit_leaf")),
         sa.UniqueConstraint("id", name=op.f("uq_audit_leaf_id")),
         sa.UniqueConstraint("position", name=op.f("uq_audit_leaf_position")),
         comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index(
+            "ix_audit_leaf_waiting",
+            "audit_leaf",
+            ["written"],
+            postgresql_where=sa.text("position IS NULL"),
+        )
+    op.create_index("ix_audit_leaf_recorded_at", "audit_leaf", ["recorded_at", "written"])
+    op.create_index("ix_audit_leaf_tenant", "audit_leaf", ["tenant", "recorded_at", "written"])
 
 
 def _checkpoint() -> None:
     op.create_table(
         "checkpoint",
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", _COUNT, autoincrement=False, nullable=False),
         sa.Column("note", sa.String(2000), nullable=False),
         sa.Column("frontier", sa.Text(), nullable=False),
         sa.Column("signed_at", sa.String(32), nullable=False),

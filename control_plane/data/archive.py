@@ -1,0 +1,241 @@
+"""A tenant's data as canonical JSON lines: written, read back, summed. Not the file they lie in.
+
+The first line says whose it is and of which schema, each next one holds a row, the last one sums
+them up. What the catalog gives (reference collections) is not in it, nor the fence: the run that
+restores a tenant opens it. The proofs of applied calls are: a call that is made again after a
+restore must still be known as applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Annotated, Any, Final
+
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from sqlalchemy import Connection, Table, insert, select
+
+from control_plane.data.collection import Collection
+from control_plane.data.field import Field
+from control_plane.data.tables import APPLIED, collection_table, schema_digest
+from control_plane.data.values import Value, ValueReader, to_json
+from control_plane.domain.canonical import canonical
+from control_plane.errors import Refused
+
+FORMAT: Final = 1
+PAGE_ROWS: Final = 200
+LINE_BYTES_MAX: Final = 64 * 2**20
+_SUM_MODULUS: Final = 2**256
+_OWNER: Final = "tenant_id"
+_PROOFS: Final[Mapping[str, Field]] = {
+    "call_id": Field(kind="string", max_length=64),
+    "digest": Field(kind="string", max_length=64),
+    "applied_at": Field(kind="timestamp"),
+}
+
+
+class TableSummary(BaseModel):
+    """One table's rows: how many, and the sum of their digests, whatever their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rows: Annotated[int, Ge(0)]
+    checksum: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Summary(BaseModel):
+    """What a tenant's data comes to; equal ones mean the same rows. It tells no value of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_digest: str
+    tables: Mapping[str, TableSummary]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A table of the archive: its columns as they are archived, each with its reader."""
+
+    table: Table
+    fields: Mapping[str, Field]
+    readers: Mapping[str, ValueReader]
+
+
+class _Sums:
+    """Counts and checksums while rows go by."""
+
+    def __init__(self, parts: Mapping[str, _Part]) -> None:
+        self._rows = dict.fromkeys(parts, 0)
+        self._sums = dict.fromkeys(parts, 0)
+
+    def add(self, name: str, line: bytes) -> None:
+        self._rows[name] += 1
+        number = int.from_bytes(hashlib.sha256(line).digest(), "big")
+        self._sums[name] = (self._sums[name] + number) % _SUM_MODULUS
+
+    def summary(self, schema: str) -> Summary:
+        tables = {
+            name: TableSummary(rows=rows, checksum=f"{self._sums[name]:064x}")
+            for name, rows in self._rows.items()
+        }
+        return Summary(schema_digest=schema, tables=tables)
+
+
+def export_tenant(
+    connection: Connection, collections: Sequence[Collection], tenant: str, target: IO[bytes]
+) -> Summary:
+    """Write the tenant's data to `target`, a page in memory at a time; gives what was written.
+
+    The connection must read one snapshot throughout, as an engine's `reading` does.
+    """
+    parts, schema = _parts(collections), schema_digest(collections)
+    sums = _Sums(parts)
+    target.write(_header(tenant, schema) + b"\n")
+    for name, line in _lines(connection, parts, tenant):
+        sums.add(name, line)
+        target.write(line + b"\n")
+    made = sums.summary(schema)
+    target.write(canonical(made) + b"\n")
+    return made
+
+
+def load_tenant(
+    connection: Connection, collections: Sequence[Collection], tenant: str, source: IO[bytes]
+) -> Summary:
+    """Insert what `source` holds for the tenant, who must have no rows; gives what was inserted.
+
+    Raises Refused: `archive_unreadable`, `archive_differs` (another tenant, schema or sum),
+    `tenant_not_empty`. The transaction must then be rolled back.
+    """
+    parts, schema = _parts(collections), schema_digest(collections)
+    _require_empty(connection, parts, tenant)
+    lines = _read_lines(source)
+    if next(lines, None) != _header(tenant, schema):
+        raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
+    sums, end = _Sums(parts), b""
+    batch: list[tuple[str, dict[str, Any]]] = []
+    for line in lines:
+        if line.startswith(b"{"):
+            end = line
+            break
+        name, values = _read_row(line, parts)
+        sums.add(name, _row_line(name, values))
+        if batch and (batch[0][0] != name or len(batch) == PAGE_ROWS):
+            _insert(connection, parts, batch)
+            batch = []
+        batch.append((name, {_OWNER: tenant, **values}))
+    if batch:
+        _insert(connection, parts, batch)
+    loaded = sums.summary(schema)
+    _require_end(end, loaded, lines)
+    return loaded
+
+
+def summary(connection: Connection, collections: Sequence[Collection], tenant: str) -> Summary:
+    """What the tenant's data in a database comes to: equal to an archive's when it is the same."""
+    parts = _parts(collections)
+    sums = _Sums(parts)
+    for name, line in _lines(connection, parts, tenant):
+        sums.add(name, line)
+    return sums.summary(schema_digest(collections))
+
+
+def _parts(collections: Sequence[Collection]) -> dict[str, _Part]:
+    parts = {
+        one.name: _part(collection_table(one), one.columns)
+        for one in sorted(collections, key=lambda one: one.name)
+        if not one.reference
+    }
+    parts[APPLIED.name] = _part(APPLIED, _PROOFS)
+    return parts
+
+
+def _part(table: Table, columns: Mapping[str, Field]) -> _Part:
+    fields = {name: field for name, field in columns.items() if name != _OWNER}
+    return _Part(table, fields, {name: ValueReader(field) for name, field in fields.items()})
+
+
+def _header(tenant: str, schema: str) -> bytes:
+    return canonical({"archive": FORMAT, "tenant": tenant, "schema": schema})
+
+
+def _row_line(name: str, values: Mapping[str, Value | None]) -> bytes:
+    return canonical([name, {column: to_json(value) for column, value in values.items()}])
+
+
+def _lines(
+    connection: Connection, parts: Mapping[str, _Part], tenant: str
+) -> Iterator[tuple[str, bytes]]:
+    for name, part in parts.items():
+        for values in _rows(connection, part, tenant):
+            yield name, _row_line(name, values)
+
+
+def _rows(
+    connection: Connection, part: _Part, tenant: str
+) -> Generator[Mapping[str, Value | None]]:
+    (key,) = (column for column in part.table.primary_key.columns if column.name != _OWNER)
+    wanted = select(*(part.table.c[name] for name in part.fields)).where(
+        part.table.c[_OWNER] == tenant
+    )
+    page = wanted.order_by(key).limit(PAGE_ROWS)
+    # Each page begins behind the last row of the one before, so the table bounds the loop.
+    while found := [dict(row) for row in connection.execute(page).mappings()]:
+        yield from found
+        page = wanted.where(key > found[-1][key.name]).order_by(key).limit(PAGE_ROWS)
+
+
+def _require_empty(connection: Connection, parts: Mapping[str, _Part], tenant: str) -> None:
+    for part in parts.values():
+        if next(_rows(connection, part, tenant), None) is not None:
+            raise Refused("The tenant has rows already.", code="tenant_not_empty")
+
+
+def _read_lines(source: IO[bytes]) -> Iterator[bytes]:
+    while line := source.readline(LINE_BYTES_MAX + 1):
+        if not line.endswith(b"\n"):
+            raise _unreadable()
+        yield line[:-1]
+
+
+def _read_row(line: bytes, parts: Mapping[str, _Part]) -> tuple[str, dict[str, Value | None]]:
+    try:
+        name, values = json.loads(line)
+        part = parts[name]
+        if values.keys() != part.fields.keys():
+            raise _unreadable()
+        return name, {column: _value(part, column, values[column]) for column in part.fields}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _unreadable() from None
+
+
+def _value(part: _Part, column: str, value: object) -> Value | None:
+    if value is None and part.fields[column].nullable:
+        return None
+    return part.readers[column].read(value)
+
+
+def _insert(
+    connection: Connection,
+    parts: Mapping[str, _Part],
+    batch: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    connection.execute(insert(parts[batch[0][0]].table), [values for _, values in batch])
+
+
+def _require_end(end: bytes, loaded: Summary, rest: Iterator[bytes]) -> None:
+    try:
+        said = Summary.model_validate_json(end)
+    except ValidationError:
+        raise _unreadable() from None
+    if next(rest, None) is not None:
+        raise _unreadable()
+    if said != loaded:
+        raise Refused("The archive's rows are not those it sums up.", code="archive_differs")
+
+
+def _unreadable() -> Refused:
+    return Refused("The archive cannot be read.", code="archive_unreadable")

@@ -1,0 +1,145 @@
+"""Tenants' databases on Postgres: a database, a schema or rows for each. Not our own store."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, func, insert, select
+
+from control_plane.data.collection import Collection
+from control_plane.data.tables import APPLIED, FENCE
+from control_plane.databases.port import Probe
+from control_plane.databases.postgres_layout import reference_is, schema_is
+from control_plane.databases.postgres_names import Names
+from control_plane.databases.postgres_sessions import (
+    Entries,
+    Login,
+    Waits,
+    database_named,
+    role_named,
+)
+from control_plane.databases.postgres_worker import Worker
+from control_plane.domain.isolation import Isolation
+from control_plane.errors import Failed, NotFound
+
+_BUILDING_MS_MAX = 120_000
+_LOCKED_MS_MAX = 30_000
+
+
+class PostgresDatabases:
+    """DatabaseEngine over one Postgres server, 16 or later.
+
+    `owner` is the worker's login (CREATEDB CREATEROLE, no superuser, a member of the face's); a
+    face has none, and is told Failed (`not_the_worker`) when it would make, close or remove. `face`
+    is the login that enters a tenant's role for one transaction; both know its password. All names
+    begin with `prefix`. No statement of a tenant's transaction runs longer than `statement_ms_max`,
+    nor waits longer than four fifths of it for another.
+    """
+
+    def __init__(self, *, owner: URL | None, face: URL, prefix: str, statement_ms_max: int) -> None:
+        self._names = Names(prefix)
+        entries = Entries(face)
+        waits = Waits(statement_ms_max, statement_ms_max * 4 // 5)
+        self._face = Login(face, entries, waits, self._names.shared, takes_role=True)
+        self._owner: Login | None = None
+        self._makes: Worker | None = None
+        if owner is not None:
+            building = Waits(_BUILDING_MS_MAX, min(_LOCKED_MS_MAX, statement_ms_max * 4))
+            self._owner = Login(owner, entries, building, self._names.shared, takes_role=False)
+            self._makes = Worker(self._owner, self._names, entries, str(face.username))
+
+    def create(
+        self, tenant: str, model: Isolation, collections: Sequence[Collection], epoch: int
+    ) -> None:
+        """Make the tenant's database, whole or not at all, open at `epoch`; again: no change."""
+        place = self._names.place(tenant, model)
+        self._worker().create(place, model, collections, epoch)
+
+    def probe(self, tenant: str, model: Isolation, collections: Sequence[Collection]) -> Probe:
+        """Enter as a face does, compare the schema, write and roll back.
+
+        What a kill left half made or half removed `differs`: both are finished by their repetition.
+        """
+        place = self._names.place(tenant, model)
+        proof = {"tenant_id": tenant, "call_id": "probe", "digest": "", "applied_at": func.now()}
+        try:
+            with self._face.transaction(place, commit=False) as connection:
+                if not (
+                    schema_is(connection, collections) and reference_is(connection, collections)
+                ):
+                    return "differs"
+                connection.execute(insert(APPLIED).values(proof))
+        except NotFound:
+            return "differs" if self.exists(tenant, model) else "absent"
+        return "ready"
+
+    def exists(self, tenant: str, model: Isolation) -> bool:
+        """Whether the tenant has a database, or anything of one (pooled: a place in it)."""
+        place = self._names.place(tenant, model)
+        if model == "pooled":
+            try:
+                with self._face.reading(place):
+                    return True
+            except NotFound:
+                return False
+        if self._face.finds(role_named(place.role)):
+            return True
+        return model == "silo" and self._face.finds(database_named(place.database))
+
+    def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
+        """Close the tenant and remove all it has, and nothing of others; again changes nothing."""
+        place = self._names.place(tenant, model)
+        worker = self._worker()
+        if model == "silo":
+            self._face.forget(place.database)
+        worker.drop(place, model, epoch)
+
+    def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
+        """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound.
+
+        Waits for the writers at work; raises Unavailable (`database_busy`) when they take too long.
+        """
+        self._worker().fence(self._names.place(tenant, model), epoch, is_open=open)
+
+    def open_at(self, tenant: str, model: Isolation) -> int | None:
+        """The epoch at which the tenant stands open for writes; None while closed or absent."""
+        opened = select(FENCE.c.epoch).where(FENCE.c.tenant_id == tenant, FENCE.c.open)
+        try:
+            with self.reading(tenant, model) as connection:
+                return connection.execute(opened).scalar_one_or_none()
+        except NotFound:
+            return None
+
+    @contextmanager
+    def transaction(self, tenant: str, model: Isolation) -> Generator[Connection]:
+        """A write transaction: commits at the end, rolls back on any error. Raises NotFound."""
+        with self._face.transaction(self._names.place(tenant, model)) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self, tenant: str, model: Isolation) -> Generator[Connection]:
+        """A snapshot that cannot write. Raises NotFound."""
+        with self._face.reading(self._names.place(tenant, model)) as connection:
+            yield connection
+
+    @contextmanager
+    def scratch(
+        self, tenant: str, model: Isolation, collections: Sequence[Collection]
+    ) -> Generator[Connection]:
+        """An empty database of the same schema, for a trial restore: gone at the end."""
+        place = self._names.place(tenant, model)
+        trial = self._names.trial(tenant)
+        with self._worker().trial(place, trial, collections) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._face.close()
+        if self._owner is not None:
+            self._owner.close()
+
+    def _worker(self) -> Worker:
+        if self._makes is None:
+            raise Failed("Only the worker makes and removes databases.", code="not_the_worker")
+        return self._makes

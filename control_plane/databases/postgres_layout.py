@@ -1,0 +1,180 @@
+"""What stands in a Postgres database of tenants: schemas, tables, policies and grants. Not rows.
+
+Nothing here can be a bound value, for it is all names: each one is quoted by the driver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final, LiteralString
+
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import ColumnElement, Connection, Inspector, delete, insert, inspect, select
+from sqlalchemy import column as named_column
+from sqlalchemy import table as named_table
+
+from control_plane.data.collection import Collection
+from control_plane.data.tables import (
+    APPLIED,
+    FENCE,
+    REFERENCE,
+    REFERENCE_SCHEMA,
+    SCHEMA,
+    SCHEMA_VERSION,
+    fill_reference,
+    reference_digest,
+    reference_metadata,
+    schema_digest,
+    tenant_metadata,
+)
+from control_plane.databases.postgres_names import Place
+
+GUARD: Final = "paybill"
+_ENTRY: Final = named_table(
+    "entry",
+    named_column("place"),
+    named_column("tenant_id"),
+    named_column("digest"),
+    schema=GUARD,
+)
+# The function sees the table that tells tokens apart; who calls it does not.
+_GUARD: Final[tuple[LiteralString, ...]] = (
+    "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+    "CREATE SCHEMA paybill",
+    """CREATE TABLE paybill.entry (
+        place text NOT NULL,
+        tenant_id text COLLATE "C" NOT NULL,
+        digest text NOT NULL UNIQUE,
+        PRIMARY KEY (place, tenant_id))""",
+    """CREATE FUNCTION paybill.entered() RETURNS text
+        LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+        RETURN (SELECT e.tenant_id FROM paybill.entry e WHERE e.digest = encode(
+            sha256(convert_to(current_setting('paybill.entry', true), 'UTF8')), 'hex'))""",
+    "REVOKE ALL ON FUNCTION paybill.entered() FROM PUBLIC",
+)
+_OWN: Final = SQL("tenant_id = (SELECT paybill.entered())")
+# A policy for all commands: a row is seen, changed and left only within its tenant.
+_ROWS: Final[tuple[LiteralString, ...]] = (
+    "CREATE POLICY paybill_tenant ON {table} USING ({own}) WITH CHECK ({own})",
+)
+# The fence is the owner's. A writer may hold its row, which takes the right to change it, and no more.
+_FENCE: Final[tuple[LiteralString, ...]] = (
+    "CREATE POLICY paybill_owner ON {table} TO CURRENT_USER USING ({own}) WITH CHECK ({own})",
+    "CREATE POLICY paybill_seen ON {table} FOR SELECT TO {role} USING ({own})",
+    "CREATE POLICY paybill_held ON {table} FOR UPDATE TO {role} USING ({own}) WITH CHECK (false)",
+)
+_GRANTS: Final[dict[str, tuple[LiteralString, ...]]] = {
+    FENCE.name: ("GRANT SELECT, UPDATE (tenant_id) ON {table} TO {role}", *_FENCE),
+    APPLIED.name: ("GRANT SELECT, INSERT ON {table} TO {role}", *_ROWS),
+    SCHEMA.name: ("GRANT SELECT ON {table} TO {role}",),
+}
+_COLLECTION: Final[tuple[LiteralString, ...]] = (
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {role}",
+    *_ROWS,
+)
+_FORCED: Final[tuple[LiteralString, ...]] = (
+    "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+)
+
+
+def say(connection: Connection, statement: LiteralString, **names: str) -> None:
+    """Execute a statement whose `{places}` are filled with quoted names."""
+    quoted = {place: Identifier(name) for place, name in names.items()}
+    connection.exec_driver_sql(SQL(statement).format(**quoted, own=_OWN).as_string())
+
+
+def has_schema(connection: Connection, name: str) -> bool:
+    """Whether the database has the schema."""
+    return name in inspect(connection).get_schema_names()
+
+
+def build_guard(connection: Connection, roles: Sequence[str]) -> None:
+    """What tells by the token which tenant is in a session, for the roles to ask."""
+    if not has_schema(connection, GUARD):
+        for statement in _GUARD:
+            say(connection, statement)
+    for role in roles:
+        say(connection, "GRANT USAGE ON SCHEMA paybill TO {role}", role=role)
+        say(connection, "GRANT EXECUTE ON FUNCTION paybill.entered() TO {role}", role=role)
+
+
+def build_place(connection: Connection, place: Place, collections: Sequence[Collection]) -> None:
+    """The schema of the place with its tables, unless it is there; the search path leads to it."""
+    if has_schema(connection, place.schema):
+        return
+    say(connection, "CREATE SCHEMA {schema}", schema=place.schema)
+    say(
+        connection, "GRANT USAGE ON SCHEMA {schema} TO {role}", schema=place.schema, role=place.role
+    )
+    metadata = tenant_metadata(collections)
+    metadata.create_all(connection, checkfirst=False)
+    for table in metadata.sorted_tables:
+        own = _FORCED if "tenant_id" in table.c else ()
+        for statement in (*own, *_GRANTS.get(table.name, _COLLECTION)):
+            say(connection, statement, table=table.name, role=place.role)
+    kept = schema_digest(collections)
+    connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION, digest=kept))
+
+
+def build_reference(
+    connection: Connection, roles: Sequence[str], collections: Sequence[Collection]
+) -> None:
+    """The reference rows as they are declared now, for the roles to read and nobody to write."""
+    if reference_is(connection, collections):
+        return
+    say(connection, "DROP SCHEMA IF EXISTS reference CASCADE")
+    say(connection, "CREATE SCHEMA reference")
+    reference_metadata(collections).create_all(connection, checkfirst=False)
+    fill_reference(connection, collections)
+    for role in roles:
+        say(connection, "GRANT USAGE ON SCHEMA reference TO {role}", role=role)
+        say(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA reference TO {role}", role=role)
+
+
+def schema_is(connection: Connection, collections: Sequence[Collection]) -> bool:
+    """Whether the place was made of the collections, and its tables are really there."""
+    recorded = connection.execute(
+        select(SCHEMA.c.digest).where(SCHEMA.c.version == SCHEMA_VERSION)
+    ).scalar_one_or_none()
+    if recorded != schema_digest(collections):
+        return False
+    found = _columns(inspect(connection), None)
+    expected = tenant_metadata(collections).tables.values()
+    return all(found.get(table.name) == set(table.c.keys()) for table in expected)
+
+
+def reference_is(connection: Connection, collections: Sequence[Collection]) -> bool:
+    """Whether the reference rows are those that are declared; always where none is."""
+    wanted = reference_digest(collections)
+    if wanted is None:
+        return True
+    if not inspect(connection).has_table(REFERENCE.name, schema=REFERENCE_SCHEMA):
+        return False
+    digest = select(REFERENCE.c.digest).where(REFERENCE.c.version == SCHEMA_VERSION)
+    return connection.execute(digest).scalar_one_or_none() == wanted
+
+
+def admit_entry(connection: Connection, place: Place, token: str) -> None:
+    """Let who shows the token enter the tenant; the one before it opens nothing any more."""
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    if connection.execute(select(_ENTRY.c.digest).where(*_of(place))).scalar() == digest:
+        return
+    remove_entry(connection, place)
+    entry = {"place": place.schema, "tenant_id": place.tenant, "digest": digest}
+    connection.execute(insert(_ENTRY).values(**entry))
+
+
+def remove_entry(connection: Connection, place: Place) -> None:
+    """Let nobody enter the tenant."""
+    connection.execute(delete(_ENTRY).where(*_of(place)))
+
+
+def _of(place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (_ENTRY.c.place == place.schema, _ENTRY.c.tenant_id == place.tenant)
+
+
+def _columns(inspector: Inspector, schema: str | None) -> dict[str, set[str]]:
+    found = inspector.get_multi_columns(schema=schema)
+    return {name: {column["name"] for column in columns} for (_, name), columns in found.items()}

@@ -1,0 +1,171 @@
+"""What only the worker does on Postgres: it makes, closes and removes places. Not a tenant's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, func, select
+
+from control_plane.data.collection import Collection
+from control_plane.data.tables import tenant_metadata
+from control_plane.databases.fencing import admit, fence_epoch, set_fence
+from control_plane.databases.postgres_layout import (
+    admit_entry,
+    build_guard,
+    build_place,
+    build_reference,
+    remove_entry,
+    say,
+    schema_is,
+)
+from control_plane.databases.postgres_names import Names, Place
+from control_plane.databases.postgres_server import Server, databases_like
+from control_plane.databases.postgres_sessions import Entries, Login
+from control_plane.databases.removal import remove_tenant
+from control_plane.domain.isolation import Isolation
+from control_plane.errors import NotFound, Refused, Unavailable
+
+
+class Worker:
+    """The owner's work. Every part of it may be cut off by a kill, and is finished by the next."""
+
+    def __init__(self, owner: Login, names: Names, entries: Entries, face: str) -> None:
+        self._owner = owner
+        self._names = names
+        self._entries = entries
+        self._server = Server(owner, face)
+
+    def create(
+        self, place: Place, model: Isolation, collections: Sequence[Collection], epoch: int
+    ) -> None:
+        """Build the tenant's place and open it at `epoch`; what stands already stays."""
+        if model != "silo":
+            self._build_shared(place, model, collections)
+        with self._server.changing(_lock_name(place)) as statements:
+            if model == "silo":
+                self._server.require_reach(statements)
+                self._server.make_role(statements, place.role)
+                self._server.make_database(statements, place.database)
+            with self._owner.transaction(place, is_standing=False) as connection:
+                if model == "silo":
+                    build_guard(connection, [place.role])
+                    build_reference(connection, [place.role], collections)
+                if model == "bridge":
+                    self._make_bridge_role(connection, place.role)
+                build_place(connection, place, collections)
+                if not schema_is(connection, collections):
+                    raise Refused(
+                        "The database was made of other collections.",
+                        code="schema_differs",
+                        rule="collections",
+                    )
+                # Without its entry nobody gets into a place: it is what makes it whole.
+                admit_entry(connection, place, self._entries.token(place))
+                admit(connection, place.tenant, epoch)
+
+    def fence(self, place: Place, epoch: int, *, is_open: bool) -> None:
+        """Open or close the tenant; who writes is waited for, who would write waits."""
+        with self._owner.transaction(place) as connection:
+            _hold_alone(connection, place)
+            set_fence(connection, place.tenant, epoch, is_open=is_open)
+
+    def drop(self, place: Place, model: Isolation, epoch: int) -> None:
+        """Close the tenant and remove all it has."""
+        with self._server.changing(_lock_name(place)) as statements:
+            # What was never whole has no fence, and nobody who could be writing.
+            with suppress(NotFound):
+                self._shut(place, epoch)
+            if model == "silo":
+                self._server.remove_database(statements, place.database)
+                self._server.remove_role(statements, place.role)
+            elif model == "bridge":
+                self._remove_schema(place)
+            else:
+                self._remove_rows(place)
+
+    @contextmanager
+    def trial(
+        self, place: Place, database: str, collections: Sequence[Collection]
+    ) -> Generator[Connection]:
+        """A database that only the owner enters, with the tables and no row; removed at the end."""
+        self._sweep_trials()
+        with self._server.changing(database) as statements:
+            self._server.remove_database(statements, database)
+            self._server.make_trial(statements, database)
+            try:
+                with self._owner.transaction(
+                    _trial_of(place, database), commit=False, is_standing=False
+                ) as connection:
+                    say(connection, "CREATE SCHEMA {schema}", schema=place.schema)
+                    build_reference(connection, [], collections)
+                    tenant_metadata(collections).create_all(connection, checkfirst=False)
+                    yield connection
+            finally:
+                self._server.remove_database(statements, database)
+
+    def _build_shared(
+        self, place: Place, model: Isolation, collections: Sequence[Collection]
+    ) -> None:
+        shared = self._names.shared
+        roles = [self._names.bridge_group, self._names.pooled_role]
+        with self._server.changing(shared) as statements:
+            self._server.make_role(statements, roles[0], entered=False)
+            self._server.make_role(statements, roles[1])
+            self._server.make_database(statements, shared)
+            with self._owner.transaction(place, is_standing=False) as connection:
+                build_guard(connection, roles)
+                build_reference(connection, roles, collections)
+                if model == "pooled":
+                    build_place(connection, place, collections)
+
+    def _make_bridge_role(self, connection: Connection, role: str) -> None:
+        self._server.make_role(connection, role)
+        say(
+            connection,
+            "GRANT {group} TO {role} WITH INHERIT TRUE, SET FALSE",
+            group=self._names.bridge_group,
+            role=role,
+        )
+
+    def _shut(self, place: Place, epoch: int) -> None:
+        with self._owner.transaction(place) as connection:
+            _hold_alone(connection, place)
+            if fence_epoch(connection, place.tenant) is not None:
+                set_fence(connection, place.tenant, epoch, is_open=False)
+
+    def _remove_schema(self, place: Place) -> None:
+        with (
+            suppress(NotFound),
+            self._owner.transaction(place, is_standing=False) as connection,
+        ):
+            say(connection, "DROP SCHEMA IF EXISTS {schema} CASCADE", schema=place.schema)
+            remove_entry(connection, place)
+            self._server.remove_role(connection, place.role)
+
+    def _remove_rows(self, place: Place) -> None:
+        with suppress(NotFound):
+            remove_tenant(lambda: self._owner.transaction(place), place.tenant)
+            # Last: until now the removal was to be seen, and to be done again.
+            with self._owner.transaction(place) as connection:
+                remove_entry(connection, place)
+
+    def _sweep_trials(self) -> None:
+        with self._owner.statements() as connection:
+            left = databases_like(connection, self._names.trials)
+        for database in left:
+            # A trial that is under way holds its name, and is nobody else's to remove.
+            with suppress(Unavailable), self._server.changing(database, wait=False) as statements:
+                self._server.remove_database(statements, database)
+
+
+def _lock_name(place: Place) -> str:
+    return f"{place.database}/{place.schema}/{place.tenant}"
+
+
+def _hold_alone(connection: Connection, place: Place) -> None:
+    connection.execute(select(func.pg_advisory_xact_lock(place.lock)))
+
+
+def _trial_of(place: Place, database: str) -> Place:
+    return Place(place.tenant, database, place.schema, place.role)

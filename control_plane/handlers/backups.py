@@ -1,0 +1,115 @@
+"""The rows of backups: found, kept, taken over, marked as proven. Not the archives that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, select
+
+from control_plane.audit.leaf import Guard
+from control_plane.audit.recorder import guard
+from control_plane.domain.backup_record import Backup
+from control_plane.domain.canonical import Json, digest, instant
+from control_plane.errors import Refused
+from control_plane.handlers.handler import Work
+from control_plane.store import rows, tables
+
+_TABLE = tables.backup
+
+
+def own_id(run_id: str) -> str:
+    """The id of the backup that a run makes: the same at each try."""
+    return digest({"backup": run_id})[:32]
+
+
+def backup_of_run(connection: Connection, run_id: str) -> Backup | None:
+    """The backup that a run answers for, or None."""
+    return rows.first(connection, _TABLE, Backup, _TABLE.c.run_id == run_id)
+
+
+def proven(connection: Connection, tenant: str) -> Backup | None:
+    """The one backup of a tenant that was restored on trial and not superseded, or None."""
+    where = (_TABLE.c.tenant == tenant) & _TABLE.c.verified_at.is_not(None)
+    return rows.first(connection, _TABLE, Backup, where)
+
+
+def proven_by(connection: Connection, run_id: str, step: str) -> bool:
+    """Whether a run has itself restored its backup on trial, in the step of that name."""
+    found = backup_of_run(connection, run_id)
+    done = tables.run_step
+    statement = select(done.c.state).where(done.c.run_id == run_id, done.c.name == step)
+    verified = connection.execute(statement).scalar() == "succeeded"
+    return verified and found is not None and found.verified_at is not None
+
+
+def keep(work: Work, backup: Backup) -> None:
+    """Write the row of an archive that lies there whole."""
+    with _fenced(work) as connection:
+        rows.put(connection, _TABLE, backup)
+        _leaf(work, connection, "backup.made", (backup.id,), ())
+
+
+def take_over(work: Work, backup: Backup, keep_until: str) -> None:
+    """Let this run answer for an earlier one's backup, which it has yet to prove for itself."""
+    with _fenced(work) as connection:
+        found = guard(connection, _TABLE.name, backup.id)
+        mine = {"run_id": work.run.id, "keep_until": keep_until}
+        rows.change(connection, _TABLE, _TABLE.c.id == backup.id, **mine)
+        _leaf(work, connection, "backup.taken_over", (backup.id,), (found,))
+
+
+def mark_verified(work: Work, backup: Backup) -> None:
+    """Say that this run has restored the backup on trial, and found in it what it must hold.
+
+    It supersedes every other one of the tenant: by no clock, which may have been set back.
+    """
+    now = instant(work.ports.clock.now())
+    with _fenced(work) as connection:
+        others = select(_TABLE.c.id).where(
+            _TABLE.c.tenant == backup.tenant,
+            _TABLE.c.verified_at.is_not(None),
+            _TABLE.c.id != backup.id,
+        )
+        touched = (backup.id, *connection.execute(others).scalars())
+        found = tuple(guard(connection, _TABLE.name, one) for one in touched)
+        rows.change(connection, _TABLE, _TABLE.c.id.in_(touched[1:]), verified_at=None)
+        rows.change(connection, _TABLE, _TABLE.c.id == backup.id, verified_at=now)
+        _leaf(work, connection, "backup.verified", touched, found)
+
+
+@contextmanager
+def _fenced(work: Work) -> Generator[Connection]:
+    # The step that writes here is done outside the engine's own transaction, and may be late.
+    fence = tables.fence
+    statement = select(fence.c.epoch, fence.c.run_id).where(fence.c.tenant == work.run.tenant)
+    with work.ports.store.write(work.run.tenant) as connection:
+        held = connection.execute(statement).one()
+        if (held.epoch, held.run_id) != (work.epoch, work.run.id):
+            raise Refused("A later run holds the tenant.", code="fenced", rule="epoch")
+        yield connection
+
+
+def _leaf(
+    work: Work,
+    connection: Connection,
+    kind: str,
+    touched: tuple[str, ...],
+    found: tuple[Guard, ...],
+) -> None:
+    payload: dict[str, Json] = {
+        "run_id": work.run.id,
+        "call_id": work.run.call_id,
+        "principal": work.run.principal,
+        "actor": work.run.actor,
+        "backup_id": touched[0],
+        "epoch": work.epoch,
+    }
+    work.ports.recorder.record(
+        connection,
+        kind,
+        work.run.tenant,
+        payload,
+        tuple((_TABLE.name, one) for one in touched),
+        found,
+    )

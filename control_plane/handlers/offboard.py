@@ -1,0 +1,107 @@
+"""The lifecycle of offboarding: its object, its guards, its observed plan. Its steps stand in offboard_steps.py."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+
+from control_plane.commands import Command, OffboardTenant
+from control_plane.data.tables import collection_table
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.canonical import Json, instant
+from control_plane.domain.run_record import Run
+from control_plane.domain.tenant import TENANT
+from control_plane.errors import Refused
+from control_plane.facts.load import tenant_row
+from control_plane.facts.tenant import TenantFacts
+from control_plane.handlers import backups, offboard_steps, stack_steps
+from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.tenant_moves import model_of, tenant_now, tenant_subject
+from control_plane.handlers.tenants import described
+
+OPERATION = "offboard"
+# How long a tenant that was offboarded can be restored, and its backup is kept.
+RETENTION_DAYS: Final = 30
+_OFFBOARDABLE = frozenset(state for state in TENANT.states if "deprovision" in TENANT.legal(state))
+
+
+class OffboardTenantHandler:
+    """Takes a tenant away, as a run: shut, backed up, proven, removed; restorable for a while."""
+
+    kind = OPERATION
+    command_type: type[Command] = OffboardTenant
+    steps = offboard_steps.STEPS
+
+    def subject(
+        self,
+        command: Command,
+        view: View,
+        run: Run | None,
+        approval: Approval | None,
+        step: str = "",
+    ) -> Subject:
+        """The tenant; with a run in hand, at stage ``apply``, and whether its backup is proven."""
+        assert isinstance(command, OffboardTenant)
+        proposed: dict[str, object] = {
+            "proposed_cancel": command.proposed_cancel,
+            "backup_verified": run is not None
+            and backups.proven_by(view.connection, run.id, offboard_steps.PROVING),
+        }
+        return tenant_subject(command.tenant, OPERATION, view, run, approval, step, proposed)
+
+    def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
+        """The tenant is in a state that offboarding starts from."""
+        assert isinstance(subject.facts, TenantFacts)
+        if subject.facts.state not in _OFFBOARDABLE:
+            raise Refused(
+                "The tenant is in no state to be offboarded.",
+                code="tenant_state",
+                rule="tenant_machine",
+                fact="state",
+            )
+
+    def observe(self, work: Work) -> Observed:
+        """Plan what would be destroyed, and count what would go with it; changes nothing."""
+        request = stack_steps.stack_request(work)
+        seen = stack_steps.observed(
+            stack_steps.provisioner_of(work).observe(
+                request, destroy=True, should_stop=work.should_stop
+            )
+        )
+        until = datetime.fromisoformat(work.run.as_of) + timedelta(days=RETENTION_DAYS)
+        parts: dict[str, Json] = {
+            **seen.parts,
+            "data": _data(work),
+            "retention": {"days": RETENTION_DAYS, "restorable_until": instant(until)},
+        }
+        return Observed(parts=parts, facts=seen.facts, artifact=seen.artifact)
+
+    def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
+        """The rows of ours that change."""
+        assert isinstance(command, OffboardTenant)
+        return {"rows": {"tenant": command.tenant, "cancel_subscription": command.proposed_cancel}}
+
+    def answer(self, run: Run, view: View) -> dict[str, Json]:
+        """The tenant that was, and until when it can be again."""
+        tenant = tenant_row(view.connection, run.tenant)
+        until = None if tenant is None else tenant.restorable_until
+        return {**described(view, run.tenant), "restorable_until": until}
+
+
+def _data(work: Work) -> dict[str, Json]:
+    """The database that would be dropped, and its rows as they are counted now."""
+    tenant, model = tenant_now(work), model_of(work)
+    told: dict[str, Json] = {"display_name": tenant.display_name, "isolation": model}
+    if not work.ports.databases.exists(tenant.id, model):
+        return {**told, "database": "absent"}
+    counts: dict[str, Json] = {}
+    with work.ports.databases.reading(tenant.id, model) as connection:
+        for collection in stack_steps.collections_of(work):
+            if collection.reference:
+                continue
+            table = collection_table(collection)
+            mine = select(func.count()).where(table.c.tenant_id == tenant.id)
+            counts[collection.name] = int(connection.execute(mine).scalar_one())
+    return {**told, "database": "dropped", "records": counts}

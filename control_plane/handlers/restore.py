@@ -1,0 +1,120 @@
+"""The lifecycle of restoring an offboarded tenant: its object, its guards, its observed plan. Its steps stand in restore_steps.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from control_plane.commands import Command, RestoreTenant
+from control_plane.data.tables import schema_digest
+from control_plane.domain.approval_record import Approval
+from control_plane.domain.backup_record import Backup
+from control_plane.domain.canonical import Json, instant, plain
+from control_plane.domain.run_record import Run
+from control_plane.errors import Refused
+from control_plane.facts.load import tenant_row
+from control_plane.facts.tenant import TenantFacts
+from control_plane.handlers import backups, restore_steps, stack_steps
+from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.offers import free_offer, isolations_of, parts_of
+from control_plane.handlers.tenant_moves import tenant_now, tenant_subject
+from control_plane.handlers.tenants import described
+
+OPERATION = "restore"
+
+
+class RestoreTenantHandler:
+    """Brings an offboarded tenant back with its data, as a run with do, undo and probe."""
+
+    kind = OPERATION
+    command_type: type[Command] = RestoreTenant
+    steps = restore_steps.STEPS
+
+    def subject(
+        self,
+        command: Command,
+        view: View,
+        run: Run | None,
+        approval: Approval | None,
+        step: str = "",
+    ) -> Subject:
+        """The tenant, proposed as it was; ``loaded`` is the backup that it would come from."""
+        assert isinstance(command, RestoreTenant)
+        backup = backups.proven(view.connection, command.tenant)
+        proposed: dict[str, object] = {
+            "backup_verified": backup is not None,
+            **_as_it_was(command.tenant, view),
+        }
+        subject = tenant_subject(command.tenant, OPERATION, view, run, approval, step, proposed)
+        return replace(subject, loaded=backup)
+
+    def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
+        """A backup of the declared collections is there, and the plan is still to be had."""
+        facts, backup = subject.facts, subject.loaded
+        assert isinstance(facts, TenantFacts)
+        if facts.state != "deprovisioned":
+            raise Refused(
+                "Only an offboarded tenant is restored.",
+                code="tenant_state",
+                rule="tenant_machine",
+                fact="state",
+            )
+        if not isinstance(backup, Backup):
+            raise Refused(
+                "There is no backup to restore.",
+                code="not_restorable",
+                rule="backup",
+                fact="backup_verified",
+            )
+        if backup.schema_digest != schema_digest(tuple(ports.catalog.collections.values())):
+            raise Refused(
+                "The backup is of other collections.", code="schema_differs", rule="collections"
+            )
+        free_offer(ports, facts.proposed_plan, facts.proposed_region)
+
+    def observe(self, work: Work) -> Observed:
+        """Plan the stack anew, and name the backup; changes nothing."""
+        tenant = tenant_now(work)
+        with work.ports.store.read() as connection:
+            backup = backups.proven(connection, tenant.id)
+        if backup is None:
+            raise Refused("There is no backup to restore.", code="not_restorable", rule="backup")
+        seen = stack_steps.observed(
+            stack_steps.provisioner_of(work).observe(
+                stack_steps.stack_request(work), should_stop=work.should_stop
+            )
+        )
+        parts: dict[str, Json] = {
+            **seen.parts,
+            **parts_of(work.ports.catalog.plans.offer(tenant.plan)),
+            "backup": plain(backup.model_dump(include=_TOLD)),
+        }
+        return Observed(parts=parts, facts=seen.facts, artifact=seen.artifact)
+
+    def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
+        """The row that changes."""
+        assert isinstance(command, RestoreTenant)
+        return {"rows": {"tenant": command.tenant, "subscription": "active"}}
+
+    def answer(self, run: Run, view: View) -> dict[str, Json]:
+        """The tenant that is again."""
+        return described(view, run.tenant)
+
+
+_TOLD = {"id", "digest", "made_at", "verified_at", "contents"}
+
+
+def _as_it_was(tenant: str, view: View) -> dict[str, object]:
+    found = tenant_row(view.connection, tenant)
+    if found is None:
+        return {}
+    until = found.restorable_until
+    return {
+        "proposed_isolation": found.isolation,
+        "proposed_plan": found.plan,
+        "proposed_region": found.region,
+        "plan_isolations": isolations_of(view.ports, found.plan),
+        # Not only at rest: the run that restores it has still to be in time at each step.
+        "restorable": found.state in ("deprovisioned", "restoring")
+        and until is not None
+        and instant(view.ports.clock.now()) < until,
+    }

@@ -1,0 +1,127 @@
+"""The steps of restoring: stack and database anew, the backup loaded and held against its manifest. Not the engine's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from control_plane.data import archive
+from control_plane.data.applied import require_fence
+from control_plane.domain.backup_record import Backup
+from control_plane.domain.canonical import Json, plain
+from control_plane.errors import Failed, NotFound, Refused
+from control_plane.handlers import backups, stack_steps
+from control_plane.handlers.handler import Probe, Step, Work
+from control_plane.handlers.offboard_steps import archives_of
+from control_plane.handlers.subscription_moves import subscribe
+from control_plane.handlers.tenant_moves import (
+    data_epoch_of,
+    inside_of,
+    model_of,
+    move_tenant,
+    set_data_epoch,
+    tenant_of,
+)
+
+
+def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
+    """Take the tenant out of its rest."""
+    inside = inside_of(connection)
+    return {"state": move_tenant(inside, tenant_of(work, inside), "restore")}
+
+
+def rest(work: Work, connection: Connection | None) -> None:
+    """Leave the tenant as it was: gone, and restorable as long as before."""
+    inside = inside_of(connection)
+    move_tenant(inside, tenant_of(work, inside), "fail")
+
+
+def planned_backup(work: Work) -> Backup:
+    """The backup that the plan names; Refused where it is no longer that one."""
+    parts = (work.run.plan or {}).get("parts")
+    planned = parts.get("backup") if isinstance(parts, Mapping) else None
+    with work.ports.store.read() as connection:
+        found = backups.proven(connection, work.run.tenant)
+    named: Mapping[str, Json] = planned if isinstance(planned, Mapping) else {}
+    if found is None or (found.id, found.digest) != (named.get("id"), named.get("digest")):
+        raise Refused("The backup is no longer the one planned with.", code="backup_missing")
+    return found
+
+
+def load(work: Work, connection: Connection | None) -> dict[str, Json]:
+    """Load the archive, whole in one transaction: what stands already is not loaded again."""
+    tenant, model = work.run.tenant, model_of(work)
+    collections, backup = stack_steps.collections_of(work), planned_backup(work)
+    databases = work.ports.databases
+    databases.fence(tenant, model, work.epoch, open=True)
+    with databases.transaction(tenant, model) as target:
+        require_fence(target, tenant, work.epoch)
+        if plain(archive.summary(target, collections, tenant)) == backup.contents:
+            return {"loaded": False}
+        with archives_of(work).open(tenant, backup.id, backup.digest) as source:
+            archive.load_tenant(target, collections, tenant, source)
+    return {"loaded": True}
+
+
+def probe_loaded(work: Work) -> Probe:
+    """Whether the tenant's data is what the backup's manifest says."""
+    return "present" if _as_backed_up(work) else "absent"
+
+
+def _as_backed_up(work: Work) -> bool:
+    tenant, collections = work.run.tenant, stack_steps.collections_of(work)
+    try:
+        with work.ports.databases.reading(tenant, model_of(work)) as source:
+            stands = plain(archive.summary(source, collections, tenant))
+    except NotFound:
+        return False
+    return stands == planned_backup(work).contents
+
+
+def verify(work: Work, connection: Connection | None) -> dict[str, Json]:
+    """Observe that stack, database and data are as they were; never assume."""
+    ready = stack_steps.verify_ready(work, connection)
+    if not _as_backed_up(work):
+        raise Failed("The data is not as it was backed up.", code="restore_differs")
+    return ready
+
+
+def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
+    """Open the tenant on its plan's present offer, protected as a new one is."""
+    inside = inside_of(connection)
+    tenant = tenant_of(work, inside)
+    subscribe(inside, tenant.id, work.run.id, work.ports.catalog.plans.offer(tenant.plan))
+    state = move_tenant(
+        inside,
+        tenant,
+        "succeed",
+        access_mode="full",
+        suspend_reasons=[],
+        deletion_protection=True,
+        restorable_until=None,
+    )
+    set_data_epoch(inside, tenant.id, data_epoch_of(work, inside))
+    return {"state": state}
+
+
+STEPS: tuple[Step, ...] = (
+    Step("begin", do=begin, undo=rest),
+    Step(
+        "provision",
+        do=stack_steps.provision,
+        undo=stack_steps.deprovision,
+        probe=stack_steps.probe_infrastructure,
+        outside=True,
+    ),
+    Step(
+        "database",
+        do=stack_steps.create_database,
+        undo=stack_steps.drop_database,
+        probe=stack_steps.probe_database,
+        outside=True,
+    ),
+    Step("load", do=load, probe=probe_loaded, outside=True),
+    Step("verify", do=verify, outside=True),
+    Step("activate", do=activate, irreversible=True),
+)

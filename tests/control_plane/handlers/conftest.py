@@ -1,0 +1,37 @@
+"""A bench for lifecycles: real policy engine, real store, real databases, stacks in memory. Not a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policies.gate import Gate
+from server.catalog import policy_sources
+from tests.approvals.conftest import engine
+from tests.support.approval_template import make_template
+from tests.support.lifecycle_bench import Bench, Onboarded, make_bench, onboarded
+
+
+@pytest.fixture(scope="session")
+def gate(cerbos_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """The gate of the bundle in force."""
+    folder = tmp_path_factory.mktemp("bundles")
+    with engine(cerbos_binary, list(policy_sources(None)), folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Onboarded:
+    """A workspace whose approvals need another person, with one active tenant."""
+    template = make_template(tmp_path_factory.mktemp("two-people"), "two_people")
+    return onboarded(template, tmp_path_factory.mktemp("onboarded"), gate)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, gate: Gate, standing: Onboarded) -> Iterator[Bench]:
+    """A world of this test's own, with one active tenant."""
+    made = make_bench(standing, tmp_path / "world", gate)
+    yield made
+    made.world.close()

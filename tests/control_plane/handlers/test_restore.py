@@ -1,0 +1,243 @@
+"""A restoring: the same records under the same ids, within the retention, or the rest that was before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from control_plane.domain.plans import PlanCatalog
+from control_plane.errors import Failed
+from control_plane.handlers.handler import Catalog
+from control_plane.handlers.offboard import RETENTION_DAYS
+from control_plane.handlers.registry import failpoint_names
+from control_plane.store import tables
+from tests.support.approval_world import TENANT
+from tests.support.house import fresh_key
+from tests.support.lifecycle_bench import Bench
+from tests.support.offboarding import (
+    approved,
+    backups,
+    found,
+    lift,
+    offboard,
+    parts,
+    records,
+    stands,
+    tamper,
+    unvouched,
+)
+from tests.support.onboarding import contact
+
+FAILING = "restore.activate.before"
+NAMES = [name for name in failpoint_names() if name.startswith("restore.")]
+FORWARD = [name for name in NAMES if ".undo_" not in name]
+BACKWARD = [name for name in NAMES if ".undo_" in name]
+
+
+def at_rest(bench: Bench) -> bool:
+    """The tenant is as its offboarding has left it."""
+    kept = bench.tenant.restorable_until is not None
+    away = (bench.standing[0::2], stands(bench)) == (("deprovisioned", "none"), (False, False))
+    return kept and away and unvouched(bench) == []
+
+
+def test_a_restored_tenant_has_the_same_records_and_is_written_again(bench: Bench) -> None:
+    before = records(bench, 3)
+    offboard(bench)
+    run = bench.do("tenant_restore")
+    assert bench.standing == ("active", [], "full")
+    assert found(bench) == before
+    assert bench.open_at == bench.data_epoch > 0
+    assert bench.create()["outcome"] == "done"
+    assert bench.tenant.restorable_until is None
+    assert bench.tenant.deletion_protection
+    read = bench.ask("tenant_get", tenant=TENANT)["result"]
+    assert read["subscription_state"] == "active"
+    assert parts(run)["backup"]["id"] == backups(bench)[0].id
+    assert unvouched(bench) == []
+
+
+def test_an_approval_that_was_given_before_is_good_for_no_second_going(bench: Bench) -> None:
+    records(bench, 1)
+    offboard(bench)
+    bench.do("tenant_restore")
+    records(bench, 1)
+    assert bench.refused("tenant_offboard", cancel_subscription=True) == "deletion_protected"
+    lift(bench)
+    assert bench.work(approved(bench)).state == "applied"
+    (older,) = [one for one in backups(bench) if one.verified_at is None]
+    (newest,) = [one for one in backups(bench) if one.verified_at is not None]
+    assert older.contents["tables"]["contacts"]["rows"] == 1  # type: ignore[index, call-overload]
+    assert newest.contents["tables"]["contacts"]["rows"] == 2  # type: ignore[index, call-overload]
+    run = bench.do("tenant_restore")
+    assert parts(run)["backup"]["id"] == newest.id
+    assert len(found(bench)) == 2
+
+
+def test_a_call_that_was_applied_before_is_still_known_after_a_restore(bench: Bench) -> None:
+    key = fresh_key()
+    asked = {
+        "tenant": TENANT,
+        "collection": "contacts",
+        "values": contact(),
+        "idempotency_key": key,
+    }
+    first = bench.ask("record_create", "sue", **asked)
+    assert first["outcome"] == "done", first
+    offboard(bench)
+    bench.do("tenant_restore")
+    assert bench.ask("record_create", "sue", **asked)["outcome"] == "done"
+    assert len(found(bench)) == 1
+
+
+def test_once_the_retention_is_over_nothing_is_restored(bench: Bench) -> None:
+    offboard(bench)
+    bench.world.clock.advance(timedelta(days=RETENTION_DAYS))
+    for person in ("alice", "sue", "pam"):
+        bench.world.alter_grant(person, expires_at="2999-01-01T00:00:00.000000Z")
+    assert bench.refused("tenant_restore") == "not_restorable"
+    assert at_rest(bench)
+
+
+def test_a_tenant_that_was_not_offboarded_is_not_restored(bench: Bench) -> None:
+    assert bench.refused("tenant_restore") == "tenant_state"
+
+
+def test_without_a_proven_backup_nothing_is_restored(bench: Bench) -> None:
+    offboard(bench)
+    bench.world.alter(tables.backup, tables.backup.c.tenant == TENANT, verified_at=None)
+    assert bench.refused("tenant_restore") == "not_restorable"
+
+
+class Priced:
+    """The applied catalog, with a price on every plan or without the tenant's."""
+
+    def __init__(self, catalog: Catalog, changed: dict[str, Any], drop: str = "") -> None:
+        kept = [one for one in catalog.plans.plans if one.name != drop]
+        plans = tuple(one.model_copy(update=changed) for one in kept)
+        self.plans = PlanCatalog.model_construct(plans=plans)
+        self.collections = catalog.collections
+        self.digest = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "drop", "code"),
+    [
+        ({"price_minor": 100}, "", "payment_required"),
+        ({}, "team", "plan_not_found"),
+        ({"regions": ("mars",)}, "", "region_not_in_plan"),
+        ({"isolations": ("silo",)}, "", "isolation_not_in_plan"),
+    ],
+)
+def test_a_plan_that_is_no_longer_to_be_had_brings_no_tenant_back(
+    bench: Bench, changed: dict[str, Any], drop: str, code: str
+) -> None:
+    offboard(bench)
+    priced = Priced(bench.world.ports.catalog, changed, drop)
+    other = Bench(bench.world.with_catalog(priced))
+    assert other.refused("tenant_restore") == code
+
+
+def test_a_tenant_that_was_shut_for_a_cause_comes_back_by_an_approval_alone(bench: Bench) -> None:
+    bench.do("tenant_suspend", reason="security")
+    offboard(bench)
+    run = bench.work(bench.propose("tenant_restore"))
+    assert run.state == "awaiting_approval", run
+    bench.world.forge(run, seed=bench.world.template.approver_seed)
+    assert bench.work(run.id).state == "applied"
+    assert bench.standing == ("active", [], "full")
+
+
+def test_a_tenant_that_was_suspended_by_an_operator_comes_back_without_one(bench: Bench) -> None:
+    bench.do("tenant_suspend", reason="operator")
+    offboard(bench)
+    bench.do("tenant_restore")
+    assert bench.standing == ("active", [], "full")
+
+
+def test_an_archive_that_was_tampered_with_leaves_the_tenant_at_rest(bench: Bench) -> None:
+    records(bench, 1)
+    offboard(bench)
+    tamper(bench, backups(bench)[0])
+    run = bench.work(bench.propose("tenant_restore"))
+    assert (run.state, run.reason) == ("compensated", "archive_altered")
+    assert at_rest(bench)
+
+
+@pytest.mark.parametrize("point", FORWARD)
+def test_a_worker_that_died_anywhere_in_a_restoring_has_another_finish_it_once(
+    bench: Bench, point: str
+) -> None:
+    before = records(bench, 2)
+    offboard(bench)
+    run_id = bench.propose("tenant_restore")
+    bench.work_until_killed(run_id, point)
+    run = bench.work(run_id)
+    assert run.state == "applied", run
+    assert found(bench) == before
+    assert bench.create()["outcome"] == "done"
+
+
+@pytest.mark.parametrize("point", [name for name in FORWARD if name.endswith(".done")] + [FAILING])
+def test_a_restoring_that_fails_leaves_the_tenant_at_rest_and_can_be_tried_again(
+    bench: Bench, point: str
+) -> None:
+    before = records(bench, 2)
+    offboard(bench)
+    run = bench.work(bench.propose("tenant_restore"), point)
+    assert run.state == "compensated", run
+    assert at_rest(bench)
+    bench.do("tenant_restore")
+    assert found(bench) == before
+
+
+@pytest.mark.parametrize("point", BACKWARD)
+def test_a_worker_that_died_in_undoing_it_has_another_put_the_tenant_to_rest(
+    bench: Bench, point: str
+) -> None:
+    records(bench, 1)
+    offboard(bench)
+    run_id = bench.propose("tenant_restore")
+    bench.work_until_killed(run_id, point, FAILING)
+    assert bench.work(run_id, FAILING).state == "compensated"
+    assert at_rest(bench)
+
+
+def test_a_restoring_under_way_can_be_called_off(bench: Bench) -> None:
+    offboard(bench)
+    run_id = bench.propose("tenant_restore")
+    bench.work_until_killed(run_id, "restore.load.recorded")
+    assert bench.ask("run_cancel", run_id=run_id, idempotency_key=fresh_key())["outcome"] == "done"
+    run = bench.work(run_id)
+    assert (run.state, run.reason) == ("compensated", "canceled")
+    assert at_rest(bench)
+
+
+def test_data_that_does_not_come_to_the_manifest_is_not_opened(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records(bench, 2)
+    offboard(bench)
+    run_id = bench.propose("tenant_restore")
+    bench.work_until_killed(run_id, "restore.verify.before")
+    with bench.world.ports.databases.transaction(TENANT, "pooled") as connection:
+        connection.exec_driver_sql("DELETE FROM contacts")
+    run = bench.work(run_id)
+    assert (run.state, run.reason) == ("compensated", "restore_differs")
+    assert at_rest(bench)
+
+
+def test_a_stack_that_does_not_come_leaves_the_tenant_at_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offboard(bench)
+
+    def failing(*given: object, **more: object) -> None:
+        raise Failed("It does not come.", code="cloud_says_no")
+
+    monkeypatch.setattr(bench.world.provisioner, "apply", failing)
+    run = bench.work(bench.propose("tenant_restore"))
+    assert (run.state, run.reason) == ("compensated", "cloud_says_no")
+    assert at_rest(bench)
