@@ -51,7 +51,10 @@ def onboarding(tenant: str, plan: str, isolation: str) -> Ask:
 
 
 async def onboard(stage: Stage) -> str:
-    """Two tenants: one at once, one after a human approved. The first one's run."""
+    """Three tenants, one of each isolation model: two at once, one after a human approved.
+
+    The first one's run.
+    """
     voice = stage.voice
     await stage.expect(
         "the agent lists what alice's roles allow it, and nothing that approves",
@@ -67,6 +70,12 @@ async def onboard(stage: Stage) -> str:
     acme_run = str(seen["run_id"])
     run = await stage.followed(SUPPORT_BOT, acme_run)
     stage.check("acme is onboarded", {"state": "applied"}, run)
+    voice.say(
+        "A bridge: a place of its own beside shared reference tables; it needs no human either."
+    )
+    seen = await stage.shown(onboarding("hooli", "team", "bridge"))
+    run = await stage.followed(SUPPORT_BOT, str(seen["run_id"]))
+    stage.check("hooli is onboarded", {"state": "applied"}, run)
     voice.say("A silo of its own: policy asks for a human, bound to exactly this plan.")
     run = await parked(stage, "globex")
     voice.say("alice reads what the server itself says of the plan, and types its digest's start.")
@@ -156,10 +165,17 @@ _SUPPORT_TOOLS = [
     "plan_list",
     "tenant_list",
     "tenant_get",
+    "subscription_get",
     "tenant_onboard",
+    "tenant_suspend",
+    "tenant_resume",
+    "tenant_offboard",
+    "tenant_restore",
     "run_get",
+    "run_list",
     "run_cancel",
     "approval_get",
+    "approval_list",
     "record_query",
     "record_create",
 ]

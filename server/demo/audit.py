@@ -1,4 +1,4 @@
-"""The act of the audit log: verified by the command that an auditor uses. Verifies nothing itself."""
+"""The act of the audit log: verified and replayed by the commands of an auditor. Verifies nothing itself."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ async def verify(stage: Stage) -> None:
     stage.voice.lines(str(seen["stdout"]).splitlines())
     stage.voice.lines(str(seen["stderr"]).splitlines())
     stage.check("the audit log is whole and signed", {"exit": 0}, seen)
+
+
+async def replay(stage: Stage) -> None:
+    """Decide and plan the recorded calls again."""
+    stage.voice.say("The recorded calls are decided and planned again, under the policies of then.")
+    command = Command(("audit", "replay", "--limit", "1000"), {})
+    seen = await stage.do(command)
+    stage.voice.lines([told(command)], style="cyan")
+    stage.voice.lines(str(seen["stdout"]).splitlines()[-1:])
+    stage.check("every one comes to the same digests", {"exit": 0}, seen)

@@ -46,7 +46,9 @@ async def kill_and_resume(stage: Stage, waiting: dict[str, Json]) -> None:
         Ask(SUPPORT_BOT, "tenant_list", {}),
         {
             "outcome": "done",
-            "result": {"tenants": [{"tenant": one} for one in ("acme", "globex", "initech")]},
+            "result": {
+                "tenants": [{"tenant": one} for one in ("acme", "globex", "hooli", "initech")]
+            },
         },
     )
 

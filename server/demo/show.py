@@ -14,7 +14,7 @@ from control_plane.errors import PaybillError
 from control_plane.provisioning.binary import find as find_terraform
 from policies.binary import find_binary
 from policies.errors import GateError
-from server.demo import acts, audit, crash
+from server.demo import acts, audit, crash, life
 from server.demo.agents import connected
 from server.demo.ledger import Ledger
 from server.demo.narrator import Narrator
@@ -32,6 +32,7 @@ _PARTS = (
     "A workspace",
     "Onboarding: what policy allows, and what a human must approve",
     "Records, without the fields that the agent may not read",
+    "A tenant's whole life",
     "Eight things that must not work",
     "A worker is killed in the middle",
     "The audit log",
@@ -91,15 +92,19 @@ async def _play(place: Place, voice: Narrator, ledger: Ledger, interrupts: _Inte
         waiting = await acts.parked(stage, "initech")
         interrupts.check()
         voice.part(4, _PARTS[3])
+        await life.live(stage)
+        interrupts.check()
+        voice.part(5, _PARTS[4])
         await acts.try_forbidden(
             stage, globex_record=globex_record, alices_run=acme_run, waiting=waiting
         )
         interrupts.check()
-        voice.part(5, _PARTS[4])
+        voice.part(6, _PARTS[5])
         await crash.kill_and_resume(stage, waiting)
     interrupts.check()
-    voice.part(6, _PARTS[5])
+    voice.part(7, _PARTS[6])
     await audit.verify(stage)
+    await audit.replay(stage)
 
 
 def _with_parts(settings: Settings, voice: Narrator) -> Settings:
@@ -123,15 +128,15 @@ def _with_parts(settings: Settings, voice: Narrator) -> Settings:
 @asynccontextmanager
 async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerator[Stage]:
     voice.say(f"Workspace in {place.workspace.root}; approvals by own hand.")
-    place.issue(SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,initech")
+    place.issue(SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,hooli,initech")
     place.issue(BILLING_BOT, "bob", BILLING_BOT, "viewer", "umbrella,stark")
-    place.issue("alice", "alice", None, "viewer", "acme,globex,initech")
+    place.issue("alice", "alice", None, "viewer", "acme,globex,hooli,initech")
     voice.table(
         ("who", "acts through", "roles", "tenants"),
         (
-            ("alice", SUPPORT_BOT, "operator, support", "acme, globex, initech"),
+            ("alice", SUPPORT_BOT, "operator, support", "acme, globex, hooli, initech"),
             ("bob", BILLING_BOT, "viewer", "umbrella, stark"),
-            ("alice", "(herself: approves)", "viewer", "acme, globex, initech"),
+            ("alice", "(herself: approves)", "viewer", "acme, globex, hooli, initech"),
         ),
     )
     secret = {
@@ -157,9 +162,9 @@ async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerat
 
 
 def _closing(place: Place, voice: Narrator, ledger: Ledger, took_s: float, *, keep: bool) -> None:
-    voice.part(7, _PARTS[6])
+    voice.part(8, _PARTS[7])
     if not ledger.missed:
-        voice.say("Three tenants (acme pooled; globex and initech silo), two records, three runs.")
+        voice.say("Four tenants (acme pooled; hooli bridge; globex and initech silo), eight runs.")
     if keep:
         voice.say("The workspace is kept. To go on in it:")
         voice.lines(
