@@ -396,7 +396,7 @@ def _es256(**more: Any) -> dict[str, Any]:
         None,
     ],
     # Two processes must find the same names, whatever keys they make.
-    ids=lambda key: f"{key.get('kty')}-{sorted(key)}" if isinstance(key, dict) else str(key),
+    ids=[f"key-{number}" for number in range(13)],
 )
 def test_a_key_that_is_not_for_this_is_passed_over(key: Any) -> None:
     text = json.dumps({"keys": [key, {**_es256(), "kid": "b"}]}).encode()
