@@ -25,6 +25,6 @@ def pictures() -> str:
     }
     page = ["# The machines of a call", "", "Drawn from the compiled LangGraph machines."]
     for name, machine in machines.items():
-        drawn = machine.get_graph().draw_mermaid().strip()
+        drawn = machine.compiled().get_graph().draw_mermaid().strip()
         page += ["", f"## {name}", "", _ABOUT[name], "", "```mermaid", drawn, "```"]
     return "\n".join(page) + "\n"

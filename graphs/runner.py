@@ -1,4 +1,7 @@
-"""Runs calls and runs through the machines, and turns errors into outcomes. Holds no rule of its own."""
+"""Runs calls and runs through the machines, and turns errors into outcomes. Holds no rule of its own.
+
+Reads are walked, everything else goes through LangGraph: see docs/adr/0006.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ class Runner:
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self.machines = {
-            "query": query_machine(steps),
-            "change": change_machine(steps),
-            "lifecycle": lifecycle_machine(steps),
+        self._query = query_machine(steps)
+        self._compiled = {
+            "change": change_machine(steps).compiled(),
+            "lifecycle": lifecycle_machine(steps).compiled(),
         }
 
     def call(self, machine: MachineName, passage: Passage) -> Outcome:
@@ -56,6 +59,9 @@ class Runner:
         return self._steps.permit(run, step, epoch)
 
     def _invoke(self, machine: MachineName, state: State) -> None:
-        self.machines[machine].invoke(  # pyright: ignore[reportUnknownMemberType] - a loose signature
+        if machine == "query":
+            self._query.walk(state)
+            return
+        self._compiled[machine].invoke(  # pyright: ignore[reportUnknownMemberType] - a loose signature
             state, {"recursion_limit": RECURSION_MAX}
         )

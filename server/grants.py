@@ -122,7 +122,7 @@ def keep(connection: Connection, grant: Grant, recorder: Recorder) -> None:
 
 def read(connection: Connection, grant_id: str) -> Grant | None:
     """The grant of that id, or None."""
-    return rows.first(connection, tables.grant, Grant, tables.grant.c.id == grant_id)
+    return rows.by(connection, tables.grant.c.id, Grant, grant_id)
 
 
 def newest(connection: Connection) -> list[Grant]:

@@ -22,23 +22,30 @@ _CANCELABLE = frozenset(state for state in RUN.states if "cancel" in RUN.legal(s
 
 def tenant_row(connection: Connection, tenant: str) -> Tenant | None:
     """The tenant, or None."""
-    return rows.first(connection, tables.tenant, Tenant, tables.tenant.c.id == tenant)
+    return rows.by(connection, tables.tenant.c.id, Tenant, tenant)
 
 
 def subscription_row(connection: Connection, tenant: str) -> Subscription | None:
     """The tenant's subscription, or None."""
-    where = tables.subscription.c.tenant == tenant
-    return rows.first(connection, tables.subscription, Subscription, where)
+    return rows.by(connection, tables.subscription.c.tenant, Subscription, tenant)
 
 
 def tenant_facts(connection: Connection, caller: Caller, tenant: str, now: str) -> TenantFacts:
     """The facts of a tenant at an instant; for an absent one, neutral values. Two statements."""
+    return tenant_at_hand(connection, caller, tenant, now)[0]
+
+
+def tenant_at_hand(
+    connection: Connection, caller: Caller, tenant: str, now: str
+) -> tuple[TenantFacts, Tenant | None, str]:
+    """The same, with the tenant itself and the state of its subscription."""
     found = tenant_row(connection, tenant)
     subscription = subscription_row(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
-        return TenantFacts(exists=False, member=member)
-    return facts_of_tenant(found, "" if subscription is None else subscription.state, member, now)
+        return TenantFacts(exists=False, member=member), None, ""
+    state = "" if subscription is None else subscription.state
+    return facts_of_tenant(found, state, member, now), found, state
 
 
 def facts_of_tenant(found: Tenant, subscription_state: str, member: bool, now: str) -> TenantFacts:
@@ -77,13 +84,13 @@ def subscription_facts(
 
 def record_facts(
     connection: Connection, caller: Caller, tenant: str, collection: str
-) -> RecordFacts:
-    """The facts of one collection of a tenant."""
+) -> tuple[RecordFacts, Tenant | None]:
+    """The facts of one collection of a tenant, and the tenant itself."""
     found = tenant_row(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
-        return RecordFacts(exists=False, member=member, collection=collection)
-    return RecordFacts(
+        return RecordFacts(exists=False, member=member, collection=collection), None
+    facts = RecordFacts(
         exists=True,
         member=member,
         collection=collection,
@@ -91,11 +98,12 @@ def record_facts(
         tenant_state=found.state,
         cordoned=found.cordoned,
     )
+    return facts, found
 
 
 def run_row(connection: Connection, run_id: str) -> Run | None:
     """The run, or None."""
-    return rows.first(connection, tables.run, Run, tables.run.c.id == run_id)
+    return rows.by(connection, tables.run.c.id, Run, run_id)
 
 
 def run_facts(connection: Connection, caller: Caller, run_id: str) -> tuple[RunFacts, Run | None]:
@@ -119,7 +127,7 @@ def facts_of_run(caller: Caller, run: RunSummary) -> RunFacts:
 
 def approval_row(connection: Connection, approval_id: str) -> Approval | None:
     """The approval, or None."""
-    return rows.first(connection, tables.approval, Approval, tables.approval.c.id == approval_id)
+    return rows.by(connection, tables.approval.c.id, Approval, approval_id)
 
 
 def approvals_waiting(connection: Connection, principal: str, actor: str) -> int:

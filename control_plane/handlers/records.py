@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from control_plane.commands import Command, CreateRecord, QueryRecords
 from control_plane.data.applied import apply_once, was_applied
@@ -21,6 +21,7 @@ from control_plane.data.values import to_json
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.isolation import Isolation
+from control_plane.domain.tenant import Tenant
 from control_plane.errors import BadInput, NotFound, Refused
 from control_plane.facts.load import record_facts, tenant_row
 from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
@@ -38,7 +39,7 @@ def _collection(ports: Ports, name: str) -> Collection:
 
 
 def _subject(view: View, tenant: str, collection: str, act: str) -> Subject:
-    facts = record_facts(view.connection, view.caller, tenant, collection)
+    facts, found = record_facts(view.connection, view.caller, tenant, collection)
     declared = view.ports.catalog.collections.get(collection)
     # A collection that is not declared is as absent as a tenant that is not there.
     known = {"exists": False} if declared is None else {"reference": declared.reference}
@@ -50,7 +51,7 @@ def _subject(view: View, tenant: str, collection: str, act: str) -> Subject:
         acts=(act,),
         extras=_group_actions(view.ports, collection),
         tenant=tenant,
-        loaded=_place(view.connection, tenant),
+        loaded=_place(view.connection, tenant, found),
     )
 
 
@@ -69,10 +70,11 @@ def _group_actions(ports: Ports, collection: str) -> tuple[str, ...]:
     return tuple(f"read_{group}" for group in sorted(groups))
 
 
-def _place(connection: Connection, tenant: str) -> _Place | None:
-    found = tenant_row(connection, tenant)
-    statement = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == tenant)
-    epoch = connection.execute(statement).scalar()
+_DATA_EPOCH = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == bindparam("tenant"))
+
+
+def _place(connection: Connection, tenant: str, found: Tenant | None) -> _Place | None:
+    epoch = connection.execute(_DATA_EPOCH, {"tenant": tenant}).scalar()
     if found is None or epoch is None:
         return None
     return _Place(found.isolation, int(epoch))
@@ -220,7 +222,7 @@ class CreateRecordHandler:
     def recover(self, call: Call, ports: Ports) -> Json:
         """The proof of the call in the tenant's database says whether the row was written."""
         with ports.store.read() as connection:
-            place = _place(connection, call.tenant)
+            place = _place(connection, call.tenant, tenant_row(connection, call.tenant))
         if place is None:
             return None
         with ports.databases.reading(call.tenant, place[0]) as connection:
@@ -233,7 +235,7 @@ class CreateRecordHandler:
         """The record as it stands now, masked for this caller."""
         assert isinstance(command, CreateRecord)
         collection = _collection(view.ports, command.collection)
-        place = _place(view.connection, command.tenant)
+        place = _place(view.connection, command.tenant, tenant_row(view.connection, command.tenant))
         if place is None:
             raise NotFound
         with view.ports.databases.reading(command.tenant, place[0]) as connection:

@@ -13,7 +13,7 @@ from control_plane.domain.tenant import Tenant
 from control_plane.facts.load import (
     facts_of_tenant,
     subscription_row,
-    tenant_facts,
+    tenant_at_hand,
     tenant_row,
 )
 from control_plane.facts.workspace import WorkspaceFacts
@@ -111,8 +111,9 @@ class GetTenantHandler(SingleAnswer):
         """The tenant, there or not."""
         assert isinstance(command, GetTenant)
         now = instant(view.ports.clock.now())
-        facts = tenant_facts(view.connection, view.caller, command.tenant, now)
-        return Subject(id=command.tenant, facts=facts, tenant=command.tenant)
+        facts, found, state = tenant_at_hand(view.connection, view.caller, command.tenant, now)
+        listed = None if found is None else _Listed(found, state)
+        return Subject(id=command.tenant, facts=facts, tenant=command.tenant, loaded=listed)
 
     def answer(
         self,
@@ -123,4 +124,5 @@ class GetTenantHandler(SingleAnswer):
         may: frozenset[str],
     ) -> dict[str, Json]:
         """The tenant."""
-        return described(view, subject.id)
+        assert isinstance(subject.loaded, _Listed), "the subject was decided to exist"
+        return describe(subject.loaded.tenant, subject.loaded.subscription_state)

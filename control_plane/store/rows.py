@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,6 +43,20 @@ def first(
     """The one record that matches, or None."""
     row = connection.execute(select(table).where(where).limit(1)).mappings().first()
     return None if row is None else parse(model, dict(row))
+
+
+def by(connection: Connection, column: Column[Any], model: type[M], value: object) -> M | None:
+    """The record whose ``column`` has a value, or None; a statement for each column, made once.
+
+    To build a statement anew costs more than to run it.
+    """
+    row = connection.execute(_by(column), {"value": value}).mappings().first()
+    return None if row is None else parse(model, dict(row))
+
+
+@cache
+def _by(column: Column[Any]) -> Select[Any]:
+    return select(column.table).where(column == bindparam("value")).limit(1)
 
 
 def every(
