@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from control_plane.audit.port import Fenced
+from control_plane.audit.sequencer import BATCH_MAX
 from control_plane.domain.canonical import instant
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.engine.failpoints import Failpoints
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("paybill.worker")
 _TURN_S = 0.1
 _SWEEP_S = 5.0
+# Leaves that came meanwhile share one signature; a whole batch of them waits for no second.
+_SEQUENCE_S = 1.0
 _CLAIM_S = 1.0
 _IDLE_S = 600.0
 _STOP_GRACE_S = 5.0
@@ -199,7 +202,7 @@ class Worker:
                 self._sequence(backend)
 
     def _turn(self, supervisor: Supervisor, backend: Backend, intake: Intake) -> None:
-        next_sweep_s = next_look_s = time.monotonic()
+        next_sweep_s = next_look_s = next_signed_s = time.monotonic()
         while not self._stop.is_set() and not self._idle(backend):
             self._supervise(supervisor)
             if time.monotonic() >= next_look_s:
@@ -211,7 +214,9 @@ class Worker:
             try:
                 if intake.step():
                     self._last_active_s = time.monotonic()
-                self._sequence(backend)
+                if time.monotonic() >= next_signed_s:
+                    whole = self._sequence(backend) >= BATCH_MAX
+                    next_signed_s = time.monotonic() + (0.0 if whole else _SEQUENCE_S)
                 if time.monotonic() >= next_sweep_s:
                     next_sweep_s = time.monotonic() + _SWEEP_S
                     self._sweep(backend, intake)
@@ -220,14 +225,15 @@ class Worker:
                 _LOG.warning("a turn failed: %s", getattr(error, "code", "error"))
             self._stop.wait(_TURN_S)
 
-    def _sequence(self, backend: Backend) -> None:
+    def _sequence(self, backend: Backend) -> int:
         try:
             made = backend.sequencer.step()
         except Fenced:
-            return
+            return 0
         if made and self._options.checkpoint_file is not None:
             note = backend.log.head().note
             self._options.checkpoint_file.write_text(note or "")
+        return made
 
     def _sweep(self, backend: Backend, intake: Intake) -> None:
         intake.sweep()
