@@ -72,12 +72,18 @@ class Told:
         return found
 
     @property
+    def whole(self) -> bytes:
+        """The message, with each character as itself: one transport of the SDK escapes some."""
+        return json.dumps(self.parsed, ensure_ascii=False).encode()
+
+    @property
     def content(self) -> bytes:
-        """What an era's own frame is put around: keys and lists in their order, nothing rounded."""
+        """What an era's own frame is put around, its keys and lists as they came."""
         frameless = self.parsed.get("error") or {
             name: value for name, value in self.parsed["result"].items() if name in _CONTENT
         }
-        return json.dumps(frameless, ensure_ascii=False).encode()
+        # Each era writes the keys of a schema in an order of its own.
+        return json.dumps(frameless, ensure_ascii=False, sort_keys="tools" in frameless).encode()
 
 
 class Way(Protocol):
@@ -129,10 +135,11 @@ class Stdio:
 
 
 class Socket:
-    """A connection for each person."""
+    """A connection for each person to a server that the first question starts."""
 
-    def __init__(self, server: SocketServer, era: str, stack: ExitStack) -> None:
-        self._server = server
+    def __init__(self, house: House, era: str, stack: ExitStack) -> None:
+        self._house = house
+        self._server: SocketServer | None = None
         self._era = era
         self._stack = stack
         self._held: dict[str, Connection] = {}
@@ -145,6 +152,8 @@ class Socket:
         return held.ask(method, params)
 
     def _opened(self, who: Person) -> Connection:
+        if self._server is None:
+            self._server = self._stack.enter_context(socket_server(self._house))
         client: SocketClient = self._stack.enter_context(socket_client(self._server, who.local))
         return Connection(self._era, lambda line: client.send(line + b"\n"), client.line)
 
@@ -177,13 +186,13 @@ class Http:
 
 @contextmanager
 def every_way(house: House) -> Generator[dict[str, Way]]:
-    """All of `WAYS`, and `SOCKET`, over four children of one house; ended with the block."""
+    """All of `WAYS`, and `SOCKET`, over children of one house that end with the block."""
     with ExitStack() as stack:
         # Those that are not waited for are started first.
         made: dict[str, Way] = {f"stdio {era}": Stdio(house, era, stack) for era in ERAS}
         served = stack.enter_context(http_face(house))
         made |= {f"http {era}": Http(served, era, stack) for era in ERAS}
-        made[SOCKET] = Socket(stack.enter_context(socket_server(house)), MODERN, stack)
+        made[SOCKET] = Socket(house, MODERN, stack)
         yield made
 
 
