@@ -165,8 +165,13 @@ class Recorder(Protocol):
 class Notes(Protocol):
     """Writes the leaves of reads and refusals, which stand in nobody's transaction."""
 
-    def note(self, kind: str, tenant: str, payload: Mapping[str, Json]) -> None:
-        """Write one leaf; durable when this returns. Raises Unavailable."""
+    def note(
+        self, kind: str, tenant: str, payload: Mapping[str, Json], *, own_key: bool = True
+    ) -> None:
+        """Write one leaf; durable when this returns. Raises Unavailable.
+
+        Sealed to the tenant's key, or without looking for one to the workspace's.
+        """
         ...
 
 

@@ -221,7 +221,9 @@ class Ledger:
 
     def note(self, kind: str, passage: Passage) -> None:
         """Write the audit leaf of a passage that changed nothing."""
-        self._ports.notes.note(kind, _tenant(passage), _payload(passage, ""))
+        # What is not found must cost the same whether a tenant of that name is there or not.
+        own_key = kind != "not_found"
+        self._ports.notes.note(kind, _tenant(passage), _payload(passage, ""), own_key=own_key)
 
 
 def _tenant(passage: Passage) -> str:

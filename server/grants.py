@@ -21,6 +21,8 @@ from control_plane.store import rows, tables
 TTL_MAX: Final = timedelta(days=30)
 GRANTS_LISTED_MAX: Final = 200
 _TTL = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+# Who reads what others do, and answers for it: they change nothing by themselves.
+_OVERSEERS: Final[frozenset[Role]] = frozenset({"auditor", "approver"})
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+:/-]{0,119}$")]
@@ -42,8 +44,9 @@ class NewGrant(BaseModel):
     def _every_tenant_is_for_the_platform(self) -> NewGrant:
         if EVERY_TENANT in self.tenants and self.tenants != (EVERY_TENANT,):
             raise ValueError("tenants: '*' stands alone")
-        if EVERY_TENANT in self.tenants and "platform_admin" not in self.roles:
-            raise ValueError("tenants: '*' needs the role platform_admin")
+        admin = "platform_admin" in self.roles
+        if EVERY_TENANT in self.tenants and not (admin or set(self.roles) <= _OVERSEERS):
+            raise ValueError("tenants: '*' needs platform_admin, or only auditor and approver")
         return self
 
     @model_validator(mode="after")

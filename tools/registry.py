@@ -133,7 +133,7 @@ _ALL = (
             "'running' with a run_id. What failed half-way is gone on with by the same tool."
         ),
         arguments=schemas.OffboardArguments,
-        result=schemas.OffboardedResult,
+        result=schemas.TenantResult,
         risk="destructive",
         domain="tenant",
         machine="lifecycle",

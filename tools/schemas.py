@@ -226,11 +226,6 @@ class TenantResult(Result):
     access_mode: str
     suspend_reasons: list[str]
     subscription_state: str
-
-
-class OffboardedResult(TenantResult):
-    """A tenant that is gone, and until when it can be restored."""
-
     restorable_until: str | None
 
 

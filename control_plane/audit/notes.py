@@ -44,9 +44,12 @@ class LeafNotes:
         self._turn = threading.Lock()
         self._keys: dict[str, bytes] = {}
 
-    def note(self, kind: str, tenant: str, payload: Mapping[str, Json]) -> None:
+    def note(
+        self, kind: str, tenant: str, payload: Mapping[str, Json], *, own_key: bool = True
+    ) -> None:
         """Write one leaf. Raises Unavailable as the store does, or when its turn does not come."""
-        mine = _Waiting(self._recorder.prepared(kind, tenant, payload, self._key(tenant)))
+        key = self._key(tenant if own_key else "")
+        mine = _Waiting(self._recorder.prepared(kind, tenant, payload, key))
         self._waiting.append(mine)
         if not self._turn.acquire(timeout=_WAIT_S):
             raise Unavailable("The audit log cannot be written now.", code="store_locked")
@@ -75,6 +78,10 @@ class LeafNotes:
                 one.error, one.over = error, True
 
     def _key(self, tenant: str) -> bytes:
+        if not tenant:
+            # Nothing to look up, so nothing is opened: an absent object costs no more than one
+            # whose tenant's key is known here.
+            return self._recorder.workspace_public
         known = self._keys.get(tenant)
         if known is not None:
             return known
@@ -84,7 +91,7 @@ class LeafNotes:
             # The tenant's first leaf makes its key.
             with self._store.append() as connection:
                 found = self._recorder.public_key(connection, tenant)
-        if tenant and found != self._recorder.workspace_public:
+        if found != self._recorder.workspace_public:
             if len(self._keys) >= _KEYS_MAX:
                 self._keys.clear()
             # A key that is shredded later still seals: what is sealed to it is forgotten at once.

@@ -6,7 +6,7 @@ settled by a probe or a human, never by trying again.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from control_plane.domain.machine import Machine, Transient, Transition
 
@@ -21,6 +21,9 @@ EffectState: TypeAlias = Literal[
     "undone",
     "undo_failed",
 ]
+
+# Its intent is written, and it is not undone: something of it may stand.
+BEGUN: Final[frozenset[str]] = frozenset({"dispatched", "succeeded", "unknown"})
 
 EFFECT = Machine(
     name="effect",

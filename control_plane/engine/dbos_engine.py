@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.engine.dbos_codec import JsonCodec, RoutineFailed, refuse_pickle
 from control_plane.engine.dbos_database import SCHEMA, Place, open_database, prepare_database
@@ -385,7 +386,7 @@ def _reached() -> Generator[None]:
     """Turn what the driver says of a database that does not answer into Unavailable."""
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
+    except SQLAlchemyError as error:
         raise Unavailable(f"the job engine's database: {type(error).__name__}") from None
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sqlalchemy import Connection
+
 from control_plane.domain.canonical import Json
+from control_plane.domain.effect import BEGUN
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.runbook import Runbook
 from control_plane.errors import Failed, PaybillError, Unavailable, Unknown
+from control_plane.facts.load import run_row
 from control_plane.handlers.handler import Lifecycle, Ports, Step, Work
 from control_plane.plane import Plane
 from control_plane.ports import Regate
 
-_BEGUN = frozenset({"dispatched", "succeeded", "unknown"})
 # Of a step that cannot be undone: behind it there is only forward, so what passes is waited out.
 _TRIES_MAX = 3
 
@@ -69,6 +72,7 @@ class Stepping:
         permit = self._regate.permit(self._work.run, step.name, self._book.epoch)
         if not step.outside:
             with self._book.writing() as connection:
+                self._heed(connection, step)
                 self._plane.consume(connection, permit, self._work.command)
                 observed = step.do(self._work, connection)
                 self._reach(step, "inside")
@@ -83,6 +87,7 @@ class Stepping:
             self._reach(step, "recorded")
             return
         with self._book.writing() as connection:
+            self._heed(connection, step)
             self._plane.consume(connection, permit, self._work.command)
             self._book.write_step(connection, step, position, "dispatched", permit_id=permit.id)
         self._reach(step, "dispatched")
@@ -91,6 +96,16 @@ class Stepping:
         with self._book.writing() as connection:
             self._book.write_step(connection, step, position, "succeeded", observed=observed)
         self._reach(step, "recorded")
+
+    def _heed(self, connection: Connection, step: Step) -> None:
+        # In the transaction in which the step begins: who asks a run to stop is refused from then
+        # on, and whoever was not is heard.
+        if not step.irreversible:
+            return
+        run = run_row(connection, self._book.run_id)
+        assert run is not None, "runs are never deleted"
+        if run.cancel_requested and not self.irreversible_begun():
+            raise Failed("The run was asked to stop.", code="canceled")
 
     def _outside(self, position: int, step: Step) -> dict[str, Json]:
         for _ in range(_TRIES_MAX - 1 if step.irreversible else 0):
@@ -127,7 +142,7 @@ class Stepping:
 
     def remains(self) -> bool:
         """Whether any step has begun and is not undone."""
-        return any(self._state(step) in _BEGUN for step in self._lifecycle.steps)
+        return any(self._state(step) in BEGUN for step in self._lifecycle.steps)
 
     def finished(self) -> bool:
         """Whether every step is done: then there is nothing to fail, and only forward is left."""
@@ -136,7 +151,7 @@ class Stepping:
     def irreversible_begun(self) -> bool:
         """Whether a step that cannot be undone has begun."""
         return any(
-            step.irreversible and self._state(step) in _BEGUN for step in self._lifecycle.steps
+            step.irreversible and self._state(step) in BEGUN for step in self._lifecycle.steps
         )
 
     def residue(self) -> str:
@@ -156,7 +171,7 @@ class Stepping:
         What cannot be undone stays as it is: the inverses of the others find that it has begun.
         """
         for position, step in reversed(list(enumerate(self._lifecycle.steps))):
-            if step.irreversible or self._state(step) not in _BEGUN:
+            if step.irreversible or self._state(step) not in BEGUN:
                 continue
             self._reach(step, "undo_before")
             if step.outside:

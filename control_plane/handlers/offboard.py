@@ -14,7 +14,6 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
-from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, offboard_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
@@ -85,9 +84,7 @@ class OffboardTenantHandler:
 
     def answer(self, run: Run, view: View) -> dict[str, Json]:
         """The tenant that was, and until when it can be again."""
-        tenant = tenant_row(view.connection, run.tenant)
-        until = None if tenant is None else tenant.restorable_until
-        return {**described(view, run.tenant), "restorable_until": until}
+        return described(view, run.tenant)
 
 
 def _data(work: Work) -> dict[str, Json]:

@@ -42,12 +42,6 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         commands.QueryRecords.name: QueryRecordsHandler(),
     }
 )
-CHANGES: Mapping[str, Change] = MappingProxyType(
-    {
-        commands.CancelRun.name: CancelRunHandler(),
-        commands.CreateRecord.name: CreateRecordHandler(),
-    }
-)
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
     {
         commands.OnboardTenant.name: OnboardTenantHandler(),
@@ -55,6 +49,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.ResumeTenant.name: ResumeTenantHandler(),
         commands.OffboardTenant.name: OffboardTenantHandler(),
         commands.RestoreTenant.name: RestoreTenantHandler(),
+    }
+)
+CHANGES: Mapping[str, Change] = MappingProxyType(
+    {
+        commands.CancelRun.name: CancelRunHandler(LIFECYCLES.values()),
+        commands.CreateRecord.name: CreateRecordHandler(),
     }
 )
 

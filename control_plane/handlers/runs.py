@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from sqlalchemy import Connection, and_
 
 from control_plane.commands import CancelRun, Command, GetRun, ListRuns
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json
+from control_plane.domain.effect import BEGUN
 from control_plane.domain.run_record import Run, RunStep, RunSummary
 from control_plane.errors import Refused
 from control_plane.facts.load import facts_of_run, run_facts, run_row
 from control_plane.facts.workspace import WorkspaceFacts
-from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
+from control_plane.handlers.handler import Lifecycle, Ports, SingleAnswer, Subject, View
 from control_plane.handlers.newest import Newest, within_grant
 from control_plane.store import rows, tables
 
@@ -136,15 +140,30 @@ def _summarize(run: RunSummary) -> dict[str, Json]:
 
 
 class CancelRunHandler:
-    """Asks a run to stop. The worker undoes what was done; a run that is over is refused."""
+    """Asks a run to stop. The worker undoes what was done.
+
+    Refused for a run that is over, and from when one of its steps that cannot be undone has begun.
+    """
 
     outside = False
     command_type: type[Command] = CancelRun
 
+    def __init__(self, lifecycles: Iterable[Lifecycle]) -> None:
+        self._final = {
+            one.kind: frozenset(step.name for step in one.steps if step.irreversible)
+            for one in lifecycles
+        }
+
     def subject(self, command: Command, view: View) -> Subject:
         """The run, there or not."""
         assert isinstance(command, CancelRun)
-        return _subject(view, command.run_id, ("cancel",), ())
+        subject = _subject(view, command.run_id, ("cancel",), ())
+        # Asked of an absent run too: it takes as many statements.
+        begun = {one.name for one in steps_of(view.connection, subject.id) if one.state in BEGUN}
+        run = subject.loaded
+        if isinstance(run, Run) and begun & self._final.get(run.kind, frozenset()):
+            return replace(subject, facts=subject.facts.model_copy(update={"cancelable": False}))
+        return subject
 
     def parts(
         self, command: Command, call: Call, subject: Subject, ports: Ports

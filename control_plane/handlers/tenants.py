@@ -30,6 +30,7 @@ class _Listed(NamedTuple):
 
 def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
     """A tenant as a reader may see it."""
+    until = tenant.restorable_until if tenant.state == "deprovisioned" else None
     return {
         "tenant": tenant.id,
         "display_name": tenant.display_name,
@@ -40,6 +41,7 @@ def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
         "access_mode": tenant.access_mode,
         "suspend_reasons": [*sorted(tenant.suspend_reasons)],
         "subscription_state": subscription_state,
+        "restorable_until": until,
     }
 
 

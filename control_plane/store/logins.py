@@ -87,7 +87,7 @@ def make(owner: URL, names: Names, mark: str) -> dict[Login, URL]:
                 sql.Literal(_MARK + mark),
             )
         _make_database(server, names)
-    made = {
+    made: dict[Login, URL] = {
         login: owner.set(
             database=names.database, username=names.role(login), password=passwords[login]
         )
@@ -180,7 +180,10 @@ def _run(server: psycopg.Connection[Any], statement: LiteralString, *parts: sql.
 
 @contextmanager
 def _connected(url: URL) -> Generator[psycopg.Connection[Any]]:
-    given = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    given: dict[str, Any] = {
+        **url.translate_connect_args(username="user", database="dbname"),
+        **url.query,
+    }
     try:
         with psycopg.connect(
             autocommit=True,

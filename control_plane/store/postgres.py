@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import (
@@ -125,7 +125,7 @@ class PostgresStore:
                     raise lost from None
                 raise
 
-    def _locks(self, scope: str | None) -> Select[tuple[None, ...]]:
+    def _locks(self, scope: str | None) -> Select[*tuple[Any, ...]]:
         whole = _key(self.schema, "whole")
         if scope is None:
             return select(func.pg_advisory_xact_lock(whole))

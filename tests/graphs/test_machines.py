@@ -69,7 +69,7 @@ def passed(machine: str, deeds: dict[str, Deed], settling: bool, *, walked: bool
         if walked:
             made.walk(state)
         else:
-            made.compiled().invoke(state, {"recursion_limit": RECURSION_MAX})
+            cast("Any", made.compiled()).invoke(state, {"recursion_limit": RECURSION_MAX})
     except Refused as error:
         refused = str(error)
     end = passage.settled if isinstance(passage, Settling) else passage.outcome

@@ -25,16 +25,19 @@ ADMIN = {"platform_admin"}
 CHANGERS = {"operator", "platform_admin"}
 READERS = {"approver", "auditor", "platform_admin"}
 COMMON = {(domain, "read") for domain in ("workspace", "tenant", "plan", "run", "approval")}
+BILLED = {("subscription", "read")}
 DOMAINS = ("workspace", "tenant", "plan", "run", "approval", "record", "subscription", "audit")
 RISKS = ("read", "write", "destructive")
 
 TOOLS: dict[str, set[tuple[str, str]]] = {
-    "viewer": COMMON,
-    "support": COMMON | {("record", "read"), ("record", "write")},
-    "operator": COMMON | {("tenant", "write"), ("tenant", "destructive"), ("run", "write")},
-    "billing": COMMON | {("subscription", "read")},
+    "viewer": COMMON | BILLED,
+    "support": COMMON | BILLED | {("record", "read"), ("record", "write")},
+    "operator": COMMON
+    | BILLED
+    | {("tenant", "write"), ("tenant", "destructive"), ("run", "write")},
+    "billing": COMMON | BILLED,
     "approver": {(domain, "read") for domain in ("workspace", "run", "approval")},
-    "auditor": {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
+    "auditor": BILLED | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
     "platform_admin": set(product(DOMAINS, RISKS)),
 }
 

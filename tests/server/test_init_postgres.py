@@ -63,12 +63,18 @@ def owner_file(tmp_path: Path, owner: URL) -> Path:
     return kept(tmp_path / "owner", owner.set(drivername="postgresql"))
 
 
+def left_behind(*_: object) -> None:
+    """As by a kill: nobody tidies up."""
+
+
 def said(url: URL, *statements: str) -> list[str]:
+    """Run them; what the last one answers."""
+    found: list[str] = []
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for one in statements:
             result = connection.execute(text(one))
-        found = [str(row[0]) for row in result] if result.returns_rows else []
+            found = [str(row[0]) for row in result] if result.returns_rows else []
     engine.dispose()
     return found
 
@@ -228,7 +234,7 @@ def test_a_killed_init_does_not_stand_in_the_way_of_the_next(
 ) -> None:
     cut_off(monkeypatch, place)
     # As by a kill: nobody tidies up.
-    monkeypatch.setattr(initialise, "discard_draft", lambda *_: None)
+    monkeypatch.setattr(initialise, "discard_draft", left_behind)
     with pytest.raises(CutError):
         made(root, home, owner)
     monkeypatch.undo()
@@ -244,7 +250,7 @@ def test_an_init_in_files_after_a_killed_one_keeps_what_says_what_to_remove(
     root: Path, home: Path, owner: URL, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(monkeypatch, "marker_bytes")
-    monkeypatch.setattr(initialise, "discard_draft", lambda *_: None)
+    monkeypatch.setattr(initialise, "discard_draft", left_behind)
     with pytest.raises(CutError):
         made(root, home, owner)
     monkeypatch.undo()

@@ -47,6 +47,7 @@ class Proposal:
 
     async def made(self) -> Found:
         """Its answer; made again as long as the answer says that this may help."""
+        found: Found = {}
         for _ in range(TRIES_MAX):
             found = await call(self.client, "tenant_onboard", **self.arguments)
             if not (found["outcome"] == "failed" and found["retryable"]):

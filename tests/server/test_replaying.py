@@ -33,7 +33,8 @@ def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Hou
         with house.face(token) as face:
             onboard(face, TENANT)
             values = {"full_name": "Ada", "email": "a@b", "status": "lead", "balance": 1}
-            asked: dict[str, Any] = {"tenant": TENANT, "collection": "contacts", "values": values}
+            asked: dict[str, Any] = {"tenant": TENANT, "collection": "contacts"}
+            asked["values"] = values
             for dry_run in (False, True):
                 asked |= {"dry_run": dry_run, "idempotency_key": fresh_key()}
                 face.front.call("record_create", asked)
@@ -83,7 +84,7 @@ def test_a_run_is_found_by_its_id_and_replayed_as_it_was_approved(worked: House)
         assert {line.entry.leaf.kind for line in lines} == {"run.proposed", "run.approved"}
 
 
-def altered(entries: list[Entry], kind: str, **changes: object) -> list[Entry]:
+def altered(entries: list[Entry], kind: str, **changes: Any) -> list[Entry]:
     entry = next(one for one in entries if one.leaf.kind == kind and one.payload is not None)
     payload = cast("dict[str, Any]", entry.payload)
     return [replace(entry, payload={**payload, **changes})]
@@ -91,10 +92,8 @@ def altered(entries: list[Entry], kind: str, **changes: object) -> list[Entry]:
 
 def test_another_answer_than_the_policies_give_differs(worked: House) -> None:
     entries = newest(worked)
-    for entry in entries:
-        if entry.leaf.kind == "read":
-            evidence = cast("dict[str, Any]", cast("dict[str, Any]", entry.payload)["evidence"])
-            break
+    read = next(one for one in entries if one.leaf.kind == "read")
+    evidence = cast("dict[str, Any]", cast("dict[str, Any]", read.payload)["evidence"])
     with replayed(worked, altered(entries, "read", evidence={**evidence, "digest": "0" * 64})) as [
         line
     ]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -37,7 +38,10 @@ def elsewhere(here: House) -> House:
 
 def end_the_claims_session(house: House) -> None:
     url = read_login(house.workspace.state, "worker")
-    given = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    given: dict[str, Any] = {
+        **url.translate_connect_args(username="user", database="dbname"),
+        **url.query,
+    }
     with psycopg.connect(autocommit=True, **given) as session:
         ended = session.execute(
             "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a"

@@ -230,9 +230,20 @@ def test_a_wrong_grant_is_refused_by_the_name_of_the_option(
     assert caught.value.field == field
 
 
-def test_every_tenant_is_for_a_platform_admin() -> None:
-    asked = parse_new_grant(principal="root", roles="platform_admin", tenants="*", ttl="8h")
+@pytest.mark.parametrize(
+    "roles",
+    ["platform_admin", "platform_admin,support", "auditor", "approver", "approver,auditor"],
+)
+def test_every_tenant_is_for_who_answers_for_the_whole(roles: str) -> None:
+    asked = parse_new_grant(principal="root", roles=roles, tenants="*", ttl="8h")
     assert asked.grant("g", NOW).tenants == ("*",)
+
+
+@pytest.mark.parametrize("roles", ["viewer", "billing", "auditor,viewer", "approver,operator"])
+def test_every_tenant_is_for_nobody_else(roles: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_new_grant(principal="root", roles=roles, tenants="*", ttl="8h")
+    assert caught.value.field == "tenants"
 
 
 @pytest.mark.parametrize(("text", "minutes"), [("30m", 30), ("8h", 480), ("30d", 43_200)])

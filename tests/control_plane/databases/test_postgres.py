@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import Table
 
 from control_plane.data.applied import was_applied
@@ -280,5 +279,5 @@ def test_another_password_of_the_face_opens_nothing_until_the_worker_says_so(
                 pass
         finally:
             changed.close()
-            kept = psycopg.sql.Literal(server.face.password)
+            kept = Literal(server.face.password)
             raw.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), kept))

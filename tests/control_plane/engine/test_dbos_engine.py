@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -68,7 +69,8 @@ class Bench:
         self.owner.dispose()
 
     def table(self, name: str, *columns: str) -> sa.TableClause:
-        return sa.table(name, *(sa.column(one) for one in columns), schema=self.schema)
+        clauses: list[sa.ColumnClause[Any]] = [sa.column(one) for one in columns]
+        return sa.table(name, *clauses, schema=self.schema)
 
     def plant(self, table: str, **values: object) -> None:
         """Write a row past DBOS, as whoever owns the database could."""

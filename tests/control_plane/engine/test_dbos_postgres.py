@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from control_plane.engine.dbos_database import SCHEMA
 from control_plane.engine.dbos_engine import DbosEngine
@@ -47,7 +48,7 @@ class Bench:
         return "held"
 
     @contextmanager
-    def engine(self, name: str = "executor") -> Iterator[DbosEngine]:
+    def engine(self, name: str = "executor") -> Generator[DbosEngine]:
         engine = DbosEngine(self.worker, executor_id=name, poll_s=0.05)
         engine.launch({"note": self.note, "hold": self.hold})
         try:
@@ -91,7 +92,7 @@ def test_another_login_of_the_database_can_neither_read_nor_write_nor_call(bench
         for table in tables:
             refused += [f"TABLE {SCHEMA}.{table}", f"TRUNCATE {SCHEMA}.{table}"]
         for statement in refused:
-            with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+            with pytest.raises(ProgrammingError, match="permission denied"):
                 bench.run(face, statement)
 
 
@@ -116,7 +117,7 @@ def test_no_label_but_ours_can_be_written_not_even_by_the_worker(bench: Bench) -
             engine.dispose()
         assert guarded.keys() == LABELED
         assert all("paybill_json" in rule for rule in guarded.values())
-        with pytest.raises(sa.exc.IntegrityError, match="paybill_label"):
+        with pytest.raises(IntegrityError, match="paybill_label"):
             bench.run(
                 bench.worker,
                 f"SET search_path = {SCHEMA}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,7 @@ class Scene:
         self.faults: dict[str, list[PaybillError]] = {}
         self.seen: dict[str, Probe] = {}
         self.refused: set[str] = set()
+        self.canceled_before = ""
         recorder = LeafRecorder(new_keypair()[1], Clock(), Ids())
         self.ports = cast(
             Ports,
@@ -95,6 +97,8 @@ class Scene:
     def permit(self, run: Run, step: str, epoch: int) -> object:
         if step in self.refused:
             raise Refused("The policy does not allow this.", code="held")
+        if step == self.canceled_before:
+            self.cancel()
         with self.ports.store.write() as connection:
             return Plane(self.ports).issue(
                 connection,
@@ -251,6 +255,18 @@ def test_a_run_is_called_off_right_before_its_first_step_beyond_undoing(scene: S
     run = scene.work()
     assert (run.state, run.reason) == ("compensated", "canceled")
     assert "drop" not in scene.done
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_it_is_still_called_off_when_that_step_is_already_permitted(
+    scene: Scene, outside: bool
+) -> None:
+    shut, copy, drop, *final = scene.steps
+    scene.steps = (shut, copy, replace(drop, outside=outside), *final)
+    scene.canceled_before = "drop"
+    run = scene.work()
+    assert (run.state, run.reason) == ("compensated", "canceled")
+    assert scene.done == ["shut", "copy", "-copy", "-shut"]
 
 
 def test_a_run_that_is_called_off_beyond_undoing_goes_on_to_its_end(scene: Scene) -> None:

@@ -30,7 +30,7 @@ def instant(second: int) -> str:
 
 
 def run(number: int, tenant: str, who: tuple[str, str] = ME, **changed: Any) -> Run:
-    values = {
+    values: dict[str, Any] = {
         "id": f"{number:032x}",
         "call_id": f"{number:032x}",
         "principal": who[0],

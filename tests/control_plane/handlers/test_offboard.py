@@ -146,6 +146,7 @@ def test_an_offboarded_tenant_is_gone_and_its_backup_is_kept(bench: Bench) -> No
     ]
     read = bench.ask("tenant_get", tenant=TENANT)["result"]
     assert (read["state"], read["subscription_state"]) == ("deprovisioned", "canceled")
+    assert read["restorable_until"] == backup.keep_until
 
 
 def test_a_tenant_whose_onboarding_failed_can_be_offboarded(bench: Bench) -> None:

@@ -54,7 +54,7 @@ def test_a_restored_tenant_has_the_same_records_and_is_written_again(bench: Benc
     assert bench.tenant.restorable_until is None
     assert bench.tenant.deletion_protection
     read = bench.ask("tenant_get", tenant=TENANT)["result"]
-    assert read["subscription_state"] == "active"
+    assert (read["subscription_state"], read["restorable_until"]) == ("active", None)
     assert parts(run)["backup"]["id"] == backups(bench)[0].id
     assert unvouched(bench) == []
 

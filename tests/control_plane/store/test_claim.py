@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def url(postgres: Postgres) -> Iterator[sa.URL]:
 
 
 @contextmanager
-def claim_of(url: sa.URL) -> Iterator[WorkerClaim]:
+def claim_of(url: sa.URL) -> Generator[WorkerClaim]:
     claim = WorkerClaim(url)
     try:
         yield claim
@@ -132,7 +132,7 @@ def test_a_server_that_broke_down_has_forgotten_the_claim(url: sa.URL, postgres:
 
 
 @contextmanager
-def spawned(folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def spawned(folder: Path, name: str) -> Generator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, str(folder / "worker.py"), str(folder), name],
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},

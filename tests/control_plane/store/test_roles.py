@@ -74,7 +74,9 @@ def server(postgres: Postgres) -> Iterator[Server]:
         upgrade_postgres(urls["worker"], entitle=partial(entitle, names=names))
         with ExitStack() as stack:
             logins: tuple[Login, ...] = ("worker", "face", "auditor")
-            stores = {one: stack.enter_context(closing(PostgresStore(urls[one]))) for one in logins}
+            stores: dict[Login, PostgresStore] = {
+                one: stack.enter_context(closing(PostgresStore(urls[one]))) for one in logins
+            }
             made = Server(stores, urls, names)
             with made.stores["worker"].write() as connection:
                 for table in tables.metadata.sorted_tables:

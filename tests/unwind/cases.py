@@ -1,0 +1,111 @@
+"""The cases: which boundary, of which lifecycle, under which isolation, over which store. Kills nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.domain.isolation import ISOLATIONS, Isolation
+from control_plane.engine.failpoints import FACE_BOUNDARIES, RUN_BOUNDARIES
+from control_plane.handlers.registry import failpoint_names
+from server.workspace import StoreKind
+from tests.unwind.lifecycles import DESCRIBED
+
+STORES: tuple[StoreKind, ...] = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kill. `kind` is the lifecycle's."""
+
+    point: str
+    kind: str
+    model: Isolation
+    store: StoreKind
+
+    def __str__(self) -> str:
+        """The case's name in a test's id."""
+        return f"{self.point}-{self.kind}-{self.model}-{self.store}"
+
+    @property
+    def undoes(self) -> bool:
+        """Whether the boundary is reached only by a run that is taken back."""
+        return ".undo_" in self.point or self.point == "run.compensating"
+
+
+def worker_points(kind: str) -> list[str]:
+    """Every boundary that a worker reaches in one lifecycle."""
+    own = [name for name in failpoint_names() if name.startswith(f"{kind}.")]
+    return [*RUN_BOUNDARIES, *own]
+
+
+def every_kill_of_a_worker(store: StoreKind) -> list[Case]:
+    """Every boundary of every lifecycle under every isolation model."""
+    return [
+        Case(point, kind, model, store)
+        for kind in DESCRIBED
+        for model in ISOLATIONS
+        for point in worker_points(kind)
+    ]
+
+
+def every_kill_of_a_face(store: StoreKind) -> list[Case]:
+    """The same of what a face reaches."""
+    return [
+        Case(point, kind, model, store)
+        for kind in DESCRIBED
+        for model in ISOLATIONS
+        for point in FACE_BOUNDARIES
+    ]
+
+
+# By lifecycle one of each class: the run's own, a step inside, one outside, undoing.
+SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
+    "sqlite": (
+        ("run.observed", "onboard", "pooled"),
+        ("onboard.provision.done", "onboard", "silo"),
+        ("onboard.provision.undo_done", "onboard", "bridge"),
+        ("suspend.restrict.inside", "suspend", "bridge"),
+        ("suspend.close.undo_done", "suspend", "silo"),
+        ("run.started", "resume", "pooled"),
+        ("resume.open.done", "resume", "bridge"),
+        ("offboard.begin.inside", "offboard", "pooled"),
+        ("offboard.destroy.dispatched", "offboard", "silo"),
+        ("run.compensating", "restore", "pooled"),
+        ("restore.load.done", "restore", "bridge"),
+    ),
+    "postgres": (
+        ("onboard.register.inside", "onboard", "pooled"),
+        ("onboard.database.dispatched", "onboard", "bridge"),
+        ("run.settled", "suspend", "silo"),
+        ("suspend.close.done", "suspend", "pooled"),
+        ("resume.activate.inside", "resume", "silo"),
+        ("resume.open.undo_done", "resume", "bridge"),
+        ("run.verified", "offboard", "bridge"),
+        ("offboard.drop_database.done", "offboard", "silo"),
+        ("offboard.backup.undo_done", "offboard", "pooled"),
+        ("restore.begin.inside", "restore", "pooled"),
+        ("restore.database.undo_done", "restore", "silo"),
+    ),
+}
+FACE_SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
+    "sqlite": (
+        ("face.decided", "onboard", "pooled"),
+        ("face.committed", "resume", "silo"),
+        ("face.committed", "restore", "bridge"),
+    ),
+    "postgres": (
+        ("face.committed", "onboard", "bridge"),
+        ("face.decided", "suspend", "pooled"),
+        ("face.committed", "offboard", "silo"),
+    ),
+}
+
+
+def some_kills_of_a_worker(store: StoreKind) -> list[Case]:
+    """The slice that always runs."""
+    return [Case(*one, store) for one in SLICE[store]]
+
+
+def some_kills_of_a_face(store: StoreKind) -> list[Case]:
+    """The same for faces."""
+    return [Case(*one, store) for one in FACE_SLICE[store]]

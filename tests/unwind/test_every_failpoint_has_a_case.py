@@ -1,0 +1,76 @@
+"""The cases against the boundaries that there are: none is without one, no lifecycle without each class. Kills nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from control_plane.domain.isolation import ISOLATIONS
+from control_plane.engine.failpoints import FACE_BOUNDARIES, RUN_BOUNDARIES
+from control_plane.handlers.registry import LIFECYCLES, failpoint_names
+from server.workspace import StoreKind
+from tests.unwind.cases import (
+    STORES,
+    Case,
+    every_kill_of_a_face,
+    every_kill_of_a_worker,
+    some_kills_of_a_face,
+    some_kills_of_a_worker,
+    worker_points,
+)
+from tests.unwind.lifecycles import DESCRIBED
+
+SLICE = [case for store in STORES for case in some_kills_of_a_worker(store)]
+FACES = [case for store in STORES for case in some_kills_of_a_face(store)]
+
+
+def class_of(case: Case) -> str:
+    """Which of the four kinds of boundary it is."""
+    if case.point in RUN_BOUNDARIES:
+        return "run"
+    if case.undoes:
+        return "undo"
+    step = case.point.split(".")[1]
+    (outside,) = (
+        one.outside
+        for lifecycle in LIFECYCLES.values()
+        for one in lifecycle.steps
+        if (lifecycle.kind, one.name) == (case.kind, step)
+    )
+    return "outside" if outside else "inside"
+
+
+def test_every_lifecycle_is_described() -> None:
+    assert set(DESCRIBED) == {lifecycle.kind for lifecycle in LIFECYCLES.values()}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_failpoint_is_killed_at_under_every_isolation_model(store: StoreKind) -> None:
+    cases = [*every_kill_of_a_worker(store), *every_kill_of_a_face(store)]
+    for model in ISOLATIONS:
+        assert {case.point for case in cases if case.model == model} == set(failpoint_names())
+    for kind in DESCRIBED:
+        killed = {(case.point, case.model) for case in cases if case.kind == kind}
+        points = [*worker_points(kind), *FACE_BOUNDARIES]
+        assert killed == {(point, model) for point in points for model in ISOLATIONS}
+    assert len(cases) == len(set(cases))
+
+
+def test_the_slice_is_of_cases_that_the_sweep_has() -> None:
+    every = {case for store in STORES for case in every_kill_of_a_worker(store)}
+    assert set(SLICE) <= every
+    assert set(FACES) <= {case for store in STORES for case in every_kill_of_a_face(store)}
+
+
+def test_the_slice_has_every_class_of_boundary_for_every_lifecycle() -> None:
+    found = {(case.kind, class_of(case)) for case in SLICE}
+    assert found == {
+        (kind, one) for kind in DESCRIBED for one in ("run", "inside", "outside", "undo")
+    }
+
+
+def test_the_slice_has_every_isolation_model_over_every_store_for_every_kind_of_kill() -> None:
+    assert {(case.store, case.model) for case in SLICE} == {
+        (store, model) for store in STORES for model in ISOLATIONS
+    }
+    assert {case.kind for case in FACES} == set(DESCRIBED)
+    assert {case.point for case in FACES} == set(FACE_BOUNDARIES)
