@@ -19,6 +19,7 @@ from tests.support.agents import connected
 from tests.support.house import House, Token, build_house
 from tests.support.onboarding import onboard
 from tests.support.postgres import Postgres, raze, running_postgres
+from tests.support.slices import slice_items
 from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
 
 SHARED_TENANTS = ("acme", "globex")
@@ -30,6 +31,12 @@ class MakeHouse(Protocol):
     def __call__(
         self, rule: ApprovalRule = "own_hand", *, store: StoreKind = "sqlite", **limits: str
     ) -> House: ...
+
+
+# Before the markers are looked at by the options that choose among tests.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slice_items(items)
 
 
 @pytest.fixture

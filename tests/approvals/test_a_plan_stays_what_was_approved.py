@@ -24,6 +24,8 @@ from tests.support.approval_world import (
     repeatable,
 )
 
+pytestmark = pytest.mark.slice_of(3)
+
 SWEEP = [0, *(pytest.param(seed, marks=pytest.mark.sweep) for seed in range(1, 51))]
 
 

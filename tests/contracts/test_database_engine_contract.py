@@ -23,6 +23,8 @@ from control_plane.errors import BadInput, NotFound, PaybillError, Refused
 from tests.support.postgres import Postgres
 from tests.support.tenants import TenantServer, tenant_server, workspace
 
+pytestmark = pytest.mark.slice_of(3)
+
 NOW: Final = datetime(2024, 1, 1, tzinfo=UTC)
 ROW: Final = "00000000-0000-4000-8000-000000000001"
 ENGINES: Final = ("sqlite", "postgres")

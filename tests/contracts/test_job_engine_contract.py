@@ -16,6 +16,8 @@ from control_plane.engine.port import JobEngine, Routine
 from control_plane.errors import BadInput, Unavailable
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.slice_of(2)
+
 WAIT_S = 15.0
 TICK_S = 0.01
 

@@ -27,6 +27,8 @@ from control_plane.store.postgres import PostgresStore
 from control_plane.store.sqlite import SqliteStore
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.slice_of(2)
+
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ORIGIN: Final = "paybill.example/audit"
 SEED: Final = bytes(range(32))

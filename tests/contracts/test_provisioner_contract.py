@@ -17,6 +17,8 @@ from control_plane.provisioning.provisioner import TerraformProvisioner
 from control_plane.provisioning.runner import RunnerSettings
 from control_plane.provisioning.stacks import StackRequest
 
+pytestmark = pytest.mark.slice_of(2)
+
 
 def request_for(
     tenant: str = "acme", isolation: Isolation = "silo", plan: str = "pro"

@@ -21,6 +21,8 @@ from control_plane.store.postgres import PostgresStore
 from control_plane.store.sqlite import SqliteStore
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.slice_of(2)
+
 WAIT_MS = 300
 DEADLINE_S = 20
 CONNECTIONS_MAX = 16

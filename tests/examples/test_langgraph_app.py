@@ -118,6 +118,7 @@ def test_a_pooled_tenant_is_brought_into_being(app: Starter) -> None:
     assert told["run"]["state"] == "applied"
 
 
+@pytest.mark.sweep
 def test_the_same_over_http_with_a_token_of_that_server(app: Starter, house: House) -> None:
     token = house.issue("operator", "remote", principal=AGENT[0], actor=AGENT[1], bound=FOR_HTTP)
     with http_face(house) as served:
@@ -139,6 +140,7 @@ def test_a_human_is_told_what_to_type_and_the_same_call_goes_on_afterwards(
     assert (code, told["outcome"]) == (0, "done")
 
 
+@pytest.mark.sweep
 def test_a_human_who_answers_in_time_is_waited_for(
     app: Starter, house: House, human: Token
 ) -> None:
@@ -189,6 +191,7 @@ def test_on_a_conflict_the_run_that_holds_the_tenant_is_followed(
     assert told["run"]["state"] == "canceled"
 
 
+@pytest.mark.sweep
 def test_what_takes_longer_than_it_may_is_left_running(app: Starter, house: House) -> None:
     code, told = app.stdio("--tenant", "slow", "--wait-s", "0").ended()
     assert (code, told["outcome"]) == (4, "running")

@@ -23,6 +23,8 @@ from tests.support.http_faces import HttpFace, http_face, modern_headers, modern
 from tests.support.issuer_server import ISSUER, OutsideIssuer, outside_issuer
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slice_of(3)
+
 TEXT = """
 [[issuer]]
 url = "{issuer}"
@@ -217,6 +219,7 @@ def test_a_token_of_an_issuer_that_is_not_in_the_file_is_refused(
     assert post(served, issuer.token("es", iss="https://evil.test")).status_code == 401
 
 
+@pytest.mark.sweep
 def test_a_scope_may_be_asked_for(shared: House, issuer: OutsideIssuer, grant: Token) -> None:
     with serving(shared, issuer, grant, more='scope = "paybill"\ntyp = "JWT"') as face:
         found = post(face, issuer.token("es", {"typ": "JWT"}, scope="openid"))
@@ -248,6 +251,7 @@ def test_a_new_key_is_found_and_a_flood_of_unknown_ones_asks_once(
             assert issuer.asked <= asked + 1
 
 
+@pytest.mark.sweep
 def test_a_rotated_key_is_fetched_when_it_is_first_seen(shared: House, grant: Token) -> None:
     with outside_issuer() as issuer:
         issuer.new_key("old")
@@ -275,6 +279,7 @@ def test_keys_that_were_read_serve_on_while_their_server_is_down(
             assert told(post(face, issuer.token("es", jti="another")))["outcome"] == "done"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("fault", ["redirect", "huge", "packed", "gone"])
 def test_keys_that_come_otherwise_than_agreed_are_not_taken(
     shared: House, grant: Token, fault: str

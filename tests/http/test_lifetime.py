@@ -46,6 +46,7 @@ def test_a_signal_ends_the_server_and_its_sign_of_life(
         assert "Traceback" not in face.told()
 
 
+@pytest.mark.sweep
 def test_a_call_that_is_under_way_is_answered_before_the_server_ends(shared: House) -> None:
     house = shared.with_limits(call_deadline_s="4")
     with (
@@ -85,6 +86,7 @@ def test_a_worker_that_was_killed_is_started_again(workspace: MakeHouse) -> None
         )
 
 
+@pytest.mark.sweep
 def test_a_server_with_a_certificate_speaks_tls_and_nothing_else(
     shared: House, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ from server.http_options import (
 from server.http_visits import REQUESTS_OF_ONE_MAX, Shares, TooManyRequests
 from server.tokens import Unauthenticated
 
+pytestmark = pytest.mark.slice_of(2)
+
 JSON = st.recursive(
     st.none() | st.integers() | st.text(alphabet='[]{}"\\ax'),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),

@@ -28,6 +28,8 @@ from tests.support.http_faces import (
     post,
 )
 
+pytestmark = pytest.mark.slice_of(2)
+
 NAME = "paybill.test"
 
 
@@ -242,6 +244,7 @@ def test_another_content_type_is_refused(served: HttpFace, good: Token) -> None:
 # clients that are slow, or many ----------------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_clients_that_do_not_come_to_an_end_are_given_up(served: HttpFace, good: Token) -> None:
     host = ":".join(str(part) for part in served.address)
     head = {"host": host, **modern_headers("tools/call", "whoami"), **bearer(good)}

@@ -25,6 +25,8 @@ from server.opening import open_store
 from server.workspace import Workspace, find, read_workspace_file
 from tests.support.postgres import Postgres, raze
 
+pytestmark = pytest.mark.slice_of(3)
+
 PASSPHRASE = b"correct horse battery"
 PASSWORD = "the-owners-own"
 

@@ -55,7 +55,7 @@ class Proposal:
         pytest.fail(f"{TRIES_MAX} times: {found}")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 def house(request: pytest.FixtureRequest, workspace: MakeHouse) -> House:
     store: StoreKind = request.param
     return workspace(

@@ -29,6 +29,8 @@ from tests.support.house import House, Token
 from tests.support.http_faces import AUDIENCE, FOR_HTTP, http_face
 from tests.support.sockets import socket_server
 
+pytestmark = pytest.mark.slice_of(3)
+
 HOSTS = [host.value for host in Host]
 OVER_HTTP = [host.value for host in Host if host is not Host.CLAUDE_DESKTOP]
 COMMAND_S = 60.0

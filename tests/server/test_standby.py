@@ -51,6 +51,7 @@ def end_the_claims_session(house: House) -> None:
     assert ended == [(True,)]
 
 
+@pytest.mark.sweep
 def test_a_worker_elsewhere_stands_by_and_takes_over_when_the_claim_is_lost(
     here: House, elsewhere: House, worker: StartWorker
 ) -> None:

@@ -19,6 +19,7 @@ from tests.support.agents import call, run_until
 from tests.support.approver import approve, enrol
 from tests.support.house import House, Token, fresh_key, fresh_name
 from tests.support.onboarding import contact
+from tests.support.slices import sliced
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ def resources_left(house: House, tenant: str) -> int:
     return sum(len(json.loads(text)["resources"]) for text in texts if text)
 
 
-@pytest.mark.parametrize("isolation", MODELS)
+@pytest.mark.parametrize("isolation", sliced(MODELS))
 async def test_a_tenant_goes_with_an_approval_alone_and_comes_back_with_its_records(
     shared: House, agent: Agent, issue: Issue, isolation: str
 ) -> None:

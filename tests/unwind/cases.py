@@ -58,46 +58,28 @@ def every_kill_of_a_face(store: StoreKind) -> list[Case]:
     ]
 
 
-# By lifecycle one of each class: the run's own, a step inside, one outside, undoing.
+# By lifecycle one boundary outside and one of undoing; the run's own and a step inside once.
 SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
     "sqlite": (
         ("run.observed", "onboard", "pooled"),
-        ("onboard.provision.done", "onboard", "silo"),
         ("onboard.provision.undo_done", "onboard", "bridge"),
-        ("suspend.restrict.inside", "suspend", "bridge"),
         ("suspend.close.undo_done", "suspend", "silo"),
-        ("run.started", "resume", "pooled"),
         ("resume.open.done", "resume", "bridge"),
-        ("offboard.begin.inside", "offboard", "pooled"),
         ("offboard.destroy.dispatched", "offboard", "silo"),
-        ("run.compensating", "restore", "pooled"),
         ("restore.load.done", "restore", "bridge"),
     ),
     "postgres": (
-        ("onboard.register.inside", "onboard", "pooled"),
         ("onboard.database.dispatched", "onboard", "bridge"),
-        ("run.settled", "suspend", "silo"),
         ("suspend.close.done", "suspend", "pooled"),
         ("resume.activate.inside", "resume", "silo"),
         ("resume.open.undo_done", "resume", "bridge"),
-        ("run.verified", "offboard", "bridge"),
-        ("offboard.drop_database.done", "offboard", "silo"),
         ("offboard.backup.undo_done", "offboard", "pooled"),
-        ("restore.begin.inside", "restore", "pooled"),
         ("restore.database.undo_done", "restore", "silo"),
     ),
 }
 FACE_SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
-    "sqlite": (
-        ("face.decided", "onboard", "pooled"),
-        ("face.committed", "resume", "silo"),
-        ("face.committed", "restore", "bridge"),
-    ),
-    "postgres": (
-        ("face.committed", "onboard", "bridge"),
-        ("face.decided", "suspend", "pooled"),
-        ("face.committed", "offboard", "silo"),
-    ),
+    "sqlite": (("face.decided", "onboard", "pooled"),),
+    "postgres": (("face.committed", "offboard", "silo"),),
 }
 
 

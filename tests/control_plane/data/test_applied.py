@@ -20,6 +20,8 @@ from control_plane.errors import Refused
 from tests.support.postgres import Postgres
 from tests.support.tenants import TenantServer, tenant_server, workspace
 
+pytestmark = pytest.mark.slice_of(3)
+
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 ROW = "00000000-0000-4000-8000-000000000001"
 

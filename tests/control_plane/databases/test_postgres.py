@@ -20,6 +20,8 @@ from tests.support.rows import add, apply, count
 from tests.support.tenants import TenantServer, standing
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slice_of(3)
+
 DEADLINE_S = 20
 
 

@@ -20,6 +20,8 @@ from tests.support.rows import VALUES, add, count, row_id
 from tests.support.tenants import TenantServer, tenant_server, workspace
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slice_of(3)
+
 MODEL: Isolation = "pooled"
 DEADLINE_S = 20
 

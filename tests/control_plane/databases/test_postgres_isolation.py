@@ -20,6 +20,7 @@ from control_plane.databases.postgres_names import PREFIX_LENGTH_MAX, Names, Pla
 from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import BadInput, PaybillError
 from tests.support.rows import NOW, VALUES, add, apply, count, row_id
+from tests.support.slices import sliced
 from tests.support.tenants import TenantServer, workspace
 
 
@@ -90,7 +91,7 @@ STRIKES = {
 }
 
 
-@pytest.mark.parametrize("way", HOSTILE)
+@pytest.mark.parametrize("way", sliced(HOSTILE, every=3))
 def test_no_statement_within_a_tenant_reaches_another(two: Two, way: str) -> None:
     names = {"schema": two.place("other").schema, "role": two.place("other").role}
     for strike in STRIKES.values():

@@ -30,6 +30,8 @@ from control_plane.databases import postgres_sessions, postgres_worker
 from control_plane.databases.postgres import PostgresDatabases
 from control_plane.databases.postgres_server import Server
 
+pytestmark = pytest.mark.slice_of(4)
+
 owner, face, prefix, model, moment = sys.argv[1:]
 contacts = load_collection(SAMPLES / "contacts.yaml")
 databases = PostgresDatabases(

@@ -27,6 +27,8 @@ from control_plane.engine.dbos_engine import DbosEngine
 from control_plane.errors import BadInput, Unavailable
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.slice_of(2)
+
 WAIT_S = 20.0
 TICK_S = 0.02
 

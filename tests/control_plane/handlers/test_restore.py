@@ -29,6 +29,7 @@ from tests.support.offboarding import (
     unvouched,
 )
 from tests.support.onboarding import contact
+from tests.support.slices import sliced
 
 FAILING = "restore.activate.before"
 NAMES = [name for name in failpoint_names() if name.startswith("restore.")]
@@ -166,7 +167,7 @@ def test_an_archive_that_was_tampered_with_leaves_the_tenant_at_rest(bench: Benc
     assert at_rest(bench)
 
 
-@pytest.mark.parametrize("point", FORWARD)
+@pytest.mark.parametrize("point", sliced(FORWARD))
 def test_a_worker_that_died_anywhere_in_a_restoring_has_another_finish_it_once(
     bench: Bench, point: str
 ) -> None:
@@ -180,7 +181,9 @@ def test_a_worker_that_died_anywhere_in_a_restoring_has_another_finish_it_once(
     assert bench.create()["outcome"] == "done"
 
 
-@pytest.mark.parametrize("point", [name for name in FORWARD if name.endswith(".done")] + [FAILING])
+@pytest.mark.parametrize(
+    "point", sliced([name for name in FORWARD if name.endswith(".done")] + [FAILING])
+)
 def test_a_restoring_that_fails_leaves_the_tenant_at_rest_and_can_be_tried_again(
     bench: Bench, point: str
 ) -> None:
@@ -193,7 +196,7 @@ def test_a_restoring_that_fails_leaves_the_tenant_at_rest_and_can_be_tried_again
     assert found(bench) == before
 
 
-@pytest.mark.parametrize("point", BACKWARD)
+@pytest.mark.parametrize("point", sliced(BACKWARD))
 def test_a_worker_that_died_in_undoing_it_has_another_put_the_tenant_to_rest(
     bench: Bench, point: str
 ) -> None:

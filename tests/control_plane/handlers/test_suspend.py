@@ -15,6 +15,7 @@ from tests.support.approval_world import TENANT
 from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import ADMIN, SUPPORT, Bench
 from tests.support.onboarding import contact
+from tests.support.slices import sliced
 
 FAILING = "suspend.finish.before"
 NAMES = [name for name in failpoint_names() if name.startswith("suspend.")]
@@ -141,7 +142,7 @@ def test_a_further_reason_that_fails_leaves_the_tenant_as_shut_as_it_was(bench: 
     assert (bench.data_epoch, bench.open_at) == (0, None)
 
 
-@pytest.mark.parametrize("point", FORWARD)
+@pytest.mark.parametrize("point", sliced(FORWARD))
 def test_a_worker_that_died_anywhere_in_a_suspension_has_another_finish_it(
     bench: Bench, point: str
 ) -> None:
@@ -152,7 +153,7 @@ def test_a_worker_that_died_anywhere_in_a_suspension_has_another_finish_it(
     assert (bench.data_epoch, bench.open_at) == (0, None)
 
 
-@pytest.mark.parametrize("point", BACKWARD)
+@pytest.mark.parametrize("point", sliced(BACKWARD))
 def test_a_worker_that_died_anywhere_in_undoing_it_has_another_open_the_tenant(
     bench: Bench, point: str
 ) -> None:

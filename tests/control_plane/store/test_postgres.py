@@ -15,6 +15,8 @@ from control_plane.store.migrate import upgrade_postgres
 from control_plane.store.postgres import PostgresStore
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.slice_of(2)
+
 SECRET = "a word that no error may carry"
 
 

@@ -21,6 +21,8 @@ from control_plane.store.postgres import SCHEMA, PostgresStore
 from control_plane.store.roles import AUDITOR, FACE, VERSION_TABLE, entitle
 from tests.support.postgres import Postgres, raze
 
+pytestmark = pytest.mark.slice_of(3)
+
 NOW = "2026-01-02T03:04:05.678901Z"
 # What each column that has no default is given, for a row that only its rights may refuse.
 SAMPLE: dict[type, Any] = {str: "x", int: 1, bool: False, bytes: b"x", object: []}

@@ -1,0 +1,33 @@
+"""A long enumeration as parameters: a slice of it always runs, the rest under `-m sweep`. Holds no case."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def sliced(cases: Iterable[Any], *, every: int = 6) -> list[Any]:
+    """Each case once; of `every` so many one is always run, the first one among them."""
+    return [
+        case if not number % every else pytest.param(case, marks=pytest.mark.sweep)
+        for number, case in enumerate(cases)
+    ]
+
+
+def slice_items(items: Iterable[pytest.Item]) -> None:
+    """Of each test in a module that is marked `slice_of(n)`, leave one in n to the default run.
+
+    Which one differs from test to test, so that over the module every parameter has its turn.
+    """
+    counts: dict[str, int] = {}
+    for item in items:
+        marker = item.get_closest_marker("slice_of")
+        if marker is None:
+            continue
+        name = item.nodeid.partition("[")[0]
+        number = counts[name] = counts.get(name, -1) + 1
+        if (number + zlib.crc32(name.encode())) % int(marker.args[0]) and "[" in item.nodeid:
+            item.add_marker(pytest.mark.sweep)
