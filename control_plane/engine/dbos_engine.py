@@ -252,7 +252,7 @@ class DbosEngine:
                 "application_version": _VERSION,
                 "serializer": codec,
                 "max_executor_threads": self._workers + 4,
-                "notification_listener_polling_interval_sec": 5.0,
+                "notification_listener_polling_interval_sec": 0.2,
                 "scheduler_polling_interval_sec": 3600.0,
                 "enable_otlp": False,
                 "use_listen_notify": False,
