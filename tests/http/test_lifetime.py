@@ -66,6 +66,7 @@ def test_a_call_that_is_under_way_is_answered_before_the_server_ends(shared: Hou
         assert face.process.wait(60) == 0
 
 
+@pytest.mark.sweep
 def test_a_worker_that_was_killed_is_started_again(workspace: MakeHouse) -> None:
     house = workspace()
     with http_face(house) as face:

@@ -20,6 +20,8 @@ from control_plane.errors import NotFound
 from tests.support.rows import apply
 from tests.support.tenants import TenantServer, standing
 
+pytestmark = pytest.mark.slice_of(4)
+
 CHECKOUT = Path(__file__).parents[3]
 DEADLINE_S = 20
 CHILD = """
@@ -29,8 +31,6 @@ from control_plane.data.collection import SAMPLES, load_collection
 from control_plane.databases import postgres_sessions, postgres_worker
 from control_plane.databases.postgres import PostgresDatabases
 from control_plane.databases.postgres_server import Server
-
-pytestmark = pytest.mark.slice_of(4)
 
 owner, face, prefix, model, moment = sys.argv[1:]
 contacts = load_collection(SAMPLES / "contacts.yaml")
