@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
-
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
 from graphs.passage import Passage, Settling
 from graphs.steps import Steps
 
+if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+    from langgraph.graph.state import CompiledStateGraph
+
 RECURSION_MAX: Final = 25
+# LangGraph's own names for both ends: it is imported where it compiles, since that takes a second.
+START: Final = "__start__"
+END: Final = "__end__"
 
 
 class State(TypedDict):
@@ -21,7 +25,7 @@ class State(TypedDict):
     passage: Passage | Settling
 
 
-Compiled = CompiledStateGraph[State, None, State, State]
+Compiled: TypeAlias = "CompiledStateGraph[State, None, State, State]"
 Node = Callable[[State], State]
 
 
@@ -42,6 +46,8 @@ class Machine:
 
     def compiled(self) -> Compiled:
         """The same as a LangGraph state graph, without a checkpointer: it keeps nothing."""
+        from langgraph.graph import StateGraph
+
         graph: StateGraph[State, None, State, State] = StateGraph(State)
         for name, node in self.nodes.items():
             _add(graph, name, node)

@@ -5,6 +5,8 @@ Reads are walked, everything else goes through LangGraph: see docs/adr/0006.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -16,6 +18,8 @@ from control_plane.errors import BadInput, PaybillError
 from control_plane.ports import Settled
 from graphs.machines import (
     RECURSION_MAX,
+    Compiled,
+    Machine,
     State,
     change_machine,
     lifecycle_machine,
@@ -28,15 +32,22 @@ MachineName = Literal["query", "change", "lifecycle"]
 
 
 class Runner:
-    """The compiled machines. Also the port Regate, for the worker."""
+    """The machines, each compiled when it is first needed. Also the port Regate, for the worker."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._query = query_machine(steps)
-        self._compiled = {
-            "change": change_machine(steps).compiled(),
-            "lifecycle": lifecycle_machine(steps).compiled(),
+        self._declared: dict[str, Callable[[Steps], Machine]] = {
+            "change": change_machine,
+            "lifecycle": lifecycle_machine,
         }
+        self._compiled: dict[str, Compiled] = {}
+        self._compiling = threading.Lock()
+
+    def warm(self) -> None:
+        """Compile every machine now: it imports LangGraph, which takes most of a second."""
+        for machine in self._declared:
+            self._machine(machine)
 
     def call(self, machine: MachineName, passage: Passage) -> Outcome:
         """Run one call. Unlisted and BadInput pass through; every other named error is an outcome."""
@@ -58,10 +69,16 @@ class Runner:
         """Decide again for one step of a run."""
         return self._steps.permit(run, step, epoch)
 
+    def _machine(self, name: str) -> Compiled:
+        with self._compiling:
+            if name not in self._compiled:
+                self._compiled[name] = self._declared[name](self._steps).compiled()
+            return self._compiled[name]
+
     def _invoke(self, machine: MachineName, state: State) -> None:
         if machine == "query":
             self._query.walk(state)
             return
-        self._compiled[machine].invoke(  # pyright: ignore[reportUnknownMemberType] - a loose signature
+        self._machine(machine).invoke(  # pyright: ignore[reportUnknownMemberType] - a loose signature
             state, {"recursion_limit": RECURSION_MAX}
         )

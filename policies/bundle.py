@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
 from filelock import FileLock
@@ -128,7 +128,14 @@ def _read(file: Path, path: str) -> bytes:
     return file.read_bytes()
 
 
-class _StrictLoader(yaml.SafeLoader):
+if TYPE_CHECKING:
+    from yaml import SafeLoader
+else:
+    # The parser in C reads the policies ten times as fast; not every build of PyYAML has it.
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _StrictLoader(SafeLoader):
     """YAML in which a key may stand once: a second one would silently win."""
 
     def construct_mapping(
@@ -179,10 +186,12 @@ def _rendered(documents: Mapping[str, Document]) -> dict[str, bytes]:
 
 
 def _render(path: str, document: Document) -> bytes:
-    if path.startswith(f"{_SCHEMAS}/"):
-        return json.dumps(document, sort_keys=True, indent=1).encode() + b"\n"
-    text = yaml.safe_dump(document, sort_keys=True, width=2**20, default_flow_style=False)
-    return text.encode()
+    # JSON is YAML too, and comes out the same from every YAML library.
+    try:
+        text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False)
+        return text.encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{path}: holds a value that is not plain") from error
 
 
 def _on_disk(target: Path) -> dict[str, bytes] | None:

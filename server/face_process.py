@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,6 +16,8 @@ from server.settings import Limits, Settings
 from server.tokens import Identify
 from server.worker_link import ensure_worker
 from server.workspace import Workspace
+
+_QUIET_S = 2.0
 
 
 def paybill_version() -> str:
@@ -62,6 +65,7 @@ def _ensure(workspace: Workspace, settings: Settings) -> None:
 
 
 def _warm(warm: Callable[[], object]) -> None:
-    # The machines take more than a second to import: do it while the client reads the list.
+    # Once the client has what it asks for first: importing the machines takes the interpreter's lock.
+    time.sleep(_QUIET_S)
     warm()
     gc.freeze()

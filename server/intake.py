@@ -16,6 +16,13 @@ _BATCH_MAX = 100
 # A run at work beats once a second: after this long without, nobody works on it.
 SILENCE_MAX = timedelta(seconds=30)
 _RESTING = frozenset({"awaiting_approval", "compensation_failed"})
+# Made once: it is asked several times a second.
+_WAITING = (
+    select(tables.job)
+    .where(tables.job.c.state == "pending")
+    .order_by(tables.job.c.created_at)
+    .limit(_BATCH_MAX)
+)
 
 
 class Intake:
@@ -28,9 +35,8 @@ class Intake:
     def step(self) -> int:
         """Enqueue what waits; how many it was. A kill between the two lines repeats the first."""
         table = tables.job
-        waiting = select(table).where(table.c.state == "pending").order_by(table.c.created_at)
         with self._ports.store.read() as connection:
-            jobs = connection.execute(waiting.limit(_BATCH_MAX)).all()
+            jobs = connection.execute(_WAITING).all()
         for job in jobs:
             self._engine.enqueue(job.routine, job.id, job.tenant or "workspace")
             with self._ports.store.write(job.tenant or None) as connection:

@@ -154,7 +154,7 @@ def wire_face(
         store,
         gate,
         ports.databases,
-        warm=runner,
+        warm=lambda: runner().warm(),
         front_for=front_for,
     )
 

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from control_plane.store.claim import WorkerClaim
 
 _LOG = logging.getLogger("paybill.worker")
-_TURN_S = 0.1
+# Whoever has just asked will ask again soon; a worker that nobody asks looks around less often.
+_TURN_S, _CALM_TURN_S = 0.1, 0.25
+_CALM_AFTER_S = 10.0
 _SWEEP_S = 5.0
 # Leaves that came meanwhile share one signature; a whole batch of them waits for no second.
 _SEQUENCE_S = 1.0
@@ -223,7 +225,8 @@ class Worker:
             except (PaybillError, GateError) as error:
                 # A full disk or a locked store is no reason to die: the next turn tries again.
                 _LOG.warning("a turn failed: %s", getattr(error, "code", "error"))
-            self._stop.wait(_TURN_S)
+            calm = time.monotonic() - self._last_active_s >= _CALM_AFTER_S
+            self._stop.wait(_CALM_TURN_S if calm else _TURN_S)
 
     def _sequence(self, backend: Backend) -> int:
         try:

@@ -8,12 +8,16 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langgraph.graph import END as LANGGRAPH_END
+from langgraph.graph import START as LANGGRAPH_START
 
 from control_plane.domain.outcome import Outcome
 from control_plane.errors import Refused
 from control_plane.ports import Settled
 from graphs.machines import (
+    END,
     RECURSION_MAX,
+    START,
     Machine,
     State,
     change_machine,
@@ -74,6 +78,10 @@ def passed(machine: str, deeds: dict[str, Deed], settling: bool, *, walked: bool
         refused = str(error)
     end = passage.settled if isinstance(passage, Settling) else passage.outcome
     return doubles.visited, refused, end
+
+
+def test_the_ends_are_called_as_langgraph_calls_them() -> None:
+    assert (START, END) == (LANGGRAPH_START, LANGGRAPH_END)
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))

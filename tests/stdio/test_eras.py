@@ -11,7 +11,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 
-from tests.support.agents import ERAS, answer, call, run_until
+from tests.support.agents import ERAS, answer, call, run_until, spawned
 from tests.support.house import House, Token, fresh_key, fresh_name
 from tests.support.onboarding import contact, onboarding
 
@@ -37,6 +37,12 @@ OPERATOR_TOOLS = {
     "approval_list",
 }
 RECORD_TOOLS = {"record_query", "record_create"}
+
+
+@pytest.fixture
+def agent() -> Agent:
+    """Here the client starts its face as a user's client does."""
+    return spawned
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from control_plane.store import tables
 from server.presence import faces_open, held
 from tests.conftest import MakeHouse
-from tests.support.agents import call
+from tests.support.agents import call, spawned
 from tests.support.house import House, Token, fresh_name
 from tests.support.onboarding import ask, follow, onboarding
 from tests.support.waiting import reached, until
@@ -28,6 +28,12 @@ pytestmark = pytest.mark.anyio
 Agent = Callable[..., AbstractAsyncContextManager[Client]]
 Issue = Callable[..., Token]
 StartWorker = Callable[..., RunningWorker]
+
+
+@pytest.fixture
+def agent() -> Agent:
+    """Here the client starts its face as a user's client does."""
+    return spawned
 
 
 def run_for(house: House, tenant: str) -> str | None:
@@ -150,13 +156,16 @@ heavy = ("langgraph", "dbos", "langchain_core", "python_terraform")
 listed = [tool.name for tool in face.front.listed()]
 early = [name for name in heavy if name in sys.modules]
 outcome = face.front.call("whoami", {}).outcome.outcome
+after_a_read = [name for name in heavy if name in sys.modules]
+face.warm()
 late = [name for name in heavy if name in sys.modules]
 face.close()
-json.dump({"listed": listed, "early": early, "outcome": outcome, "late": late}, sys.stdout)
+told = {"listed": listed, "early": early, "outcome": outcome, "read": after_a_read, "late": late}
+json.dump(told, sys.stdout)
 """
 
 
-def test_a_listing_waits_for_no_machine_and_a_face_never_loads_the_job_engine(
+def test_no_listing_or_read_waits_for_machines_and_a_face_never_loads_the_job_engine(
     shared: House, issue: Issue
 ) -> None:
     done = subprocess.run(
@@ -171,7 +180,7 @@ def test_a_listing_waits_for_no_machine_and_a_face_never_loads_the_job_engine(
     seen: dict[str, Any] = json.loads(done.stdout)
     assert "whoami" in seen["listed"]
     assert seen["early"] == []
-    assert seen["outcome"] == "done"
-    # The machines are there now, and what acts is not.
+    assert (seen["outcome"], seen["read"]) == ("done", [])
+    # Warmed, the machines are there, and what acts is not.
     assert "langgraph" in seen["late"]
     assert not {"dbos", "python_terraform"} & set(seen["late"])

@@ -14,11 +14,14 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from tests.support.forked import Start, forked_stdio
 from tests.support.house import House, Token
 
 ERAS = ("legacy", "2026-07-28")
 RUN_DEADLINE_S = 60.0
 _POLL_S = 0.05
+_DOOR = ("-P", "-m", "paybill")
+_LEADING = len(_DOOR)
 _OVER = frozenset(
     {
         "applied",
@@ -40,7 +43,7 @@ def serve_parameters(
     named = [] if file is None else ["--token-file", str(file)]
     return StdioServerParameters(
         command=sys.executable,
-        args=["-P", "-m", "paybill", "serve", *named, *options],
+        args=[*_DOOR, "serve", *named, *options],
         cwd=str(house.workspace.root),
         env=house.environment,
     )
@@ -51,6 +54,17 @@ async def connected(
     house: House, token: Token | Path | None, *options: str, mode: str = "auto"
 ) -> AsyncGenerator[Client]:
     """A client over a face of its own; the face ends with the block. Its log: face.log."""
+    words = serve_parameters(house, token, *options).args[_LEADING:]
+    start = Start(words, house.environment, house.workspace.root, house.folder / "face.log")
+    async with Client(forked_stdio(start), mode=mode, read_timeout_seconds=90.0) as client:
+        yield client
+
+
+@asynccontextmanager
+async def spawned(
+    house: House, token: Token | Path | None, *options: str, mode: str = "auto"
+) -> AsyncGenerator[Client]:
+    """The same by the client's own means: a fresh interpreter, started as a user's client does."""
     parameters = serve_parameters(house, token, *options)
     with (house.folder / "face.log").open("a") as errors:
         async with Client(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from server.tokens import Bound
+from tests.support.forked import Forked, Start, start_paybill
 from tests.support.house import House, Token
 from tests.support.waiting import until
 from tests.support.workers import stop_process
@@ -35,7 +34,7 @@ class HttpFace:
     """`paybill serve --http`, ready for requests."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Forked
     log: Path
 
     @property
@@ -63,17 +62,8 @@ def http_face(
     """Start a server on a free port; ended with the block. `FOR_HTTP` makes tokens for it."""
     number = len(list(house.folder.glob("http-*.log")))
     log, address = house.folder / f"http-{number}.log", house.folder / f"http-{number}.url"
-    command = [sys.executable, "-P", "-m", "paybill", "serve", "--http", bind]
-    command += ["--audience", audience, "--address-file", str(address), *options]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=house.workspace.root,
-            env=house.environment,
-        )
+    words = ("serve", "--http", bind, "--audience", audience, "--address-file", str(address))
+    process = start_paybill(Start((*words, *options), house.environment, house.workspace.root, log))
     try:
         until(lambda: process.poll() is not None or address.exists(), "it listens", READY_S)
         assert process.poll() is None, log.read_text()[-4000:]

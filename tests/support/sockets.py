@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.forked import Forked, Start, start_paybill
 from tests.support.house import House, Token
 from tests.support.waiting import until
 from tests.support.workers import stop_process
@@ -40,26 +39,20 @@ class SocketServer:
     """`paybill serve --socket`, ready for connections."""
 
     path: Path
-    process: subprocess.Popen[bytes]
+    process: Forked
 
 
 @contextmanager
 def socket_server(house: House, *options: str) -> Generator[SocketServer]:
     """Start a server on a socket of its own; ended with the block."""
-    with open_folder() as folder, (house.folder / "socket.log").open("ab") as log:
+    log = house.folder / "socket.log"
+    with open_folder() as folder:
         path = folder / "s"
-        command = [sys.executable, "-P", "-m", "paybill", "serve", "--socket", str(path), *options]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=house.workspace.root,
-            env=house.environment,
-        )
+        words = ("serve", "--socket", str(path), *options)
+        process = start_paybill(Start(words, house.environment, house.workspace.root, log))
         try:
             until(lambda: process.poll() is not None or _answers(path), "it listens", READY_S)
-            assert process.poll() is None, (house.folder / "socket.log").read_text()[-4000:]
+            assert process.poll() is None, log.read_text()[-4000:]
             yield SocketServer(path, process)
         finally:
             stop_process(process)

@@ -12,7 +12,7 @@ import pytest
 
 T = TypeVar("T")
 
-PAUSE_S = 0.02
+PAUSE_S = 0.04
 DEADLINE_S = 30.0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 
 from server.presence import held
 from server.worker_state import WorkerState, read_state
+from tests.support.forked import Forked, Start, start_paybill
 from tests.support.house import House
 from tests.support.waiting import until
 
@@ -27,7 +27,7 @@ _GRACE_S = 20.0
 class RunningWorker:
     """A worker that has said where its policy engine is."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     state: WorkerState
     log: Path
     pdp_pid: int
@@ -60,7 +60,7 @@ class RunningWorker:
         stop_process(self.process)
 
 
-def stop_process(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes] | Forked) -> None:
     """End a child kindly, or by force; always reaped."""
     if process.poll() is None:
         process.terminate()
@@ -75,17 +75,9 @@ def stop_process(process: subprocess.Popen[bytes]) -> None:
 def running_worker(house: House, *options: str) -> Generator[RunningWorker]:
     """Start `paybill worker` with options; stopped at the end of the block, whatever happens."""
     log = house.folder / "worker-under-test.log"
-    command = [sys.executable, "-P", "-m", "paybill", "worker", *options]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=house.workspace.root,
-            env=house.environment,
-            start_new_session=True,
-        )
+    process = start_paybill(
+        Start(("worker", *options), house.environment, house.workspace.root, log, own_session=True)
+    )
     worker: RunningWorker | None = None
     try:
         worker = _ready(house, process, log)
@@ -97,7 +89,7 @@ def running_worker(house: House, *options: str) -> Generator[RunningWorker]:
             worker.stop()
 
 
-def _ready(house: House, process: subprocess.Popen[bytes], log: Path) -> RunningWorker:
+def _ready(house: House, process: Forked, log: Path) -> RunningWorker:
     def state() -> WorkerState | None:
         if process.poll() is not None:
             pytest.fail(f"the worker ended at start:\n{log.read_text()[-4000:]}")

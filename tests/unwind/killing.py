@@ -22,7 +22,8 @@ def kill_worker(site: Site, stock: Stock, case: Case) -> None:
     run_id = _propose_to_victim(site, case, prepared.tenant)
     with running_worker(site.house, *site.worker_options()):
         site.follow(run_id)
-    _check(site, case, prepared, run_id)
+        _check(site, case, prepared, run_id)
+        stock.give(case, prepared)
 
 
 def _propose_to_victim(site: Site, case: Case, tenant: str) -> str:
@@ -53,7 +54,8 @@ async def kill_face(site: Site, stock: Stock, case: Case) -> None:
             await client.call_tool(asked.tool, dict(asked.arguments))
         (run,) = site.runs_of(prepared.tenant, case.kind)
         site.follow(run.id)
-    _check(site, case, prepared, run.id)
+        _check(site, case, prepared, run.id)
+        stock.give(case, prepared)
 
 
 def _check(site: Site, case: Case, prepared: Prepared, run_id: str) -> None:
@@ -66,4 +68,4 @@ def _check(site: Site, case: Case, prepared: Prepared, run_id: str) -> None:
     assert standing == expected(
         case.kind, case.store, case.model, prepared.data, undone=case.undoes
     )
-    assert site.vouched(), "a row is not as its last leaf says"
+    assert site.vouched(prepared.tenant), "a row is not as its last leaf says"

@@ -1,4 +1,4 @@
-"""Tenants at the start of a lifecycle, several made by one healthy worker; each is taken once. Not the cases."""
+"""Tenants at the start of a lifecycle: what an earlier case left there, else newly made. Not the cases."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import Any, TypeAlias
 
 from control_plane.domain.isolation import Isolation
 from tests.support.workers import running_worker
+from tests.unwind.cases import Case
 from tests.unwind.lifecycles import DESCRIBED
 from tests.unwind.site import Site
 from tests.unwind.standing import data_of
 
 BATCH_MAX = 12
+# Where a case leaves its tenant another may start, unless that tenant went through it before.
+_NEXT = {
+    ("onboard", False): "suspend",
+    ("suspend", False): "resume",
+    ("suspend", True): "offboard",
+    ("resume", False): "offboard",
+    ("offboard", False): "restore",
+}
 # One caller may have five questions before humans at a time.
 _AT_ONCE_MAX = 4
 _RECORDS = 2
@@ -30,7 +39,7 @@ class Prepared:
 
 
 class Stock:
-    """Makes what a session will want: all at once where that is little, else one kind at a time."""
+    """Hands out each tenant to one case at a time."""
 
     def __init__(self, site: Site, wanted: Mapping[Place, int]) -> None:
         self._site = site
@@ -45,13 +54,33 @@ class Stock:
             return Prepared(self._name(place), ())
         if not self._waiting[place]:
             self._fill(place)
+        self._wanted[place] -= 1
         return self._waiting[place].pop()
 
+    def give(self, case: Case, prepared: Prepared) -> None:
+        """Take back the tenant of a case that went well; a healthy worker runs."""
+        kind = _NEXT.get((case.kind, case.undoes))
+        if kind is None:
+            return
+        if case.kind == "onboard":
+            prepared = Prepared(prepared.tenant, self._with_records(prepared.tenant, case.model))
+        self._keep((kind, case.model), prepared)
+
+    def _keep(self, place: Place, prepared: Prepared) -> None:
+        if place[0] == "offboard":
+            self._site.unprotect(prepared.tenant)
+        self._waiting[place].append(prepared)
+
+    def _with_records(self, tenant: str, model: Isolation) -> tuple[Any, ...]:
+        for _ in range(_RECORDS):
+            self._site.add_record(tenant)
+        return data_of(self._site, tenant, model)
+
     def _fill(self, place: Place) -> None:
+        """Make all that the session will want where that is little, else some of this place alone."""
         wanted = {one: n for one, n in self._wanted.items() if DESCRIBED[one[0]].before and n > 0}
         if sum(wanted.values()) > BATCH_MAX or place not in wanted:
-            wanted = {place: min(wanted.get(place, 1), BATCH_MAX)}
-        self._wanted.subtract(wanted)
+            wanted = {place: min(wanted.get(place, 1), _AT_ONCE_MAX)}
         fresh = [(one, self._name(one)) for one, count in wanted.items() for _ in range(count)]
         with running_worker(self._site.house, *self._site.worker_options()):
             for start in range(0, len(fresh), _AT_ONCE_MAX):
@@ -69,13 +98,9 @@ class Stock:
             self._site.carry_out([DESCRIBED[due[one]].asked(one, models[one]) for one in due])
             if turn == 0:
                 for tenant in due:
-                    for _ in range(_RECORDS):
-                        self._site.add_record(tenant)
-                    data[tenant] = data_of(self._site, tenant, models[tenant])
-        for (kind, model), tenant in fresh:
-            if kind == "offboard":
-                self._site.unprotect(tenant)
-            self._waiting[kind, model].append(Prepared(tenant, data[tenant]))
+                    data[tenant] = self._with_records(tenant, models[tenant])
+        for place, tenant in fresh:
+            self._keep(place, Prepared(tenant, data[tenant]))
 
     def _name(self, place: Place) -> str:
         # Of one width: no name is part of another.

@@ -52,4 +52,4 @@ def test_a_tenant_whose_onboarding_failed_is_onboarded_by_a_second_call(site: Si
     assert standing is not None
     assert standing.state == "active"
     assert site.effects.of(tenant) == (2, 1)
-    assert site.vouched()
+    assert site.vouched(tenant)
