@@ -32,7 +32,7 @@ UNLISTED = [
     for tool, columns in tools.items()
     if "unlisted" in columns.values()
 ]
-CALLS = [250, pytest.param(1000, marks=pytest.mark.sweep)]
+CALLS = [100, pytest.param(1000, marks=pytest.mark.sweep)]
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

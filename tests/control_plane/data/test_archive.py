@@ -131,7 +131,7 @@ def round_trip(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS, proofs=PROOFS)
 def test_what_is_restored_is_what_was_archived(

@@ -97,6 +97,7 @@ def test_the_whole_demo_holds_and_leaves_nothing(tmp_path: Path, cerbos_binary: 
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.sweep
 def test_an_interrupted_demo_ends_its_processes_and_its_folder(
     tmp_path: Path, cerbos_binary: Path
 ) -> None:
