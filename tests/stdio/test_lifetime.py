@@ -17,7 +17,7 @@ from sqlalchemy import select
 from control_plane.store import tables
 from server.presence import faces_open, held
 from tests.conftest import MakeHouse
-from tests.support.agents import call, spawned
+from tests.support.agents import call
 from tests.support.house import House, Token, fresh_name
 from tests.support.onboarding import ask, follow, onboarding
 from tests.support.waiting import reached, until
@@ -28,12 +28,6 @@ pytestmark = pytest.mark.anyio
 Agent = Callable[..., AbstractAsyncContextManager[Client]]
 Issue = Callable[..., Token]
 StartWorker = Callable[..., RunningWorker]
-
-
-@pytest.fixture
-def agent() -> Agent:
-    """Here the client starts its face as a user's client does."""
-    return spawned
 
 
 def run_for(house: House, tenant: str) -> str | None:

@@ -14,7 +14,6 @@ from tests.unwind.lifecycles import DESCRIBED
 from tests.unwind.site import Site
 from tests.unwind.standing import data_of
 
-BATCH_MAX = 12
 # Where a case leaves its tenant another may start, unless that tenant went through it before.
 _NEXT = {
     ("onboard", False): "suspend",
@@ -77,14 +76,10 @@ class Stock:
         return data_of(self._site, tenant, model)
 
     def _fill(self, place: Place) -> None:
-        """Make all that the session will want where that is little, else some of this place alone."""
-        wanted = {one: n for one, n in self._wanted.items() if DESCRIBED[one[0]].before and n > 0}
-        if sum(wanted.values()) > BATCH_MAX or place not in wanted:
-            wanted = {place: min(wanted.get(place, 1), _AT_ONCE_MAX)}
-        fresh = [(one, self._name(one)) for one, count in wanted.items() for _ in range(count)]
+        """Make what the session will want of this place, some at a time."""
+        count = max(1, min(self._wanted[place], _AT_ONCE_MAX))
         with running_worker(self._site.house, *self._site.worker_options()):
-            for start in range(0, len(fresh), _AT_ONCE_MAX):
-                self._prepare(fresh[start : start + _AT_ONCE_MAX])
+            self._prepare([(place, self._name(place)) for _ in range(count)])
 
     def _prepare(self, fresh: Sequence[tuple[Place, str]]) -> None:
         ways = {tenant: _way(kind) for (kind, _), tenant in fresh}
