@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import threading
@@ -27,3 +28,6 @@ assert paybill.check_rooms() == ()
 _import_all()
 # A fork takes one thread along: a second one here would leave its locks held for ever.
 assert threading.active_count() == 1, threading.enumerate()
+# A child that went through all of this for garbage would copy every page of it.
+gc.collect()
+gc.freeze()
