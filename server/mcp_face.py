@@ -6,6 +6,7 @@ import json
 import logging
 import traceback
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import mcp_types as types
@@ -95,9 +96,10 @@ def _fault(error: Exception) -> MCPError:
 def _input_schema(name: str) -> Mapping[str, Any] | None:
     # Static, and read before any decision: it tells nothing, since no tool here routes by header.
     tool = TOOLS.get(name)
-    return None if tool is None else tool.input_schema()
+    return None if tool is None else _published(tool).input_schema
 
 
+@cache
 def _published(tool: ToolSpec) -> types.Tool:
     return types.Tool(
         name=tool.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.audit.guarded import (
@@ -51,6 +51,12 @@ _KEYS: Mapping[str, str] = {
 KEYS_SETTING: Final = "keys.public"
 CATALOG_SETTING: Final = "catalog.digest"
 
+# Made once: to build a statement costs more than to run it.
+_PUBLIC_KEY: Final = select(tables.tenant_key.c.public_key).where(
+    tables.tenant_key.c.tenant == bindparam("tenant")
+)
+_HELD: Final = select(tables.fence.c.tenant).where(tables.fence.c.tenant == bindparam("tenant"))
+
 # Of a row that no longer reads; no digest is like it, so it differs from whatever a leaf said.
 _UNREADABLE: Final = "unreadable"
 
@@ -89,7 +95,7 @@ class LeafRecorder:
             for table, key in guards
         ]
         values = self.prepared(kind, tenant, payload, self.public_key(connection, tenant), vouched)
-        connection.execute(tables.audit_leaf.insert().values(**values))
+        connection.execute(tables.audit_leaf.insert(), values)
         return str(values["id"])
 
     def prepared(
@@ -117,15 +123,12 @@ class LeafRecorder:
         """The key that a tenant's leaves are sealed to; None where its first leaf is to make one."""
         if not tenant:
             return self.workspace_public
-        table = tables.tenant_key
-        found: bytes | None = connection.execute(
-            select(table.c.public_key).where(table.c.tenant == tenant)
-        ).scalar()
+        found: bytes | None = connection.execute(_PUBLIC_KEY, {"tenant": tenant}).scalar()
         if found is not None:
             return found
-        known = select(tables.fence.c.tenant).where(tables.fence.c.tenant == tenant)
         # A name that no run has ever held gets no key: else any caller could fill the table.
-        return None if connection.execute(known).first() else self.workspace_public
+        held = connection.execute(_HELD, {"tenant": tenant}).first()
+        return None if held else self.workspace_public
 
     def public_key(self, connection: Connection, tenant: str) -> bytes:
         """The same, made now where there is none yet."""
@@ -145,9 +148,7 @@ class LeafRecorder:
                 connection.execute(new)
         except IntegrityError:
             # A reader's leaf waits for no lock, so two of them may come to this at once.
-            earlier: bytes = connection.execute(
-                select(table.c.public_key).where(table.c.tenant == tenant)
-            ).scalar_one()
+            earlier: bytes = connection.execute(_PUBLIC_KEY, {"tenant": tenant}).scalar_one()
             return earlier
         return made.public
 

@@ -8,10 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from control_plane.data.tables import APPLIED, FENCE
 from control_plane.errors import Refused
+
+# Made once: to build a statement costs more than to run it.
+_APPLIED_AS = select(APPLIED.c.digest).where(
+    APPLIED.c.tenant_id == bindparam("tenant"), APPLIED.c.call_id == bindparam("call")
+)
+_FENCE_OF = (
+    select(FENCE.c.epoch, FENCE.c.open)
+    .where(FENCE.c.tenant_id == bindparam("tenant"))
+    .with_for_update(read=True)
+)
 
 
 def apply_once(
@@ -40,18 +50,16 @@ def apply_once(
         return False
     # A savepoint, so that a caller who catches the error cannot commit the proof alone.
     with connection.begin_nested():
-        connection.execute(
-            insert(APPLIED).values(tenant_id=tenant, call_id=call_id, digest=digest, applied_at=now)
-        )
+        proof = {"tenant_id": tenant, "call_id": call_id, "digest": digest, "applied_at": now}
+        connection.execute(insert(APPLIED), proof)
         effect(connection)
     return True
 
 
 def was_applied(connection: Connection, tenant: str, call_id: str) -> str | None:
     """The digest that the call was applied with, or None: recovery's one question."""
-    return connection.execute(
-        select(APPLIED.c.digest).where(APPLIED.c.tenant_id == tenant, APPLIED.c.call_id == call_id)
-    ).scalar_one_or_none()
+    found = connection.execute(_APPLIED_AS, {"tenant": tenant, "call": call_id})
+    return found.scalar_one_or_none()
 
 
 def require_fence(connection: Connection, tenant: str, epoch: int) -> None:
@@ -59,11 +67,7 @@ def require_fence(connection: Connection, tenant: str, epoch: int) -> None:
 
     The row stays locked for the transaction, so that a suspension waits for it or refuses it.
     """
-    row = connection.execute(
-        select(FENCE.c.epoch, FENCE.c.open)
-        .where(FENCE.c.tenant_id == tenant)
-        .with_for_update(read=True)
-    ).one_or_none()
+    row = connection.execute(_FENCE_OF, {"tenant": tenant}).one_or_none()
     if row is None or row.epoch != epoch or not row.open:
         raise Refused(
             "The tenant's data is closed, or another run holds it.", code="fenced", rule="epoch"

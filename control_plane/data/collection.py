@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, Self, TypeAlias
 from uuid import UUID, uuid5
 
 from annotated_types import Ge, Le, Len
@@ -128,7 +129,21 @@ class Collection(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 of the whole declaration, 64 hexadecimal digits."""
+        return self._whole
+
+    @cached_property
+    def _whole(self) -> str:
         return digest(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As the base class does, but what differs has a digest of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("_whole", None)
+        return copied
+
+    def __hash__(self) -> int:
+        """By the whole declaration: what is made of a collection is made once."""
+        return hash(self._whole)
 
 
 def load_collection(path: Path) -> Collection:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as Described
 
-from control_plane.data.collection import Collection
+from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.field import Field
 from control_plane.data.values import value_type
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+@lru_cache(maxsize=COLLECTIONS_MAX)
 def input_model(collection: Collection) -> type[BaseModel]:
     """What a caller sends to create a row: declared fields; a nullable one may be left out."""
     fields: dict[str, Any] = {
@@ -23,6 +25,7 @@ def input_model(collection: Collection) -> type[BaseModel]:
     return _model(collection, "Input", fields)
 
 
+@lru_cache(maxsize=COLLECTIONS_MAX)
 def output_model(collection: Collection) -> type[BaseModel]:
     """What a caller gets of a row. A field that is masked is absent, one that has no value is null.
 

@@ -79,7 +79,7 @@ def insert_row(
     _only_own(table)
     _only_declared(values)
     implicit = {"tenant_id": tenant, "id": row_id, "version": 1, "created_at": now}
-    connection.execute(insert(table).values({**values, **implicit}))
+    connection.execute(insert(table), {**values, **implicit})
 
 
 def update_row(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from control_plane.data.collection import Collection
+from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.field import Field
 from control_plane.domain.canonical import digest
 
@@ -114,11 +115,16 @@ REFERENCE: Final = Table(
 )
 
 
-def collection_table(collection: Collection, metadata: MetaData | None = None) -> Table:
+@lru_cache(maxsize=COLLECTIONS_MAX)
+def collection_table(collection: Collection) -> Table:
     """The table of one collection: its key is (tenant_id, id), and its limits are constraints.
 
     A reference collection's lies in the schema `reference`, and its key is the id.
     """
+    return _table(collection, MetaData())
+
+
+def _table(collection: Collection, metadata: MetaData) -> Table:
     declared = [_column(name, field) for name, field in collection.fields.items()]
     checks = [
         check
@@ -132,7 +138,7 @@ def collection_table(collection: Collection, metadata: MetaData | None = None) -
     ]
     return Table(
         collection.name,
-        MetaData() if metadata is None else metadata,
+        metadata,
         *implicit,
         *declared,
         *checks,
@@ -147,7 +153,7 @@ def tenant_metadata(collections: Sequence[Collection]) -> MetaData:
         table.to_metadata(metadata)
     for collection in collections:
         if not collection.reference:
-            collection_table(collection, metadata)
+            _table(collection, metadata)
     return metadata
 
 
@@ -157,7 +163,7 @@ def reference_metadata(collections: Sequence[Collection]) -> MetaData:
     REFERENCE.to_metadata(metadata)
     for collection in collections:
         if collection.reference:
-            collection_table(collection, metadata)
+            _table(collection, metadata)
     return metadata
 
 

@@ -27,7 +27,7 @@ LIST_ROWS_MAX = 1000
 
 def put(connection: Connection, table: Table, record: BaseModel) -> None:
     """Insert one record."""
-    connection.execute(insert(table).values(**record.model_dump(mode="json")))
+    connection.execute(insert(table), record.model_dump(mode="json"))
 
 
 def change(
