@@ -40,7 +40,6 @@ class Run(RunSummary):
     artifact: str | None = None
     detail: str = ""
     retryable: bool = False
-    result: dict[str, Json] | None = None
 
 
 class RunStep(Record):

@@ -37,7 +37,7 @@ def describe(run: Run, steps: list[RunStep]) -> dict[str, Json]:
         "cancel_requested": run.cancel_requested,
         "steps": [{"name": step.name, "state": step.state} for step in steps],
         # A dry run has no other result than what it would have done.
-        "result": run.plan if run.reason == "dry_run" else run.result,
+        "result": run.plan if run.reason == "dry_run" else None,
     }
 
 

@@ -186,7 +186,6 @@ run = Table(
     Column("reason", WORD, nullable=False),
     Column("detail", String(400), nullable=False),
     Column("retryable", Boolean, nullable=False),
-    Column("result", JSON),
     Index(
         "uq_run_holds_tenant",
         "tenant",

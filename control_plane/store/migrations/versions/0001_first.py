@@ -173,7 +173,6 @@ def _run() -> None:
         sa.Column("reason", sa.String(40), nullable=False),
         sa.Column("detail", sa.String(400), nullable=False),
         sa.Column("retryable", sa.Boolean(), nullable=False),
-        sa.Column("result", sa.JSON()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
         comment="Work that the worker executes; at most one that is not over holds a tenant.",
     )
