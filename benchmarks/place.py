@@ -85,6 +85,7 @@ def prepared(folder: Path) -> Generator[tuple[Place, subprocess.Popen[bytes]]]:
         "HOME": str(Path.home()),
         "PAYBILL_HOME": str(folder / "home"),
         "PAYBILL_CACHE": str(read_settings().cache),
+        "PAYBILL_COLLECTION_TOOLS": "generic",
         "PAYBILL_LIMITS__CALLS_IN_FLIGHT_MAX": "32",
     }
     place = Place(folder, environment, Path())

@@ -158,22 +158,58 @@ class GetApproval(Command):
     approval_id: str
 
 
-class QueryRecords(Command):
-    """Read a page of a collection's records."""
+class DescribeCollections(Command):
+    """Tell what the declared collections look like; one whole, or all in short."""
 
-    name: ClassVar[str] = "query_records"
+    name: ClassVar[str] = "describe_collections"
+    collection: str = ""
+
+
+class RecordCommand(Command):
+    """The base of what is about a tenant's records."""
+
     tenant: str
     collection: str
+
+
+class QueryRecords(RecordCommand):
+    """Read a page of a collection's records. No ``fields`` are all that may be read."""
+
+    name: ClassVar[str] = "query_records"
     filter: dict[str, Json] | None = None
     sort: str | None = None
+    fields: tuple[str, ...] = ()
     limit: int = 20
     cursor: str | None = None
 
 
-class CreateRecord(Command):
+class GetRecord(RecordCommand):
+    """Read one record."""
+
+    name: ClassVar[str] = "get_record"
+    record_id: str
+    fields: tuple[str, ...] = ()
+
+
+class CreateRecord(RecordCommand):
     """Add one record to a collection."""
 
     name: ClassVar[str] = "create_record"
-    tenant: str
-    collection: str
     values: dict[str, Json]
+
+
+class UpdateRecord(RecordCommand):
+    """Change fields of a record that is still at ``version``; what is not named stays."""
+
+    name: ClassVar[str] = "update_record"
+    record_id: str
+    version: int
+    values: dict[str, Json]
+
+
+class DeleteRecord(RecordCommand):
+    """Remove a record that is still at ``version``."""
+
+    name: ClassVar[str] = "delete_record"
+    record_id: str
+    version: int

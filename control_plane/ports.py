@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,8 +175,37 @@ class Notes(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Restriction:
+    """Which rows a policy leaves: a plain filter tree, or every row, or none of them."""
+
+    filter: Mapping[str, Json] | None = None
+    none: bool = False
+
+
+class RowGate(Protocol):
+    """An arrow upward: a handler that has rows in hand asks the enforcement point about them.
+
+    It is bound to one caller. An image is a row as plain values by field, read or only proposed.
+    """
+
+    def ruled(self, collection: str) -> bool:
+        """Whether the collection's rows have a policy of their own; without one nothing is asked."""
+        ...
+
+    def restriction(self, collection: str, actions: Sequence[str]) -> Restriction:
+        """The rows on which all of ``actions`` are allowed. Raises Refused where it fails closed."""
+        ...
+
+    def judged(
+        self, collection: str, images: Mapping[str, Mapping[str, Json]], actions: Sequence[str]
+    ) -> Mapping[str, frozenset[str]]:
+        """Of each image, by its id, which of ``actions`` are allowed; one question for all."""
+        ...
+
+
 class Regate(Protocol):
-    """The only arrow upward: the worker asks the enforcement point to decide again."""
+    """An arrow upward: the worker asks the enforcement point to decide again."""
 
     def settle(self, connection: Connection, run: Run) -> Settled:
         """Plan again over fresh facts and decide ``apply``; Refused when it may not be.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 from control_plane.domain.caller import Caller
@@ -16,6 +17,7 @@ from graphs.passage import Verdict
 from policies.decision import ActionDecision, Decision
 from policies.errors import BadFacts, GateError
 from policies.request import Attribute, Principal, Resource
+from policies.rows import RowPlan
 
 _PAGE_RESOURCES_MAX = 200
 Witness = Callable[[Evidence], None]
@@ -36,6 +38,16 @@ class Gate(Protocol):
 
     def check(self, principal: Principal, resources: Sequence[Resource]) -> tuple[Decision, ...]:
         """One decision a resource, in order; raises GateError."""
+        ...
+
+    def plan(
+        self,
+        principal: Principal,
+        kind: str,
+        attr: Mapping[str, Attribute],
+        actions: Sequence[str],
+    ) -> RowPlan:
+        """The objects of a kind on which all actions are allowed; raises GateError."""
         ...
 
 
@@ -109,6 +121,21 @@ class Gatekeeper:
             if all(decision.allows(action) for action in one.reads)
         ]
 
+    def planned(self, caller: Caller, kind: str, actions: tuple[str, ...]) -> RowPlan:
+        """Which objects of a kind the caller may do all of ``actions`` on."""
+        with _failing_closed():
+            return self._gate.plan(_principal(caller), kind, {}, actions)
+
+    def judged(
+        self, caller: Caller, resources: list[Resource], witness: Witness = unwitnessed
+    ) -> dict[str, frozenset[str]]:
+        """Of each object, by its id, what the caller may do with it, in one request."""
+        decisions = self._check(caller, resources, witness)
+        return {
+            decision.id: frozenset(name for name in decision.actions if decision.allows(name))
+            for decision in decisions
+        }
+
     def _admitted(self, decision: Decision) -> None:
         if not decision.allows("list"):
             raise Unlisted
@@ -118,23 +145,33 @@ class Gatekeeper:
     def _check(
         self, caller: Caller, resources: list[Resource], witness: Witness = unwitnessed
     ) -> tuple[Decision, ...]:
-        principal = Principal(
-            id=caller.principal,
-            roles=tuple(caller.roles),
-            attr={"actor_kind": caller.actor_kind, "actor": caller.actor},
-        )
-        try:
+        principal = _principal(caller)
+        with _failing_closed():
             decisions = self._gate.check(principal, resources)
-        except BadFacts as error:
-            raise Refused(
-                "The facts do not fit the policy's schema.", code=error.code, fact=error.part
-            ) from error
-        except GateError as error:
-            raise Refused(
-                "The policy engine does not answer; nothing was done.", code=error.code
-            ) from error
         witness(Evidence(self.bundle, principal, resources, decisions))
         return decisions
+
+
+@contextmanager
+def _failing_closed() -> Generator[None]:
+    try:
+        yield
+    except BadFacts as error:
+        raise Refused(
+            "The facts do not fit the policy's schema.", code=error.code, fact=error.part
+        ) from error
+    except GateError as error:
+        raise Refused(
+            "The policy engine does not answer; nothing was done.", code=error.code
+        ) from error
+
+
+def _principal(caller: Caller) -> Principal:
+    return Principal(
+        id=caller.principal,
+        roles=tuple(caller.roles),
+        attr={"actor_kind": caller.actor_kind, "actor": caller.actor},
+    )
 
 
 def require(acts: Iterable[str], actions: dict[str, ActionDecision]) -> bool:

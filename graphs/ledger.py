@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.domain.call import Call
+from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.record import Record
@@ -17,6 +18,7 @@ from control_plane.domain.run_record import Run
 from control_plane.errors import Conflict, Failed, Refused
 from control_plane.facts.load import approvals_waiting, run_row
 from control_plane.handlers.handler import Change, Lifecycle, Ports, View
+from control_plane.ports import RowGate
 from control_plane.store import rows, tables
 from graphs.outcomes import of_run
 from graphs.passage import Asked, Passage
@@ -46,9 +48,14 @@ class Ledger:
     """Writes and reads the rows that make a call repeatable and accountable."""
 
     def __init__(
-        self, ports: Ports, changes: Mapping[str, Change], lifecycles: Mapping[str, Lifecycle]
+        self,
+        ports: Ports,
+        changes: Mapping[str, Change],
+        lifecycles: Mapping[str, Lifecycle],
+        rows_for: Callable[[Caller], RowGate],
     ) -> None:
         self._ports = ports
+        self._rows_for = rows_for
         self._changes = changes
         self._lifecycles = lifecycles
 
@@ -85,7 +92,7 @@ class Ledger:
     def _present(
         self, connection: Connection, asked: Asked, call: Call, may: frozenset[str]
     ) -> Outcome:
-        view = View(connection, asked.caller, self._ports)
+        view = View(connection, asked.caller, self._ports, self._rows_for(asked.caller))
         if call.run_id is not None:
             run = run_row(connection, call.run_id)
             assert run is not None, "a run is written with its call"
@@ -245,6 +252,8 @@ def _payload(passage: Passage, permit_id: str) -> dict[str, Json]:
         "arguments": plain(asked.command),
         "dry_run": asked.dry_run,
         "evidence": passage.evidence.as_json() if passage.evidence else None,
+        "row_evidence": [one.as_json() for one in passage.row_evidence],
+        "seen": passage.seen,
         "decision_id": passage.verdict.decision_id if passage.verdict else None,
         "catalog": call.catalog,
         "bundle": call.bundle,

@@ -49,6 +49,8 @@ class Passage:
     subject: Subject | None = None
     verdict: Verdict | None = None
     evidence: Evidence | None = None
+    row_evidence: list[Evidence] = field(default_factory=list[Evidence])
+    seen: dict[str, Json] = field(default_factory=dict[str, Json])
     parts: dict[str, Json] = field(default_factory=dict[str, Json])
     plan_digest: str = ""
     outcome: Outcome | None = None
@@ -56,6 +58,10 @@ class Passage:
     def witness(self, evidence: Evidence) -> None:
         """Keep what the gate was asked and said, for the leaf."""
         self.evidence = evidence
+
+    def witness_rows(self, evidence: Evidence) -> None:
+        """Keep what it was asked of rows; a page that is only read is not kept."""
+        self.row_evidence.append(evidence)
 
     def finished(self) -> Outcome:
         """The outcome; a machine that ends without one is a fault of ours."""

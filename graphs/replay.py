@@ -57,6 +57,8 @@ class Recorded(Record):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     evidence: _Evidence
+    row_evidence: tuple[_Evidence, ...] = ()
+    seen: dict[str, Json] = Field(default_factory=dict[str, Json])
     call_id: str
     principal: str
     actor: str
@@ -117,7 +119,7 @@ class Replay:
 
     def again(self, record: Recorded) -> Replayed:
         """Decide and plan again. Raises what stands in the way: a bundle or catalog that is gone."""
-        decision, told = self._decided(record.evidence)
+        decision, told = self._all_decided((record.evidence, *record.row_evidence))
         try:
             made = self._planned(record)
         except (PaybillError, ValidationError, ValueError) as error:
@@ -131,6 +133,14 @@ class Replay:
         return Replayed(decision, "differs", told or f"the plan's digest is {made.digest[:16]}")
 
     # deciding --------------------------------------------------------------------------------
+
+    def _all_decided(self, questions: tuple[_Evidence, ...]) -> tuple[Finding, str]:
+        found: tuple[Finding, str] = ("same", "")
+        for evidence in questions:
+            found = self._decided(evidence)
+            if found[0] != "same":
+                break
+        return found
 
     def _decided(self, evidence: _Evidence) -> tuple[Finding, str]:
         if digest(evidence.answers) != evidence.digest:
@@ -158,7 +168,8 @@ class Replay:
         facts = _facts(asked)
         subject = Subject(id=asked.id, facts=facts, tenant=record.tenant)
         command = _command(handler.command_type, record.arguments)
-        parts = handler.parts(command, _call(record), subject, self._ports_of(record.catalog))
+        ports = self._ports_of(record.catalog)
+        parts = handler.parts(command, _call(record), subject, ports, record.seen)
         return Plan(
             command=record.command,
             tenant=record.tenant,

@@ -18,7 +18,7 @@ from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
 from control_plane.handlers.settings import approval_rule
 from control_plane.plane import Plane
-from control_plane.ports import Settled
+from control_plane.ports import RowGate, Settled
 from graphs.approvals import Approvals
 from graphs.errors import Unlisted
 from graphs.evidence import Evidence
@@ -27,6 +27,7 @@ from graphs.ledger import Ledger, Raced
 from graphs.outcomes import of_error
 from graphs.passage import Passage, Settling, Verdict
 from graphs.requests import Requests
+from graphs.rows import KeptRows
 from policies.decision import ActionDecision
 
 
@@ -52,7 +53,7 @@ class Steps:
         self.run_tools = run_tools
         self.approvals = Approvals(ports, keeper)
         self.requests = Requests(ports, lifecycles, self.approvals)
-        self.ledger = Ledger(ports, changes, lifecycles)
+        self.ledger = Ledger(ports, changes, lifecycles, self._rows)
 
     # query -----------------------------------------------------------------------------------
 
@@ -61,7 +62,7 @@ class Steps:
         asked = passage.asked
         handler = self.queries[asked.command.name]
         with self.ports.store.read() as connection:
-            view = View(connection, asked.caller, self.ports)
+            view = self._view(connection, asked.caller)
             subject = handler.subject(asked.command, view)
             verdict = self._decide(passage, subject)
             page = self.keeper.readable(asked.caller, handler.page(asked.command, view))
@@ -76,7 +77,7 @@ class Steps:
         handler = self.changes[passage.asked.command.name]
         with self.ports.store.read() as connection:
             subject = handler.subject(
-                passage.asked.command, View(connection, passage.asked.caller, self.ports)
+                passage.asked.command, self._view(connection, passage.asked.caller)
             )
             actions = self._decide_or_replay(passage, subject, connection)
         if passage.outcome is None:
@@ -86,7 +87,10 @@ class Steps:
         """Make the plan and its digest; a dry run ends here."""
         subject = _subject(passage)
         handler = self.changes[passage.asked.command.name]
-        parts = handler.parts(passage.asked.command, passage.call, subject, self.ports)
+        command, caller = passage.asked.command, passage.asked.caller
+        rows, may = self._rows(caller, passage.witness_rows), _verdict(passage).may
+        passage.seen = handler.look(command, subject, self.ports, rows, may)
+        parts = handler.parts(command, passage.call, subject, self.ports, passage.seen)
         plan = self._plan(passage, subject, parts)
         passage.parts, passage.plan_digest = parts, plan.digest
         if passage.asked.dry_run:
@@ -109,7 +113,7 @@ class Steps:
                 return
             subject = self._same_as_decided(
                 passage,
-                handler.subject(asked.command, View(connection, asked.caller, self.ports)),
+                handler.subject(asked.command, self._view(connection, asked.caller)),
             )
             permit = self._permit(connection, passage)
             effect = self.plane.execute(
@@ -126,7 +130,7 @@ class Steps:
                 return
             subject = self._same_as_decided(
                 passage,
-                handler.subject(asked.command, View(connection, asked.caller, self.ports)),
+                handler.subject(asked.command, self._view(connection, asked.caller)),
             )
             permit = self._permit(connection, passage)
             self.plane.consume(connection, permit, asked.command)
@@ -157,7 +161,7 @@ class Steps:
         handler = self.lifecycles[passage.asked.command.name]
         asked = passage.asked
         with self.ports.store.read() as connection:
-            view = View(connection, asked.caller, self.ports)
+            view = self._view(connection, asked.caller)
             subject = handler.subject(asked.command, view, None, None)
             actions = self._decide_or_replay(passage, subject, connection)
         if passage.outcome is None:
@@ -177,7 +181,7 @@ class Steps:
                 return
             # First whether another run holds the tenant: that one has moved the facts.
             self.ledger.hold(connection, asked.command.target())
-            view = View(connection, asked.caller, self.ports)
+            view = self._view(connection, asked.caller)
             again = handler.subject(asked.command, view, None, None)
             self._same_as_decided(passage, again)
             passage.outcome = self.ledger.propose(connection, passage, handler.kind)
@@ -188,7 +192,7 @@ class Steps:
     def settle(self, connection: Connection, run: Run) -> Settled:
         """Plan again over fresh facts, then decide ``apply``: the port Regate, for a whole plan."""
         caller, handler, command = self.requests.of(connection, run)
-        view = View(connection, caller, self.ports)
+        view = self._view(connection, caller)
         approval = self.requests.approval(connection, run)
         subject = handler.subject(command, view, run, approval)
         handler.guard(command, subject, self.ports)
@@ -231,7 +235,7 @@ class Steps:
         """Decide again for one step, over fresh facts: the port Regate, for one effect."""
         with self.ports.store.write(run.tenant or None) as connection:
             caller, handler, command = self.requests.of(connection, run)
-            view = View(connection, caller, self.ports)
+            view = self._view(connection, caller)
             subject = handler.subject(
                 command, view, run, self.requests.approval(connection, run), step
             )
@@ -275,6 +279,12 @@ class Steps:
         return passage.outcome
 
     # shared ----------------------------------------------------------------------------------
+
+    def _rows(self, caller: Caller, witness: Witness = unwitnessed) -> RowGate:
+        return KeptRows(self.keeper, caller, self.ports.catalog.row_rules, witness)
+
+    def _view(self, connection: Connection, caller: Caller) -> View:
+        return View(connection, caller, self.ports, self._rows(caller))
 
     def _decide(self, passage: Passage, subject: Subject) -> Verdict:
         asked = passage.asked
@@ -351,7 +361,7 @@ class Steps:
     def _done(
         self, passage: Passage, handler: Change, connection: Connection, effect: Json
     ) -> Outcome:
-        view = View(connection, passage.asked.caller, self.ports)
+        view = self._view(connection, passage.asked.caller)
         may = _verdict(passage).may
         result = handler.answer(effect, passage.asked.command, view, may)
         return Outcome(outcome="done", result=result, plan_digest=passage.plan_digest or None)

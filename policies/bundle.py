@@ -9,27 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from types import MappingProxyType
+from typing import cast
 
-import yaml
 from filelock import FileLock
 
 from policies.errors import BundleError
-from policies.lint import PLACEHOLDER_VERSION, Document, lint
+from policies.lint import PLACEHOLDER_VERSION, lint
+from policies.sources import FILES_MAX, Document, parse, read_file, read_sources
 
-_SCHEMAS = "_schemas"
-_FILES_MAX = 2_000
-_FILE_BYTES_MAX = 1024 * 1024
 _LOCK_TIMEOUT_S = 30.0
 _DIGEST_PREFIX = 16
 _DOMAIN = b"paybill-bundle-1"
-_LEFT_OUT = frozenset({"tests", "testdata"})
+_GENERATED = re.compile(r"_schemas/\w+\.json|\w+\.yaml", re.ASCII)
+_NOTHING: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,20 @@ class Bundle:
     directory: Path
 
 
-def build_bundle(sources: Sequence[Path], into: Path) -> Bundle:
+def build_bundle(
+    sources: Sequence[Path], into: Path, generated: Mapping[str, Mapping[str, object]] = _NOTHING
+) -> Bundle:
     """Lint, stamp and store the policies of `sources` under `into`; reuse them when intact.
 
-    Raises `BundleError` with every finding.
+    Documents that are `generated`, by path, are part of it like files; no file may have the path
+    of one. Raises `BundleError` with every finding.
     """
-    documents = _read_sources(sources)
-    findings = lint(documents)
+    documents = read_sources(sources)
+    taken = [f"{path}: is generated and must be no file" for path in generated if path in documents]
+    documents |= _as_files(generated)
+    if not documents:
+        raise BundleError("there is no policy")
+    findings = sorted([*taken, *lint(documents)])
     if findings:
         raise BundleError(*findings)
     digest = _digest(documents)
@@ -60,6 +67,14 @@ def build_bundle(sources: Sequence[Path], into: Path) -> Bundle:
     return Bundle(digest, _version(digest), into / digest)
 
 
+def _as_files(generated: Mapping[str, Mapping[str, object]]) -> dict[str, Document]:
+    if not all(_GENERATED.fullmatch(path) for path in generated):
+        raise BundleError("a generated document must have the path of a policy or a schema")
+    return {
+        path: parse(path, _render(path, dict(document))) for path, document in generated.items()
+    }
+
+
 def load_bundle(into: Path, named: str) -> Bundle:
     """Open a bundle that was built before, by its digest or its version.
 
@@ -70,7 +85,7 @@ def load_bundle(into: Path, named: str) -> Bundle:
     found = _on_disk(target)
     if found is None:
         raise BundleError("the bundle is not there")
-    documents = {path: _parse(path, content) for path, content in found.items()}
+    documents = {path: parse(path, content) for path, content in found.items()}
     for body in _policies(documents):
         body["version"] = PLACEHOLDER_VERSION
     if _digest(documents) != digest or _stamped(documents, _version(digest)) != found:
@@ -89,75 +104,6 @@ def _whole_digest(into: Path, named: str) -> str:
 
 def _version(digest: str) -> str:
     return f"d{digest[:_DIGEST_PREFIX]}"
-
-
-def _read_sources(sources: Sequence[Path]) -> dict[str, Document]:
-    documents: dict[str, Document] = {}
-    for source in sources:
-        for file in _policy_files(source):
-            path = file.relative_to(source).as_posix()
-            if path in documents:
-                raise BundleError(f"{path}: is in two sources")
-            documents[path] = _parse(path, _read(file, path))
-            if len(documents) > _FILES_MAX:
-                raise BundleError(f"more than {_FILES_MAX} files")
-    if not documents:
-        raise BundleError("there is no policy")
-    return documents
-
-
-def _policy_files(source: Path) -> list[Path]:
-    if not source.is_dir():
-        raise BundleError(f"{source.name}: is no folder")
-    return sorted(file for file in source.rglob("*") if _belongs(file.relative_to(source), file))
-
-
-def _belongs(relative: Path, file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
-    if hidden or _LEFT_OUT & set(relative.parts[:-1]) or relative.stem.endswith("_test"):
-        return False
-    wanted = {".json"} if relative.parts[0] == _SCHEMAS else {".yaml", ".yml"}
-    return file.suffix in wanted and file.is_file()
-
-
-def _read(file: Path, path: str) -> bytes:
-    if file.is_symlink():
-        raise BundleError(f"{path}: must not be a link")
-    if file.stat().st_size > _FILE_BYTES_MAX:
-        raise BundleError(f"{path}: is larger than {_FILE_BYTES_MAX} bytes")
-    return file.read_bytes()
-
-
-if TYPE_CHECKING:
-    from yaml import SafeLoader
-else:
-    # The parser in C reads the policies ten times as fast; not every build of PyYAML has it.
-    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _StrictLoader(SafeLoader):
-    """YAML in which a key may stand once: a second one would silently win."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, object]:
-        keys = [str(key.value) for key, _ in node.value]
-        if len(set(keys)) != len(keys):
-            raise yaml.YAMLError("a key stands twice")
-        return cast("dict[Hashable, object]", super().construct_mapping(node, deep=deep))
-
-
-def _parse(path: str, content: bytes) -> Document:
-    try:
-        if path.startswith(f"{_SCHEMAS}/"):
-            parsed: object = json.loads(content)
-        else:
-            parsed = yaml.load(content, Loader=_StrictLoader)  # noqa: S506 - derives from SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: does not parse as one document") from error
-    if not isinstance(parsed, dict):
-        raise BundleError(f"{path}: is no object")
-    return cast("Document", parsed)
 
 
 def _digest(documents: Mapping[str, Document]) -> str:
@@ -198,12 +144,12 @@ def _on_disk(target: Path) -> dict[str, bytes] | None:
     if not target.is_dir() or target.is_symlink():
         return None
     found: dict[str, bytes] = {}
-    for entry in sorted(target.rglob("*"))[: 2 * _FILES_MAX]:
+    for entry in sorted(target.rglob("*"))[: 2 * FILES_MAX]:
         path = entry.relative_to(target).as_posix()
         if entry.is_symlink():
             found[path] = b""  # equal to nothing that was ever rendered
         elif entry.is_file():
-            found[path] = _read(entry, path)
+            found[path] = read_file(entry, path)
     return found
 
 

@@ -3,11 +3,16 @@
 GateError
 ├── GateUnavailable   deadline, dead policy engine, or an answer that makes no sense
 ├── BadFacts          the request or the policy's output breaks the contract between them
+│   └── Untranslatable    a rule about rows that no filter can say
 ├── BundleError       the policy sources cannot become a bundle
 └── BinaryNotFound    there is no policy engine to run
 """
 
 from __future__ import annotations
+
+import re
+
+_OPERATOR = re.compile(r"[A-Za-z_][\w-]{0,63}")
 
 
 class GateError(Exception):
@@ -32,6 +37,15 @@ class BadFacts(GateError):
         super().__init__(f"{part}: {rule}")
         self.part = part
         self.rule = rule
+
+
+class Untranslatable(BadFacts):
+    """A plan holds what the filter language does not know: names the operator, never a value."""
+
+    def __init__(self, part: str, operator: str) -> None:
+        """`part` is the resource's kind; `operator` is the engine's name of what it may not use."""
+        self.operator = operator if _OPERATOR.fullmatch(operator) else "unknown"
+        super().__init__(part, f"a filter of rows cannot say {self.operator}")
 
 
 class BundleError(GateError):

@@ -6,10 +6,10 @@ One `Gate` may be used from many threads. It keeps no answer: every check is a c
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 from cerbos.effect.v1 import effect_pb2
@@ -22,12 +22,17 @@ from google.protobuf import json_format, struct_pb2
 from policies.decision import ActionDecision, Decision, Output, decide_action
 from policies.errors import BadFacts, GateUnavailable
 from policies.request import NO_ROLE, RESOURCES_MAX, Attribute, Principal, Resource
-from policies.stub import Stub, open_channel, open_stub
+from policies.rows import RowPlan, translate
+from policies.stub import Question, Stub, open_channel, open_stub
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+_Asked = TypeVar("_Asked")
+_Told = TypeVar("_Told")
+
 _NO_MATCH = "NO_MATCH"
+_NOBODYS_FACT = "?"  # no name in a schema is like it
 # How long after the library's own deadline ours ends the wait.
 _GRACE_S = 0.2
 
@@ -58,13 +63,33 @@ class Gate:
             request = self._request(principal, resources)
         except (TypeError, ValueError) as error:  # a text that is no Unicode
             raise BadFacts("request", "cannot be sent") from error
-        response = self._call(request)
+        response = self._call(lambda stub: stub.CheckResources, request)
         if len(response.results) != len(resources) or not response.cerbos_call_id:
             raise GateUnavailable("the policy engine's answer does not fit the question")
         return tuple(
             self._decision(asked, entry, response.cerbos_call_id)
             for asked, entry in zip(resources, response.results, strict=True)
         )
+
+    def plan(
+        self,
+        principal: Principal,
+        kind: str,
+        attr: Mapping[str, Attribute],
+        actions: Sequence[str],
+    ) -> RowPlan:
+        """Tell on which resources of `kind` all `actions` are allowed; `attr` is known of each.
+
+        Raises what `check` raises, and `Untranslatable` when no filter can say it. A kind that
+        has no policy of this version is `GateUnavailable`: the engine would answer "none".
+        """
+        asked = Resource(kind, kind, attr, tuple(actions))
+        response = self._planned(principal, asked)
+        if response.validation_errors:
+            raise BadFacts(_part(response.validation_errors[0], kind), "breaks the schema")
+        if response.meta.filter_debug == _NO_MATCH:
+            self._prove_known(principal, asked)
+        return translate(response.filter, kind, response.cerbos_call_id)
 
     def close(self) -> None:
         """Close the channel; calls in flight end as unavailable."""
@@ -75,19 +100,14 @@ class Gate:
     ) -> request_pb2.CheckResourcesRequest:
         return request_pb2.CheckResourcesRequest(
             include_meta=True,
-            principal=engine_pb2.Principal(
-                id=principal.id,
-                roles=principal.roles or (NO_ROLE,),
-                attr={name: _value(item) for name, item in principal.attr.items()},
-                policy_version=self.version,
-            ),
+            principal=self._principal(principal),
             resources=[
                 request_pb2.CheckResourcesRequest.ResourceEntry(
                     actions=asked.actions,
                     resource=engine_pb2.Resource(
                         kind=asked.kind,
                         id=asked.id,
-                        attr={name: _value(item) for name, item in asked.attr.items()},
+                        attr=_values(asked.attr),
                         policy_version=self.version,
                     ),
                 )
@@ -95,12 +115,48 @@ class Gate:
             ],
         )
 
-    def _call(
-        self, request: request_pb2.CheckResourcesRequest
-    ) -> response_pb2.CheckResourcesResponse:
+    def _planned(self, principal: Principal, asked: Resource) -> response_pb2.PlanResourcesResponse:
+        try:
+            request = self._plan_request(principal, asked)
+        except (TypeError, ValueError) as error:  # a text that is no Unicode
+            raise BadFacts("request", "cannot be sent") from error
+        response = self._call(lambda stub: stub.PlanResources, request)
+        got = (response.resource_kind, response.policy_version, tuple(response.actions))
+        if got != (asked.kind, self.version, asked.actions) or not response.cerbos_call_id:
+            raise GateUnavailable("the policy engine's answer does not fit the question")
+        return response
+
+    def _prove_known(self, principal: Principal, asked: Resource) -> None:
+        # No rule for these roles and no policy at all get the same answer. But each policy of a
+        # bundle has a closed schema, so where there is one, it objects to a fact that nobody knows.
+        odd = Resource(asked.kind, asked.id, {_NOBODYS_FACT: True}, asked.actions)
+        if not self._planned(principal, odd).validation_errors:
+            raise GateUnavailable("the policy engine has no policy of this kind and version")
+
+    def _plan_request(
+        self, principal: Principal, asked: Resource
+    ) -> request_pb2.PlanResourcesRequest:
+        return request_pb2.PlanResourcesRequest(
+            include_meta=True,
+            actions=asked.actions,
+            principal=self._principal(principal),
+            resource=engine_pb2.PlanResourcesInput.Resource(
+                kind=asked.kind, attr=_values(asked.attr), policy_version=self.version
+            ),
+        )
+
+    def _principal(self, principal: Principal) -> engine_pb2.Principal:
+        return engine_pb2.Principal(
+            id=principal.id,
+            roles=principal.roles or (NO_ROLE,),
+            attr=_values(principal.attr),
+            policy_version=self.version,
+        )
+
+    def _call(self, method: Callable[[Stub], Question[_Asked, _Told]], request: _Asked) -> _Told:
         stub = self._stub
         try:
-            pending = stub.CheckResources.future(request, timeout=self._deadline_s)
+            pending = method(stub).future(request, timeout=self._deadline_s)
             try:
                 return pending.result(timeout=self._deadline_s + _GRACE_S)
             except grpc.FutureTimeoutError:
@@ -175,6 +231,10 @@ def _part(error: schema_pb2.ValidationError, kind: str) -> str:
 
 def _plain(item: engine_pb2.OutputEntry) -> object:
     return json_format.MessageToDict(cast("Message", item.val)) if item.HasField("val") else None
+
+
+def _values(attr: Mapping[str, Attribute]) -> dict[str, struct_pb2.Value]:
+    return {name: _value(item) for name, item in attr.items()}
 
 
 def _value(item: Attribute) -> struct_pb2.Value:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias, cast
+from collections.abc import Iterator, Mapping
 
 from policies.request import NO_ROLE, is_name
-
-Document: TypeAlias = "dict[str, object]"
+from policies.row_policies import row_findings
+from policies.sources import Document, Side, mapping, mentioned, sequence, texts_of
 
 PLACEHOLDER_VERSION = "default"
 
@@ -17,10 +16,6 @@ _HEADS = frozenset({"apiVersion", "description", "metadata"})
 _SCHEMA_REF = "cerbos:///"
 
 _HAS = re.compile(r"\bhas\s*\(\s*(?:R|request\s*\.\s*resource)\b")
-_ATTRIBUTES = {
-    "resource": re.compile(r"\b(?:R|request\s*\.\s*resource)\s*\.\s*attr\b(?:\s*\.\s*(\w+))?"),
-    "principal": re.compile(r"\b(?:P|request\s*\.\s*principal)\s*\.\s*attr\b(?:\s*\.\s*(\w+))?"),
-}
 
 
 def lint(documents: Mapping[str, Document]) -> list[str]:
@@ -36,7 +31,7 @@ def lint(documents: Mapping[str, Document]) -> list[str]:
 def _repeated_kinds(policies: Mapping[str, Document]) -> Iterator[str]:
     seen: dict[object, str] = {}
     for path, document in policies.items():
-        kind = repr(_mapping(document.get("resourcePolicy")).get("resource"))
+        kind = repr(mapping(document.get("resourcePolicy")).get("resource"))
         if "resourcePolicy" in document and seen.setdefault(kind, path) != path:
             yield f"{path}: its kind has a policy already, in {seen[kind]}"
 
@@ -45,8 +40,8 @@ def _schema(document: Document) -> Iterator[str]:
     """A closed object with every property required: strict evaluation needs each fact there."""
     if document.get("type") != "object" or document.get("additionalProperties") is not False:
         yield "must be an object schema with additionalProperties false"
-    required = {str(name) for name in _sequence(document.get("required"))}
-    if required != set(_mapping(document.get("properties"))):
+    required = {str(name) for name in sequence(document.get("required"))}
+    if required != set(mapping(document.get("properties"))):
         yield "must require every property"
 
 
@@ -56,10 +51,10 @@ def _policy(path: str, documents: Mapping[str, Document]) -> Iterator[str]:
     if len(bodies) != 1 or not bodies <= _BODIES:
         yield f"must hold exactly one of {', '.join(sorted(_BODIES))}"
         return
-    if any(_HAS.search(text) for text in _texts(document)):
+    if any(_HAS.search(text) for text in texts_of(document)):
         yield "must not use has() on the resource: send the fact, or null"
     if "resourcePolicy" in document:
-        yield from _resource_policy(_mapping(document["resourcePolicy"]), documents)
+        yield from _resource_policy(mapping(document["resourcePolicy"]), documents)
 
 
 def _resource_policy(body: Document, documents: Mapping[str, Document]) -> Iterator[str]:
@@ -69,17 +64,17 @@ def _resource_policy(body: Document, documents: Mapping[str, Document]) -> Itera
         yield f"version must be {PLACEHOLDER_VERSION!r}: the bundle stamps it"
     if "scope" in body or "scopePermissions" in body:
         yield "must have no scope: the gate sends none"
-    for number, rule in enumerate(_sequence(body.get("rules")), start=1):
-        yield from _rule(_mapping(rule), number)
-    texts = [*_texts(body), *_imported_texts(body, documents)]
-    for side in _ATTRIBUTES:
-        yield from _attributes(side, body, texts, documents)
+    for number, rule in enumerate(sequence(body.get("rules")), start=1):
+        yield from _rule(mapping(rule), number)
+    yield from _attributes("resource", body, documents)
+    yield from _attributes("principal", body, documents)
+    yield from row_findings(body, documents)
 
 
 def _rule(rule: Document, number: int) -> Iterator[str]:
     name = rule.get("name") or f"number {number}"
-    roles = _sequence(rule.get("roles"))
-    when = set(_mapping(_mapping(rule.get("output")).get("when")))
+    roles = sequence(rule.get("roles"))
+    when = set(mapping(mapping(rule.get("output")).get("when")))
     if "name" not in rule:
         yield f"rule {name}: must have a name"
     if rule.get("effect") == "EFFECT_DENY":
@@ -96,45 +91,15 @@ def _rule(rule: Document, number: int) -> Iterator[str]:
         yield f"rule {name}: an ALLOW speaks only when its condition is not met"
 
 
-def _attributes(
-    side: str, body: Document, texts: Sequence[str], documents: Mapping[str, Document]
-) -> Iterator[str]:
-    ref = _mapping(_mapping(body.get("schemas")).get(f"{side}Schema")).get("ref")
+def _attributes(side: Side, body: Document, documents: Mapping[str, Document]) -> Iterator[str]:
+    ref = mapping(mapping(body.get("schemas")).get(f"{side}Schema")).get("ref")
     path = f"_schemas/{str(ref).removeprefix(_SCHEMA_REF)}"
     if not isinstance(ref, str) or path not in documents:
         yield f"must name a {side} schema that is in the bundle"
         return
-    known = _mapping(documents[path].get("properties"))
-    for name in sorted({found for text in texts for found in _ATTRIBUTES[side].findall(text)}):
+    known = mapping(documents[path].get("properties"))
+    for name in sorted(mentioned(side, body, documents)):
         if not name:
             yield f"must name each {side} attribute with a dot"
         elif name not in known:
             yield f"{side} attribute {name} is not in its schema"
-
-
-def _imported_texts(body: Document, documents: Mapping[str, Document]) -> Iterator[str]:
-    wanted = {str(name) for name in _sequence(body.get("importDerivedRoles"))}
-    wanted |= {str(name) for name in _sequence(_mapping(body.get("variables")).get("import"))}
-    for document in documents.values():
-        for part in ("derivedRoles", "exportVariables"):
-            if _mapping(document.get(part)).get("name") in wanted:
-                yield from _texts(document)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in cast("Document", value).values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in cast("list[object]", value):
-            yield from _texts(item)
-
-
-def _mapping(value: object) -> Document:
-    return cast("Document", value) if isinstance(value, dict) else {}
-
-
-def _sequence(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import grpc
 from cerbos.request.v1 import request_pb2
@@ -32,10 +32,14 @@ def open_channel(socket: Path | str) -> grpc.Channel:
     return grpc.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS)
 
 
-class Pending(Protocol):
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Told_co = TypeVar("Told_co", covariant=True)
+
+
+class Pending(Protocol[Told_co]):
     """A question that was sent."""
 
-    def result(self, timeout: float) -> response_pb2.CheckResourcesResponse:
+    def result(self, timeout: float) -> Told_co:
         """The answer; `grpc.RpcError`, or `grpc.FutureTimeoutError` after `timeout` seconds."""
         ...
 
@@ -44,10 +48,10 @@ class Pending(Protocol):
         ...
 
 
-class Question(Protocol):
-    """The one method that decides."""
+class Question(Protocol[Asked_contra, Told_co]):
+    """One method that decides."""
 
-    def future(self, request: request_pb2.CheckResourcesRequest, *, timeout: float) -> Pending:
+    def future(self, request: Asked_contra, *, timeout: float) -> Pending[Told_co]:
         """Send, and wait for nothing."""
         ...
 
@@ -56,8 +60,17 @@ class Stub(Protocol):
     """The calls that are used; each raises `grpc.RpcError`, and `timeout` is in seconds."""
 
     @property
-    def CheckResources(self) -> Question:  # noqa: N802 - the service's name
+    def CheckResources(  # noqa: N802 - the service's name
+        self,
+    ) -> Question[request_pb2.CheckResourcesRequest, response_pb2.CheckResourcesResponse]:
         """Decide."""
+        ...
+
+    @property
+    def PlanResources(  # noqa: N802 - the service's name
+        self,
+    ) -> Question[request_pb2.PlanResourcesRequest, response_pb2.PlanResourcesResponse]:
+        """Tell which resources would be decided so."""
         ...
 
     def ServerInfo(  # noqa: N802 - the service's name

@@ -26,8 +26,12 @@ from control_plane.data.collection import SAMPLES, Collection, load_collections
 from control_plane.domain.canonical import instant
 from control_plane.domain.plans import PlanCatalog, parse_plans
 from control_plane.errors import BadInput, PaybillError, Unavailable
+from control_plane.facts.row import row_schemas
 from control_plane.ports import Recorder
 from control_plane.store import tables
+from policies.bundle import Bundle, build_bundle
+from policies.errors import BundleError
+from policies.row_policies import ROWS_PREFIX, named_attributes
 from server.private_files import (
     make_private_folder,
     read_plain_file,
@@ -35,6 +39,7 @@ from server.private_files import (
     sync_folder,
     write_new_file,
 )
+from tools.toolbox import check_names
 
 SETTING: Final = CATALOG_SETTING
 FILES_MAX: Final = 600
@@ -53,6 +58,15 @@ class Catalog:
     plans: PlanCatalog
     collections: Mapping[str, Collection]
     policy_folder: Path | None
+    row_rules: Mapping[str, frozenset[str]]
+
+    def bundle(self, into: Path) -> Bundle:
+        """The policies that this catalog is decided by: ours, its own, and the schemas of its rows.
+
+        Raises BundleError with every finding.
+        """
+        generated = row_schemas(self.collections, self.row_rules)
+        return build_bundle(policy_sources(self.policy_folder), into, generated)
 
 
 def write_sample(folder: Path) -> None:
@@ -192,13 +206,27 @@ def _names(folder: Path) -> list[str]:
 
 
 def _parsed(folder: Path, digest: str) -> Catalog:
-    policies = folder / _POLICIES
+    own = folder / _POLICIES
+    own_policies = own if own.is_dir() else None
+    collections = {one.name: one for one in load_collections(folder / _COLLECTIONS)}
+    row_rules = {} if own_policies is None else _row_rules(own_policies)
+    row_schemas(collections, row_rules)
+    check_names(collections)
     return Catalog(
         digest=digest,
         plans=parse_plans(_text(folder / _PLANS), _PLANS),
-        collections={one.name: one for one in load_collections(folder / _COLLECTIONS)},
-        policy_folder=policies if policies.is_dir() else None,
+        collections=collections,
+        policy_folder=own_policies,
+        row_rules=row_rules,
     )
+
+
+def _row_rules(folder: Path) -> dict[str, frozenset[str]]:
+    try:
+        named = named_attributes(folder)
+    except BundleError as error:
+        raise BadInput(_POLICIES, str(error)) from None
+    return {kind.removeprefix(ROWS_PREFIX): fields for kind, fields in named.items()}
 
 
 def _text(path: Path) -> str:

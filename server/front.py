@@ -29,7 +29,6 @@ from server.in_flight import InFlight
 from server.settings import Limits
 from server.tokens import Unauthenticated
 from tools.parsing import parse_arguments
-from tools.registry import TOOLS
 from tools.spec import ToolSpec
 
 
@@ -48,6 +47,7 @@ class Front:
         self,
         *,
         ports: Ports,
+        tools: Mapping[str, ToolSpec],
         keeper: Gatekeeper,
         runner: Callable[[], Runner],
         identify: Callable[[], Caller],
@@ -56,6 +56,7 @@ class Front:
         in_flight: InFlight | None = None,
     ) -> None:
         self._ports = ports
+        self.tools = tools
         self._keeper = keeper
         self._runner = runner
         self._identify = identify
@@ -67,10 +68,12 @@ class Front:
         """The tools of this caller; none without a valid token or a policy engine that answers."""
         try:
             caller = self._identify()
-            names = self._keeper.listed(caller, {name: tool.facts for name, tool in TOOLS.items()})
+            names = self._keeper.listed(
+                caller, {name: tool.facts for name, tool in self.tools.items()}
+            )
         except PaybillError:
             return []
-        return [tool for name, tool in TOOLS.items() if name in names]
+        return [tool for name, tool in self.tools.items() if name in names]
 
     def call(self, name: str, raw: Mapping[str, Any]) -> Answer:
         """Answer one call. Unlisted: the tool does not exist, or not for this caller."""
@@ -84,7 +87,7 @@ class Front:
             return Answer(outcome=of_error(error))
 
     def _admitted(self, caller: Caller, name: str, raw: Mapping[str, Any]) -> Answer:
-        tool = TOOLS.get(name)
+        tool = self.tools.get(name)
         if tool is None:
             # Asked all the same: an engine that does not answer must not tell which tools exist.
             self._keeper.admit(caller, "unknown", ToolFacts(risk="read", domain="unknown"))
@@ -127,7 +130,7 @@ class Front:
             # Another question would only make the caller wait as long again.
             return outcome
         try:
-            names = {name: TOOLS[name].facts for name in tool.next_tools}
+            names = {name: self.tools[name].facts for name in tool.next_tools if name in self.tools}
             listed = self._keeper.listed(caller, names)
         except PaybillError:
             return outcome

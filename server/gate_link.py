@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from policies.decision import Decision
 from policies.errors import GateUnavailable
 from policies.gate import Gate
-from policies.request import Principal, Resource
+from policies.request import Attribute, Principal, Resource
+from policies.rows import RowPlan
 from server.worker_state import WorkerState, read_state
 
 
@@ -32,6 +33,16 @@ class LinkedGate:
     def check(self, principal: Principal, resources: Sequence[Resource]) -> tuple[Decision, ...]:
         """One decision a resource. Raises GateUnavailable when there is no engine to ask."""
         return self._current().check(principal, resources)
+
+    def plan(
+        self,
+        principal: Principal,
+        kind: str,
+        attr: Mapping[str, Attribute],
+        actions: Sequence[str],
+    ) -> RowPlan:
+        """Which objects of a kind. Raises as `check` does."""
+        return self._current().plan(principal, kind, attr, actions)
 
     def close(self) -> None:
         """Close the channel."""

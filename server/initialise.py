@@ -26,7 +26,6 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.errors import Unavailable
 from control_plane.ports import Clock, Ids, Recorder, Store
 from control_plane.store import tables
-from policies.bundle import build_bundle
 from server import catalog, keys
 from server.opening import create_store
 from server.postgres_init import discard_draft, make_store
@@ -134,9 +133,8 @@ def refuse_second(root: Path, home: Path) -> None:
 
 def _check_policies(folder: Path) -> None:
     # A worker refuses to start on a bundle that breaks a rule: better told now than then.
-    extra = catalog.load(folder).policy_folder
     with tempfile.TemporaryDirectory(prefix="paybill-policies-") as scratch:
-        build_bundle(catalog.policy_sources(extra), Path(scratch) / "bundles")
+        catalog.load(folder).bundle(Path(scratch) / "bundles")
 
 
 def _write_workspace_file(root: Path, workspace_id: str, name: str) -> None:

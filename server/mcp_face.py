@@ -18,7 +18,6 @@ from control_plane.domain.outcome import Outcome
 from graphs.errors import Unlisted
 from server.dispatch import DeadlineExceeded, Hop
 from server.front import Answer, Front
-from tools.registry import TOOLS
 from tools.spec import ToolSpec
 
 _LOG = logging.getLogger("paybill.face")
@@ -50,10 +49,15 @@ class McpFace:
             version=version,
             title="Paybill",
             instructions=INSTRUCTIONS,
-            get_tool_input_schema=_input_schema,
+            get_tool_input_schema=self._input_schema,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
+
+    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+        # Read before any decision: it tells nothing, since no tool here routes by header.
+        tool = self._front.tools.get(name)
+        return None if tool is None else _published(tool).input_schema
 
     async def _list_tools(
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -77,7 +81,7 @@ class McpFace:
             # The same bytes for a tool that nobody has and for one that this caller may not list.
             raise MCPError(types.INVALID_PARAMS, "Unknown tool") from None
         except DeadlineExceeded:
-            tool = TOOLS.get(params.name)
+            tool = self._front.tools.get(params.name)
             changing = tool is not None and tool.changing
             answer = Answer(outcome=_LATE_CHANGE if changing else _LATE_READ)
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
@@ -91,12 +95,6 @@ def _fault(error: Exception) -> MCPError:
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
     _LOG.error("a fault: %s at %s", type(error).__name__, place)
     return MCPError(types.INTERNAL_ERROR, "Internal error")
-
-
-def _input_schema(name: str) -> Mapping[str, Any] | None:
-    # Static, and read before any decision: it tells nothing, since no tool here routes by header.
-    tool = TOOLS.get(name)
-    return None if tool is None else _published(tool).input_schema
 
 
 @cache

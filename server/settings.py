@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_plane.errors import BadInput
+from tools.form import CollectionForm
 
 _PREFIX = "PAYBILL_"
 _LIMITS_SEPARATOR = "__"
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
         default="",
         validation_alias="PATH",
         description="The folders in which programs are looked for.",
+    )
+    collection_tools: CollectionForm = Field(
+        default="auto",
+        description="Whether `each` collection has tools of its own, or `generic` ones take its "
+        "name; `auto` is `each` for up to 4 collections.",
     )
     limits: Limits = Field(default_factory=Limits, description="The table of limits.")
 

@@ -38,6 +38,7 @@ from server.opening import open_store
 from server.settings import Settings
 from server.workspace import Workspace
 from tools.registry import RUN_TOOLS
+from tools.toolbox import toolbox
 
 if TYPE_CHECKING:
     from control_plane.store.claim import WorkerClaim
@@ -136,11 +137,13 @@ def wire_face(
     gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
     keeper = Gatekeeper(gate)
     runner = _lazily(lambda: make_runner(ports, keeper))
+    tools = toolbox(ports.catalog.collections, settings.collection_tools)
     in_flight = InFlight(settings.limits.calls_in_flight_max)
 
     def front_for(caller: Callable[[], Caller]) -> Front:
         return Front(
             ports=ports,
+            tools=tools,
             keeper=keeper,
             runner=runner,
             identify=caller,

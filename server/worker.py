@@ -23,11 +23,11 @@ from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError, Unavailable
 from control_plane.store import tables
 from policies.binary import find_binary
-from policies.bundle import Bundle, build_bundle
+from policies.bundle import Bundle
 from policies.errors import GateError
 from policies.gate import Gate
 from policies.pdp import RUNTIME_PREFIX, Pdp, Supervisor, canary, new_runtime_dir
-from server.catalog import load_applied, policy_sources
+from server.catalog import load_applied
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
@@ -180,8 +180,7 @@ class Worker:
                 catalog = load_applied(connection, self._workspace.catalogs)
         finally:
             store.close()
-        sources = policy_sources(catalog.policy_folder)
-        return build_bundle(sources, self._workspace.bundles), catalog.digest
+        return catalog.bundle(self._workspace.bundles), catalog.digest
 
     def _work(self, supervisor: Supervisor, gate: Gate, state: WorkerState) -> None:
         backend = wire_worker(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from control_plane import commands
 from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
+from tools.record_tools import DESCRIBE, RECORD_TOOLS
 from tools.spec import ToolSpec
 
 _ALL = (
@@ -248,32 +249,8 @@ _ALL = (
             after=a.after,
         ),
     ),
-    ToolSpec(
-        name="record_query",
-        title="Query records",
-        description="Read a page of a tenant's records in one collection, by a typed filter.",
-        arguments=schemas.QueryArguments,
-        result=schemas.RecordsResult,
-        risk="read",
-        domain="record",
-        machine="query",
-        to_command=lambda a: commands.QueryRecords(**a.model_dump()),
-        next_tools=("tenant_get",),
-    ),
-    ToolSpec(
-        name="record_create",
-        title="Create a record",
-        description="Add one record to a tenant's collection.",
-        arguments=schemas.CreateArguments,
-        result=schemas.RecordResult,
-        risk="write",
-        domain="record",
-        machine="change",
-        to_command=lambda a: commands.CreateRecord(
-            tenant=a.tenant, collection=a.collection, values=a.values
-        ),
-        next_tools=("tenant_get", "record_query"),
-    ),
+    DESCRIBE,
+    *RECORD_TOOLS,
 )
 
 TOOLS: Mapping[str, ToolSpec] = MappingProxyType({tool.name: tool for tool in _ALL})

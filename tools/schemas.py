@@ -44,7 +44,6 @@ Instant = Annotated[
     Field(pattern=r"^[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"),
     AfterValidator(_in_full),
 ]
-Collection = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
 class NoArguments(Arguments):
@@ -167,35 +166,6 @@ class SearchAuditArguments(Arguments):
     until: Instant | None = None
     limit: int = Field(default=50, ge=1, le=100)
     after: After = None
-
-
-class QueryArguments(Arguments):
-    """Which records: a typed filter tree, a sort, a page."""
-
-    tenant: TenantName
-    collection: Collection
-    filter: dict[str, Any] | None = Field(
-        default=None,
-        description='{"op":"and|or|not","args":[…]} or '
-        '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}',
-    )
-    sort: str | None = Field(
-        default=None,
-        pattern=r"^-?[a-z][a-z0-9_]{0,47}$",
-        description="A field; a leading minus sorts downwards.",
-    )
-    limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = Field(default=None, max_length=8192)
-
-
-class CreateArguments(Arguments):
-    """The record that is to be."""
-
-    tenant: TenantName
-    collection: Collection
-    values: dict[str, Any] = Field(max_length=64)
-    idempotency_key: Key
-    dry_run: DryRun = False
 
 
 class CallerResult(Result):
@@ -337,16 +307,3 @@ class LeavesResult(Result):
 
     leaves: list[LeafLine]
     next_after: str | None
-
-
-class RecordsResult(Result):
-    """A page of records; fields that you may not read are absent."""
-
-    records: list[dict[str, Any]]
-    next_cursor: str | None
-
-
-class RecordResult(Result):
-    """One record."""
-
-    record: dict[str, Any]

@@ -16,7 +16,7 @@ from typing import IO, Annotated, Any, Final
 
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, exists, insert, select
 
 from control_plane.data.collection import Collection
 from control_plane.data.field import Field
@@ -107,8 +107,8 @@ def load_tenant(
 ) -> Summary:
     """Insert what `source` holds for the tenant, who must have no rows; gives what was inserted.
 
-    Raises Refused: `archive_unreadable`, `archive_differs` (another tenant, schema or sum),
-    `tenant_not_empty`. The transaction must then be rolled back.
+    Raises Refused: `archive_unreadable`, `archive_differs` (another tenant, schema or sum, or a
+    reference to no row of it), `tenant_not_empty`. The transaction must then be rolled back.
     """
     parts, schema = _parts(collections), schema_digest(collections)
     _require_empty(connection, parts, tenant)
@@ -131,6 +131,7 @@ def load_tenant(
         _insert(connection, parts, batch)
     loaded = sums.summary(schema)
     _require_end(end, loaded, lines)
+    _require_referred(connection, collections, tenant)
     return loaded
 
 
@@ -145,12 +146,18 @@ def summary(connection: Connection, collections: Sequence[Collection], tenant: s
 
 def _parts(collections: Sequence[Collection]) -> dict[str, _Part]:
     parts = {
-        one.name: _part(collection_table(one), one.columns)
+        one.name: _part(collection_table(one), _kept(one))
         for one in sorted(collections, key=lambda one: one.name)
         if not one.reference
     }
     parts[APPLIED.name] = _part(APPLIED, _PROOFS)
     return parts
+
+
+def _kept(collection: Collection) -> Mapping[str, Field]:
+    # What is computed is made again from what it is made of.
+    computed = collection.computed
+    return {name: field for name, field in collection.columns.items() if name not in computed}
 
 
 def _part(table: Table, columns: Mapping[str, Field]) -> _Part:
@@ -235,6 +242,24 @@ def _require_end(end: bytes, loaded: Summary, rest: Iterator[bytes]) -> None:
         raise _unreadable()
     if said != loaded:
         raise Refused("The archive's rows are not those it sums up.", code="archive_differs")
+
+
+def _require_referred(
+    connection: Connection, collections: Sequence[Collection], tenant: str
+) -> None:
+    # A trial restore never commits, which is when an engine would look.
+    own = {one.name: one for one in collections if not one.reference}
+    for one in own.values():
+        for name, field in one.fields.items():
+            if field.collection in own:
+                table = collection_table(one)
+                target = collection_table(own[field.collection]).alias()
+                referred = exists().where(target.c[_OWNER] == tenant, target.c.id == table.c[name])
+                lost = select(table.c.id).where(
+                    table.c[_OWNER] == tenant, table.c[name].is_not(None), ~referred
+                )
+                if connection.execute(lost.limit(1)).first() is not None:
+                    raise Refused("A row refers to one that is not there.", code="archive_differs")
 
 
 def _unreadable() -> Refused:

@@ -17,7 +17,7 @@ from control_plane.data.collection import Collection
 from control_plane.data.field import Field
 from control_plane.data.values import Value, ValueReader, to_json
 from control_plane.domain.canonical import Json, digest
-from control_plane.errors import BadInput
+from control_plane.errors import BadInput, Refused
 
 JunctionOp: TypeAlias = Literal["and", "or", "not"]
 ComparisonOp: TypeAlias = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "is_null"]
@@ -25,10 +25,13 @@ ComparisonOp: TypeAlias = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "is_
 DEPTH_MAX: Final = 8
 NODES_MAX: Final = 64
 IN_VALUES_MAX: Final = 100
+_RULE_DEPTH_MAX: Final = 24
+_RULE_NODES_MAX: Final = 1_000
+_RULE_IN_VALUES_MAX: Final = 1_000
 _JUNCTIONS: Final = frozenset(get_args(JunctionOp))
 _COMPARISONS: Final = frozenset(get_args(ComparisonOp))
 _ORDERING: Final = frozenset({"lt", "le", "gt", "ge"})
-_UNORDERED_KINDS: Final = frozenset({"boolean", "enum", "uuid"})
+_UNORDERED_KINDS: Final = frozenset({"boolean", "enum", "uuid", "reference"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,34 @@ def parse_filter(data: object, collection: Collection, readable_fields: AnyColle
     Raises BadInput naming the path and the rule, never a value; a field that may not be read
     answers what an unknown one does.
     """
-    return _Parser(collection, readable_fields).node(data, "filter", 1)
+    return _Parser(collection, readable_fields, _AGENTS).node(data, "filter", 1)
+
+
+def parse_rule(data: object, collection: Collection) -> Tree:
+    """Read a policy's tree, over every field. Raises Refused (`rule_unreadable`): it fails closed."""
+    try:
+        return _Parser(collection, collection.columns, _RULES).node(data, "rule", 1)
+    except BadInput:
+        raise Refused(
+            "The policy's rule for rows does not fit the collection.", code="rule_unreadable"
+        ) from None
+
+
+def fields_of(data: object) -> frozenset[str]:
+    """The names that a tree not parsed yet gives as fields; bounded, and nothing is checked."""
+    names: set[str] = set()
+    waiting = [data]
+    for _ in range(NODES_MAX + 1):
+        if not waiting:
+            break
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            node = cast("Mapping[object, object]", node)
+            if isinstance(name := node.get("field"), str):
+                names.add(name)
+            if isinstance(args := node.get("args"), list | tuple):
+                waiting.extend(cast("Sequence[object]", args)[:NODES_MAX])
+    return frozenset(names)
 
 
 def all_of(*trees: Tree | None) -> Tree | None:
@@ -102,10 +132,26 @@ def compile_filter(tree: Tree, table: Table) -> ColumnElement[bool]:
     return and_(*args) if tree.op == "and" else or_(*args)
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How large a tree may be."""
+
+    depth_max: int
+    nodes_max: int
+    in_values_max: int
+
+
+_AGENTS: Final = _Bounds(DEPTH_MAX, NODES_MAX, IN_VALUES_MAX)
+_RULES: Final = _Bounds(_RULE_DEPTH_MAX, _RULE_NODES_MAX, _RULE_IN_VALUES_MAX)
+
+
 class _Parser:
     """Counts the nodes of one tree while it reads them."""
 
-    def __init__(self, collection: Collection, readable_fields: AnyCollection[str]) -> None:
+    def __init__(
+        self, collection: Collection, readable_fields: AnyCollection[str], bounds: _Bounds
+    ) -> None:
+        self._bounds = bounds
         self._fields = {
             name: field for name, field in collection.columns.items() if name in readable_fields
         }
@@ -113,11 +159,11 @@ class _Parser:
 
     def node(self, data: object, path: str, depth: int) -> Tree:
         """One node and what is under it."""
-        if depth > DEPTH_MAX:
-            raise BadInput(path, f"must be at most {DEPTH_MAX} deep")
+        if depth > self._bounds.depth_max:
+            raise BadInput(path, f"must be at most {self._bounds.depth_max} deep")
         self._nodes += 1
-        if self._nodes > NODES_MAX:
-            raise BadInput(path, f"the filter must have at most {NODES_MAX} nodes")
+        if self._nodes > self._bounds.nodes_max:
+            raise BadInput(path, f"the filter must have at most {self._bounds.nodes_max} nodes")
         if not isinstance(data, Mapping):
             raise BadInput(path, "must be an object with op")
         node = cast("Mapping[object, object]", data)
@@ -133,7 +179,7 @@ class _Parser:
         self, node: Mapping[object, object], op: JunctionOp, path: str, depth: int
     ) -> Junction:
         _require_keys(node, {"op", "args"}, path)
-        args = _sequence(node["args"], f"{path}.args", 1 if op == "not" else NODES_MAX)
+        args = _sequence(node["args"], f"{path}.args", 1 if op == "not" else self._bounds.nodes_max)
         return Junction(
             op,
             tuple(self.node(arg, f"{path}.args[{i}]", depth + 1) for i, arg in enumerate(args)),
@@ -148,24 +194,24 @@ class _Parser:
         field = self._fields.get(name) if isinstance(name, str) else None
         if field is None:
             raise BadInput(f"{path}.field", "unknown field")
-        if op in _ORDERING and field.kind in _UNORDERED_KINDS:
+        unordered = op in _ORDERING and field.kind in _UNORDERED_KINDS
+        if unordered or (op != "is_null" and field.kind == "json"):
             raise BadInput(f"{path}.op", f"does not fit kind {field.kind}")
-        return Comparison(op, cast("str", name), _operand(op, field, node, f"{path}.value"))
+        return Comparison(op, cast("str", name), self._operand(op, field, node, f"{path}.value"))
 
-
-def _operand(
-    op: ComparisonOp, field: Field, node: Mapping[object, object], path: str
-) -> Value | tuple[Value, ...]:
-    if op == "is_null":
-        value = node.get("value", True)
-        if not isinstance(value, bool):
-            raise BadInput(path, "must be true or false")
-        return value
-    reader = ValueReader(field)
-    if op == "in":
-        items = _sequence(node["value"], path, IN_VALUES_MAX)
-        return tuple(_read(reader, item, f"{path}[{i}]") for i, item in enumerate(items))
-    return _read(reader, node["value"], path)
+    def _operand(
+        self, op: ComparisonOp, field: Field, node: Mapping[object, object], path: str
+    ) -> Value | tuple[Value, ...]:
+        if op == "is_null":
+            value = node.get("value", True)
+            if not isinstance(value, bool):
+                raise BadInput(path, "must be true or false")
+            return value
+        reader = ValueReader(field)
+        if op == "in":
+            items = _sequence(node["value"], path, self._bounds.in_values_max)
+            return tuple(_read(reader, item, f"{path}[{i}]") for i, item in enumerate(items))
+        return _read(reader, node["value"], path)
 
 
 def _read(reader: ValueReader, value: object, path: str) -> Value:

@@ -3,53 +3,100 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, create_model, model_validator
 from pydantic import Field as Described
+from pydantic_core import PydanticCustomError
 
 from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.field import Field
-from control_plane.data.values import value_type
+from control_plane.data.values import ValueReader, value_type
 
-_CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Patch(_Row):
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @model_validator(mode="after")
+    def _something_is_set(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("at_least_one_field", "at least one field must be set")
+        return self
 
 
 @lru_cache(maxsize=COLLECTIONS_MAX)
 def input_model(collection: Collection) -> type[BaseModel]:
-    """What a caller sends to create a row: declared fields; a nullable one may be left out."""
+    """What a caller sends to create a row: every declared field but the computed ones.
+
+    One with a default, or a nullable one, may be left out.
+    """
     fields: dict[str, Any] = {
-        name: (_annotation(field), None if field.nullable else ...)
+        name: (_sent(collection, name), _of_new(field))
         for name, field in collection.fields.items()
+        if name not in collection.computed
     }
-    return _model(collection, "Input", fields)
+    return _model(collection, "Input", fields, _Row)
+
+
+@lru_cache(maxsize=COLLECTIONS_MAX)
+def patch_model(collection: Collection) -> type[BaseModel]:
+    """What a caller sends to change a row: at least one declared field that is not computed.
+
+    What is unset stays as it is: dump it with `exclude_unset=True`. Null empties a nullable field.
+    """
+    fields: dict[str, Any] = {
+        name: (_sent(collection, name), _absent())
+        for name in collection.fields
+        if name not in collection.computed
+    }
+    return _model(collection, "Patch", fields, _Patch)
 
 
 @lru_cache(maxsize=COLLECTIONS_MAX)
 def output_model(collection: Collection) -> type[BaseModel]:
-    """What a caller gets of a row. A field that is masked is absent, one that has no value is null.
+    """What a caller gets of a row. Only the id is always there: what was not asked for, or may not
+    be read, is absent; one that has no value is null.
 
     Dump it with `exclude_unset=True`; the tenant is the caller's own and does not come back.
     """
     fields: dict[str, Any] = {
-        name: (_annotation(field), ...)
-        for name, field in collection.implicit.items()
+        name: (_annotation(field), ... if name == "id" else _absent())
+        for name, field in collection.columns.items()
         if name != "tenant_id"
     }
-    for name, field in collection.fields.items():
-        absent = Described(default=None, json_schema_extra=_without_default)
-        fields[name] = (_annotation(field), absent)
-    return _model(collection, "Output", fields)
+    return _model(collection, "Output", fields, _Row)
 
 
-def _model(collection: Collection, suffix: str, fields: dict[str, Any]) -> type[BaseModel]:
+def _model(
+    collection: Collection, suffix: str, fields: dict[str, Any], base: type[BaseModel]
+) -> type[BaseModel]:
     name = "".join(part.capitalize() for part in collection.name.split("_")) + suffix
-    return create_model(name, __config__=_CONFIG, __doc__=collection.description, **fields)
+    return create_model(name, __base__=base, __doc__=collection.description, **fields)
+
+
+def _sent(collection: Collection, name: str) -> Any:
+    field = collection.fields[name]
+    kind = value_type(field, collection.declared_ids(name))
+    return kind | None if field.nullable else kind
 
 
 def _annotation(field: Field) -> Any:
     kind = value_type(field)
     return kind | None if field.nullable else kind
+
+
+def _of_new(field: Field) -> Any:
+    if field.default is not None:
+        return ValueReader(field, stored=True).read(field.default)
+    return None if field.nullable else ...
+
+
+def _absent() -> Any:
+    return Described(default=None, json_schema_extra=_without_default)
 
 
 def _without_default(schema: dict[str, Any]) -> None:

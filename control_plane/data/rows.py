@@ -77,7 +77,7 @@ def insert_row(
 ) -> None:
     """Add a row at version 1. An id that is taken breaks the key: the engine says Refused."""
     _only_own(table)
-    _only_declared(values)
+    _only_declared(table, values)
     implicit = {"tenant_id": tenant, "id": row_id, "version": 1, "created_at": now}
     connection.execute(insert(table), {**values, **implicit})
 
@@ -90,7 +90,7 @@ def update_row(
     Raises NotFound, or Refused (`stale`) when the row has moved on.
     """
     _only_own(table)
-    _only_declared(values)
+    _only_declared(table, values)
     change = (
         update(table)
         .where(_one(table, tenant, row_id), table.c.version == version)
@@ -130,7 +130,10 @@ def _only_own(table: Table) -> None:
         raise Refused("Reference rows are the catalog's.", code="reference_read_only")
 
 
-def _only_declared(values: Row) -> None:
+def _only_declared(table: Table, values: Row) -> None:
     for name in IMPLICIT_FIELDS:
         if name in values:
             raise BadInput(name, "is not the caller's to set")
+    for name in values:
+        if table.c[name].computed is not None:
+            raise BadInput(name, "is computed")

@@ -10,10 +10,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, and_, false, or_
 
 from control_plane.data.collection import Collection
+from control_plane.data.field import Field
 from control_plane.data.values import Value
 from control_plane.errors import BadInput
 
-_UNSORTED_KINDS: Final = frozenset({"text", "boolean"})
+_UNSORTED_KINDS: Final = frozenset({"text", "boolean", "json", "reference"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,14 @@ def check_sort(sort: Sort, collection: Collection, readable_fields: AnyCollectio
     field = collection.columns.get(sort.field)
     if field is None or sort.field not in readable_fields:
         raise BadInput("sort.field", "unknown field")
-    if field.kind in _UNSORTED_KINDS:
+    if not has_order(field):
         raise BadInput("sort.field", f"kind {field.kind} has no order")
     return sort
+
+
+def has_order(field: Field) -> bool:
+    """Whether a page may be sorted by such a field."""
+    return field.kind not in _UNSORTED_KINDS
 
 
 def order_by(sort: Sort, table: Table) -> Sequence[ColumnElement[Any]]:

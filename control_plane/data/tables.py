@@ -6,85 +6,30 @@ Reference collections lie apart, in the schema `reference`, and belong to no ten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection as AnyCollection
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Connection,
-    Date,
-    DateTime,
-    Dialect,
-    MetaData,
-    String,
-    Table,
-    Text,
-    func,
-    insert,
-)
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy import BigInteger, Boolean, Column, Connection, MetaData, Table, insert
 
 from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.field import Field
+from control_plane.data.table_parts import checks, columns, foreign_keys, indexes, keys
+from control_plane.data.table_types import UtcTimestamp, short_text
 from control_plane.domain.canonical import digest
 
 SCHEMA_VERSION: Final = 1
 _ID_LENGTH: Final = 64
-
-
-class UtcTimestamp(TypeDecorator[datetime]):
-    """An aware datetime, kept and given back in UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive datetime; SQLite keeps UTC without saying so."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise TypeError("a timestamp must be aware")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(
-        self,
-        value: datetime | None,
-        dialect: Dialect,
-    ) -> datetime | None:
-        """Say UTC again."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _string(length: int) -> TypeEngine[str]:
-    # Order by code point everywhere: a cursor and a filter must not depend on a locale.
-    return String(length).with_variant(String(length, collation="C"), "postgresql")
-
-
-_TYPES: Final[Mapping[str, Callable[[Field], TypeEngine[Any]]]] = {
-    "string": lambda field: _string(field.length_max),
-    "text": lambda _: Text().with_variant(Text(collation="C"), "postgresql"),
-    "integer": lambda _: BigInteger(),
-    "boolean": lambda _: Boolean(create_constraint=True),
-    "date": lambda _: Date(),
-    "timestamp": lambda _: UtcTimestamp(),
-    "uuid": lambda _: _string(36),
-    "enum": lambda _: _string(64),
-    "money": lambda _: BigInteger(),
-}
+_ALWAYS_SHAPING: Final = {"kind", "nullable", "max_length", "values"}
+# These are told only where they are declared: what was made before there were any keeps its digest.
+_SHAPING: Final = {"precision", "scale", "unique", "formula"}
 
 PROTOCOL: Final = MetaData()
 FENCE: Final = Table(
     "paybill_fence",
     PROTOCOL,
-    Column("tenant_id", _string(40), primary_key=True),
+    Column("tenant_id", short_text(40), primary_key=True),
     Column("epoch", BigInteger, nullable=False),
     Column("open", Boolean(create_constraint=True), nullable=False),
 )
@@ -92,16 +37,16 @@ FENCE: Final = Table(
 APPLIED: Final = Table(
     "paybill_applied",
     PROTOCOL,
-    Column("tenant_id", _string(40), primary_key=True),
-    Column("call_id", _string(_ID_LENGTH), primary_key=True),
-    Column("digest", _string(64), nullable=False),
+    Column("tenant_id", short_text(40), primary_key=True),
+    Column("call_id", short_text(_ID_LENGTH), primary_key=True),
+    Column("digest", short_text(64), nullable=False),
     Column("applied_at", UtcTimestamp, nullable=False),
 )
 SCHEMA: Final = Table(
     "paybill_schema",
     PROTOCOL,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("digest", _string(64), nullable=False),
+    Column("digest", short_text(64), nullable=False),
 )
 
 
@@ -110,7 +55,7 @@ REFERENCE: Final = Table(
     "paybill_reference",
     MetaData(),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("digest", _string(64), nullable=False),
+    Column("digest", short_text(64), nullable=False),
     schema=REFERENCE_SCHEMA,
 )
 
@@ -119,41 +64,39 @@ REFERENCE: Final = Table(
 def collection_table(collection: Collection) -> Table:
     """The table of one collection: its key is (tenant_id, id), and its limits are constraints.
 
-    A reference collection's lies in the schema `reference`, and its key is the id.
+    It is for statements, and has no foreign keys: those are the whole schema's. A reference
+    collection's lies in the schema `reference`, and its key is the id.
     """
     return _table(collection, MetaData())
 
 
 def _table(collection: Collection, metadata: MetaData) -> Table:
-    declared = [_column(name, field) for name, field in collection.fields.items()]
-    checks = [
-        check
-        for column, field in zip(declared, collection.fields.values(), strict=True)
-        if (check := _check(column, field)) is not None
-    ]
-    keys = {"tenant_id", "id"}
-    implicit = [
-        _column(name, field, primary_key=name in keys)
-        for name, field in collection.implicit.items()
-    ]
+    made = columns(collection)
     return Table(
         collection.name,
         metadata,
-        *implicit,
-        *declared,
-        *checks,
+        *made,
+        *checks(collection, made),
+        *keys(collection),
+        *indexes(collection, made),
         schema=REFERENCE_SCHEMA if collection.reference else None,
     )
 
 
 def tenant_metadata(collections: Sequence[Collection]) -> MetaData:
-    """Every table of a tenant's own: the protocol's and one a collection, no reference."""
+    """Every table of a tenant's own, with their foreign keys: the protocol's and the collections'.
+
+    Raises BadInput where one refers to a collection that is not among them.
+    """
     metadata = MetaData()
     for table in PROTOCOL.tables.values():
         table.to_metadata(metadata)
+    by_name = {one.name: one for one in collections}
     for collection in collections:
         if not collection.reference:
-            _table(collection, metadata)
+            table = _table(collection, metadata)
+            for key in foreign_keys(collection, by_name):
+                table.append_constraint(key)
     return metadata
 
 
@@ -188,24 +131,18 @@ def fill_reference(connection: Connection, collections: Sequence[Collection]) ->
 
 def schema_digest(collections: Sequence[Collection]) -> str:
     """SHA-256 over what shapes a tenant's own tables; descriptions and limits change nothing."""
-    shape = {
-        collection.name: {
-            name: field.model_dump(include={"kind", "nullable", "max_length", "values"})
-            for name, field in collection.fields.items()
-        }
-        for collection in collections
-        if not collection.reference
+    own = [one for one in collections if not one.reference]
+    names = {one.name for one in own}
+    shape: dict[str, Any] = {
+        one.name: {name: _shape(field, names) for name, field in one.fields.items()} for one in own
     }
-    return digest({"version": SCHEMA_VERSION, "collections": shape})
+    whole: dict[str, Any] = {"version": SCHEMA_VERSION, "collections": shape}
+    indexed = {one.name: one.indexes for one in own if one.indexes}
+    return digest({**whole, "indexes": indexed} if indexed else whole)
 
 
-def _column(name: str, field: Field, *, primary_key: bool = False) -> Column[Any]:
-    return Column(name, _TYPES[field.kind](field), primary_key=primary_key, nullable=field.nullable)
-
-
-def _check(column: Column[Any], field: Field) -> CheckConstraint | None:
-    if field.values is not None:
-        return CheckConstraint(column.in_(field.values))
-    if field.kind in {"string", "text"}:
-        return CheckConstraint(func.length(column) <= field.length_max)
-    return None
+def _shape(field: Field, own: AnyCollection[str]) -> Mapping[str, Any]:
+    shape = field.model_dump(include=_ALWAYS_SHAPING)
+    shape |= field.model_dump(include=_SHAPING, exclude_defaults=True)
+    # Only a reference to the tenant's own rows has a foreign key.
+    return {**shape, "collection": field.collection} if field.collection in own else shape

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, func, insert, select
 from control_plane.data.collection import Collection
 from control_plane.data.tables import APPLIED, FENCE
 from control_plane.databases.port import Probe
-from control_plane.databases.postgres_layout import reference_is, schema_is
+from control_plane.databases.postgres_layout import open_by, reference_is, schema_is
 from control_plane.databases.postgres_names import Names
 from control_plane.databases.postgres_sessions import (
     Entries,
@@ -68,6 +68,8 @@ class PostgresDatabases:
                 if not (
                     schema_is(connection, collections) and reference_is(connection, collections)
                 ):
+                    return "differs"
+                if open_by(connection, place, collections) is not None:
                     return "differs"
                 connection.execute(insert(APPLIED).values(proof))
         except NotFound:

@@ -19,6 +19,7 @@ _CONSTRAINTS: Final = {
     "23505": "unique",
     "23514": "check",
     "22001": "check",  # the length that SQLite checks is part of the type here
+    "22003": "check",  # and so are the bounds of a number that is computed
 }
 _BUSY: Final = frozenset({"40001", "40P01", "53300", "55006", "55P03"})
 _GONE_CLASSES: Final = frozenset({"08", "28", "3D", "53", "57", "58", "XX"})

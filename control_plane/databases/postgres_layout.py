@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final, LiteralString
 
-from psycopg.sql import SQL, Identifier
-from sqlalchemy import ColumnElement, Connection, Inspector, delete, insert, inspect, select
+from psycopg.sql import SQL, Composable, Identifier, Literal
+from sqlalchemy import ColumnElement, Connection, Inspector, Table, delete, insert, inspect, select
 from sqlalchemy import column as named_column
 from sqlalchemy import table as named_table
 
@@ -29,6 +29,7 @@ from control_plane.data.tables import (
     tenant_metadata,
 )
 from control_plane.databases.postgres_names import Place
+from control_plane.databases.postgres_openings import opening
 
 GUARD: Final = "paybill"
 _ENTRY: Final = named_table(
@@ -48,15 +49,20 @@ _GUARD: Final[tuple[LiteralString, ...]] = (
         digest text NOT NULL UNIQUE,
         PRIMARY KEY (place, tenant_id))""",
     """CREATE FUNCTION paybill.entered() RETURNS text
-        LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+        LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         RETURN (SELECT e.tenant_id FROM paybill.entry e WHERE e.digest = encode(
             sha256(convert_to(current_setting('paybill.entry', true), 'UTF8')), 'hex'))""",
     "REVOKE ALL ON FUNCTION paybill.entered() FROM PUBLIC",
 )
-_OWN: Final = SQL("tenant_id = (SELECT paybill.entered())")
+# The second part stands on no row, and so is asked once and first: were the question put between a
+# row and a value that a statement compares it with, EXPLAIN would tell whether it was asked, and so
+# whether another tenant has the value.
+_OWN: Final = SQL("tenant_id = {tenant} AND (SELECT paybill.entered() = {tenant} AS entered)")
+_SAID: Final = SQL("current_setting('paybill.tenant', true)")
 # A policy for all commands: a row is seen, changed and left only within its tenant.
 _ROWS: Final[tuple[LiteralString, ...]] = (
-    "CREATE POLICY paybill_tenant ON {table} USING ({own}) WITH CHECK ({own})",
+    """CREATE POLICY paybill_tenant ON {table} TO CURRENT_USER, {role}
+        USING ({own}) WITH CHECK ({own})""",
 )
 # The fence is the owner's. A writer may hold its row, which takes the right to change it, and no more.
 _FENCE: Final[tuple[LiteralString, ...]] = (
@@ -79,10 +85,12 @@ _FORCED: Final[tuple[LiteralString, ...]] = (
 )
 
 
-def say(connection: Connection, statement: LiteralString, **names: str) -> None:
-    """Execute a statement whose `{places}` are filled with quoted names."""
-    quoted = {place: Identifier(name) for place, name in names.items()}
-    connection.exec_driver_sql(SQL(statement).format(**quoted, own=_OWN).as_string())
+def say(connection: Connection, statement: LiteralString, **names: str | Composable) -> None:
+    """Execute a statement whose `{places}` are filled with quoted names, or with parts of SQL."""
+    quoted = {
+        place: Identifier(name) if isinstance(name, str) else name for place, name in names.items()
+    }
+    connection.exec_driver_sql(SQL(statement).format(**quoted).as_string())
 
 
 def has_schema(connection: Connection, name: str) -> bool:
@@ -111,9 +119,7 @@ def build_place(connection: Connection, place: Place, collections: Sequence[Coll
     metadata = tenant_metadata(collections)
     metadata.create_all(connection, checkfirst=False)
     for table in metadata.sorted_tables:
-        own = _FORCED if "tenant_id" in table.c else ()
-        for statement in (*own, *_GRANTS.get(table.name, _COLLECTION)):
-            say(connection, statement, table=table.name, role=place.role)
+        _guard(connection, table, place)
     kept = schema_digest(collections)
     connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION, digest=kept))
 
@@ -131,6 +137,12 @@ def build_reference(
     for role in roles:
         say(connection, "GRANT USAGE ON SCHEMA reference TO {role}", role=role)
         say(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA reference TO {role}", role=role)
+
+
+def open_by(connection: Connection, place: Place, collections: Sequence[Collection]) -> str | None:
+    """By which rule's breach the place's rows lie open to others, or None: it is as it was built."""
+    tables = list(tenant_metadata(collections).tables)
+    return opening(connection, place, tables, _own(place).as_string())
 
 
 def schema_is(connection: Connection, collections: Sequence[Collection]) -> bool:
@@ -169,6 +181,29 @@ def admit_entry(connection: Connection, place: Place, token: str) -> None:
 def remove_entry(connection: Connection, place: Place) -> None:
     """Let nobody enter the tenant."""
     connection.execute(delete(_ENTRY).where(*_of(place)))
+
+
+def _guard(connection: Connection, table: Table, place: Place) -> None:
+    names: dict[str, str | Composable] = {
+        "table": table.name,
+        "role": place.role,
+        "own": _own(place),
+    }
+    has_tenant = "tenant_id" in table.c
+    for statement in (*(_FORCED if has_tenant else ()), *_GRANTS.get(table.name, _COLLECTION)):
+        say(connection, statement, **names)
+    if has_tenant and place.is_shared:
+        # What the planner keeps of columns are values of all tenants, and EXPLAIN tells of them.
+        silenced = [
+            SQL("ALTER COLUMN {} SET STATISTICS 0").format(Identifier(column.name))
+            for column in table.columns
+        ]
+        say(connection, "ALTER TABLE {table} {all}", table=table.name, all=SQL(", ").join(silenced))
+
+
+def _own(place: Place) -> Composable:
+    # In a schema of the tenant's own the policies name it: not even its neighbour adds a row there.
+    return _OWN.format(tenant=_SAID if place.is_pooled else Literal(place.tenant))
 
 
 def _of(place: Place) -> tuple[ColumnElement[bool], ...]:

@@ -16,6 +16,8 @@ from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import BadInput
 
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_SILO: Final = "silo"
+_POOLED: Final = "pooled"
 # The longest name is a bridge tenant's role: prefix, `__br_` and 40 characters, of Postgres's 63.
 PREFIX_LENGTH_MAX: Final = 18
 
@@ -28,6 +30,16 @@ class Place:
     database: str
     schema: str
     role: str
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether other tenants' rows lie in the same tables."""
+        return self.schema == _POOLED
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other tenants' tables or rows lie in the same database."""
+        return self.schema != _SILO
 
     @property
     def lock(self) -> int:
@@ -74,12 +86,12 @@ class Names:
         check_tenant(tenant)
         if model == "silo":
             own = f"{self._prefix}_{tenant}"
-            return Place(tenant, own, "silo", own)
+            return Place(tenant, own, _SILO, own)
         if model == "bridge":
             role = f"{self._prefix}__br_{tenant}"
             return Place(tenant, self.shared, f"bridge_{tenant}", role)
         if model == "pooled":
-            return Place(tenant, self.shared, "pooled", self.pooled_role)
+            return Place(tenant, self.shared, _POOLED, self.pooled_role)
         raise BadInput("model", "must be one of " + ", ".join(ISOLATIONS))
 
 

@@ -11,6 +11,9 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from control_plane.databases.postgres_rights import require_bound
 
 # Idle connections stay to this many databases at most, and this many to each.
 DATABASES_MAX: Final = 16
@@ -21,12 +24,15 @@ _OPTIONS: Final = {"use_native_hstore": False, "hide_parameters": True}
 
 
 class Pools:
-    """An engine for each database, the least used given up first; without `kept`, no idle ones."""
+    """A login's engine for each database, the least used given up first.
 
-    def __init__(self, url: URL, wait_ms_max: int, *, kept: bool) -> None:
+    A face's, which `takes_role`s, keeps its connections; an owner's keeps none.
+    """
+
+    def __init__(self, url: URL, wait_ms_max: int, *, takes_role: bool) -> None:
         self._url = url
         self._wait_s = wait_ms_max / 1_000
-        self._kept = kept
+        self._takes_role = takes_role
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._users: Counter[str] = Counter()
         self._lock = Lock()
@@ -68,29 +74,49 @@ class Pools:
         url = self._url.set(database=database)
         # A prepared statement does not outlive the cleaning of its session.
         driver: dict[str, Any] = {"connect_timeout": _CONNECT_S_MAX, "prepare_threshold": None}
-        if not self._kept:
-            return create_engine(url, poolclass=NullPool, connect_args=driver, **_OPTIONS)
-        engine = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=CONNECTIONS_MAX,
-            max_overflow=0,
-            pool_timeout=self._wait_s,
-            connect_args=driver,
-            **_OPTIONS,
-        )
-        event.listen(engine, "checkout", _clean)
+        pool: dict[str, Any] = {"poolclass": NullPool}
+        if self._takes_role:
+            pool = {
+                "poolclass": QueuePool,
+                "pool_size": CONNECTIONS_MAX,
+                "max_overflow": 0,
+                "pool_timeout": self._wait_s,
+            }
+        engine = create_engine(url, connect_args=driver, **pool, **_OPTIONS)
+        event.listen(engine, "connect", self._admit)
+        if self._takes_role:
+            event.listen(engine, "checkin", _give_back)
+            event.listen(engine, "checkout", _take)
         return engine
 
+    def _admit(self, raw: psycopg.Connection[Any], _record: object) -> None:
+        try:
+            require_bound(raw, takes_role=self._takes_role)
+        except BaseException:
+            raw.close()
+            raise
 
-def _clean(raw: psycopg.Connection[Any], *_: object) -> None:
-    """Take from the session all that the last tenant's transaction may have left in it.
 
-    It is also the proof that the server is still there: else the pool opens another connection.
-    """
+def _give_back(raw: psycopg.Connection[Any] | None, record: ConnectionPoolEntry) -> None:
+    """Leave nothing of the tenant's transaction for as long as the session is idle."""
+    if raw is None:  # it broke in use, and is gone already
+        return
     try:
-        raw.autocommit = True
-        raw.execute("DISCARD ALL")
-        raw.autocommit = False
+        _clean(raw)
+    except psycopg.Error as error:
+        record.invalidate(error)
+
+
+def _take(raw: psycopg.Connection[Any], *_: object) -> None:
+    # It is also the proof that the server is still there: else the pool opens another connection.
+    try:
+        _clean(raw)
     except psycopg.Error as error:
         raise DisconnectionError from error
+
+
+def _clean(raw: psycopg.Connection[Any]) -> None:
+    """Take from the session all that a tenant's transaction may have left in it."""
+    raw.autocommit = True
+    raw.execute("DISCARD ALL")
+    raw.autocommit = False

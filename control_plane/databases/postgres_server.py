@@ -19,7 +19,12 @@ from control_plane.databases.postgres_names import lock_key
 from control_plane.databases.postgres_sessions import Login, database_named, role_named
 from control_plane.errors import Failed, Unavailable
 
-_DATABASES: Final = table("pg_database", column("datname"), schema="pg_catalog")
+_DATABASES: Final = table("pg_database", column("oid"), column("datname"), schema="pg_catalog")
+_ROLES: Final = table("pg_roles", column("oid"), column("rolname"), schema="pg_catalog")
+# Of roles only, for nothing else has an owner: the catalog is the whole server's.
+_OWNERS: Final = table(
+    "pg_shdepend", column("dbid"), column("refobjid"), column("deptype"), schema="pg_catalog"
+)
 # One order of texts on every machine. Copied through the log: no checkpoint of a whole server.
 _CREATE: Final[LiteralString] = (
     "CREATE DATABASE {database} TEMPLATE template0 STRATEGY wal_log ENCODING 'UTF8'"
@@ -58,6 +63,20 @@ class Server:
                 role=role,
                 face=self._face,
             )
+
+    def disown(self, connection: Connection, role: str) -> None:
+        """Remove what statements under the role have left in its name, in whatever database.
+
+        A role that cannot create a table can still make large objects and default privileges; who
+        owns something is not removed.
+        """
+        held = connection.execute(_owning(role)).scalars().all()
+        if not held:
+            return
+        say(connection, "GRANT {role} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE", role=role)
+        for database in held:
+            with self._owner.statements(database) as there:
+                say(there, "DROP OWNED BY {role}", role=role)
 
     def remove_role(self, connection: Connection, role: str) -> None:
         """Take a role away; what was granted to it must be gone."""
@@ -104,6 +123,16 @@ class Server:
             raise Failed(
                 "The worker's login must be a member of the face's.", code="worker_login"
             ) from None
+
+
+def _owning(role: str) -> Select[str]:
+    return (
+        select(_DATABASES.c.datname)
+        .distinct()
+        .join_from(_DATABASES, _OWNERS, _OWNERS.c.dbid == _DATABASES.c.oid)
+        .join(_ROLES, _ROLES.c.oid == _OWNERS.c.refobjid)
+        .where(_OWNERS.c.deptype == "o", _ROLES.c.rolname == role)
+    )
 
 
 def _try_lock(what: str) -> Select[bool]:

@@ -76,7 +76,7 @@ class Login:
         self._entries = entries
         self._waits = waits
         self._takes_role = takes_role
-        self._pools = Pools(url, waits.lock_ms_max, kept=takes_role)
+        self._pools = Pools(url, waits.lock_ms_max, takes_role=takes_role)
 
     @contextmanager
     def transaction(
@@ -169,6 +169,7 @@ class Login:
     def _enter(self, connection: Connection, place: Place) -> None:
         settings = {
             "search_path": Identifier(place.schema).as_string() + ", pg_temp",
+            "paybill.tenant": place.tenant,
             "paybill.entry": self._entries.token(place),
         }
         if self._takes_role:

@@ -15,6 +15,7 @@ from control_plane.databases.postgres_layout import (
     build_guard,
     build_place,
     build_reference,
+    open_by,
     remove_entry,
     say,
     schema_is,
@@ -60,6 +61,13 @@ class Worker:
                         code="schema_differs",
                         rule="collections",
                     )
+                opened = open_by(connection, place, collections)
+                if opened is not None:
+                    raise Refused(
+                        "The database holds what could open rows to another tenant.",
+                        code="schema_differs",
+                        rule=opened,
+                    )
                 # Without its entry nobody gets into a place: it is what makes it whole.
                 admit_entry(connection, place, self._entries.token(place))
                 admit(connection, place.tenant, epoch)
@@ -78,8 +86,10 @@ class Worker:
                 self._shut(place, epoch)
             if model == "silo":
                 self._server.remove_database(statements, place.database)
+                self._server.disown(statements, place.role)
                 self._server.remove_role(statements, place.role)
             elif model == "bridge":
+                self._server.disown(statements, place.role)
                 self._remove_schema(place)
             else:
                 self._remove_rows(place)

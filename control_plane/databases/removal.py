@@ -16,6 +16,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.schema import sort_tables_and_constraints
 
 from control_plane.data.tables import FENCE
 from control_plane.errors import Failed
@@ -29,12 +30,16 @@ def remove_tenant(
 ) -> None:
     """Delete all rows of a closed tenant, a step a transaction: others wait for one step only.
 
+    Rows that may refer to each other in a circle go in one step: none of it can stand without the rest.
     The fence row goes last, in the transaction that has counted nothing left: a removal that was
     killed is still to be seen, and starts again. Raises Failed (`rows_remain`).
     """
     for _ in range(_STEPS_MAX):
         with transaction() as connection:
-            tables = _tables_of_tenants(connection)
+            tables, is_circular = _tables_of_tenants(connection)
+            if is_circular:
+                for table in tables:
+                    connection.execute(delete(table).where(_of(table, tenant)))
             if not any(_delete_some(connection, table, tenant) for table in tables):
                 _prove_empty(connection, tables, tenant)
                 connection.execute(delete(FENCE).where(FENCE.c.tenant_id == tenant))
@@ -42,15 +47,18 @@ def remove_tenant(
     raise Failed("The tenant's rows could not all be removed.", retryable=True, code="rows_remain")
 
 
-def _tables_of_tenants(connection: Connection) -> list[Table]:
+def _tables_of_tenants(connection: Connection) -> tuple[list[Table], bool]:
+    """The tables, those that refer before those referred to, and whether any go round."""
     # As they are there, not as a catalog declares them: nothing may be left behind.
     metadata = MetaData()
     metadata.reflect(connection)
-    return [
-        table
-        for table in metadata.sorted_tables[::-1]
-        if "tenant_id" in table.c and table.name != FENCE.name
-    ]
+    ordered = sort_tables_and_constraints(metadata.tables.values())  # type: ignore[no-untyped-call]
+    found = [table for table, _ in ordered if table is not None]
+    is_circular = any(keys for table, keys in ordered if table is None) or any(
+        key.referred_table is table for table in found for key in table.foreign_key_constraints
+    )
+    own = [one for one in found[::-1] if "tenant_id" in one.c and one.name != FENCE.name]
+    return own, is_circular
 
 
 def _delete_some(connection: Connection, table: Table, tenant: str) -> int:

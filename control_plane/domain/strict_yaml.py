@@ -7,12 +7,17 @@ Only null, true, false, decimal integers and text are recognised: `no` is text, 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from control_plane.domain.canonical import Json
 from control_plane.errors import BadInput
+
+Path: TypeAlias = tuple[str | int, ...]
 
 TEXT_CHARS_MAX = 262_144
 DEPTH_MAX = 16
@@ -34,12 +39,27 @@ _recognise("bool", r"^(true|false)$")
 _recognise("int", r"^(0|-?[1-9][0-9]{0,17})$")
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """JSON values, and the line (from 1) on which each begins, by its path of keys and indexes.
+
+    What a key holds begins with the key.
+    """
+
+    value: Json
+    lines: Mapping[Path, int]
+
+
 def parse_yaml(text: str, file_name: str) -> Json:
-    """The one document in `text`, as JSON values.
+    """The one document in `text`, as JSON values; BadInput as `parse_document`."""
+    return parse_document(text, file_name).value
+
+
+def parse_document(text: str, file_name: str) -> Document:
+    """The one document in `text`, with the line of every part.
 
     BadInput names the file, the place and the rule: too long, too deep, not YAML, an alias, a tag,
-    half a surrogate pair,
-    a key that is no text or stands twice.
+    half a surrogate pair, a key that is no text or stands twice.
     """
     if len(text) > TEXT_CHARS_MAX:
         raise BadInput(file_name, f"must have at most {TEXT_CHARS_MAX} characters")
@@ -55,7 +75,8 @@ def parse_yaml(text: str, file_name: str) -> Json:
     finally:
         if loader is not None:
             loader.dispose()
-    return _value(node, file_name)
+    reader = _Reader(file_name)
+    return Document(reader.value(node, ()), reader.lines)
 
 
 def _check_events(text: str, file_name: str) -> None:
@@ -74,39 +95,51 @@ def _check_events(text: str, file_name: str) -> None:
             raise BadInput(_place(file_name, event.start_mark), f"at most {DEPTH_MAX} levels deep")
 
 
-def _value(node: Node | None, file_name: str) -> Json:
-    if node is None:
-        return None
-    if isinstance(node, MappingNode):
-        return _mapping(node, file_name)
-    if isinstance(node, SequenceNode):
-        return [_value(item, file_name) for item in node.value]
-    kind = node.tag.rpartition(":")[2]
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return bool(node.value == "true")
-    return int(node.value) if kind == "int" else _text(node, file_name)
+class _Reader:
+    """Turns the nodes of one file into values, and keeps where each stands."""
+
+    def __init__(self, file_name: str) -> None:
+        self._file_name = file_name
+        self.lines: dict[Path, int] = {}
+
+    def value(self, node: Node | None, path: Path) -> Json:
+        """The value of a node, which stands at the path."""
+        if node is None:
+            return None
+        self.lines.setdefault(path, _line(node))
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
+        kind = node.tag.rpartition(":")[2]
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return bool(node.value == "true")
+        return int(node.value) if kind == "int" else self._text(node)
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Json]:
+        result: dict[str, Json] = {}
+        for key, item in node.value:
+            if not isinstance(key, ScalarNode) or not key.tag.endswith(":str"):
+                raise BadInput(_place(self._file_name, key.start_mark), "a key must be text")
+            name = self._text(key)
+            if name in result:
+                raise BadInput(_place(self._file_name, key.start_mark), "a key stands only once")
+            self.lines[(*path, name)] = _line(key)
+            result[name] = self.value(item, (*path, name))
+        return result
+
+    def _text(self, node: Node) -> str:
+        text = str(node.value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            # An escaped half of a pair has no UTF-8 form, and so no digest.
+            raise BadInput(_place(self._file_name, node.start_mark), "text must be valid Unicode")
+        return text
 
 
-def _text(node: Node, file_name: str) -> str:
-    text = str(node.value)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        # An escaped half of a pair has no UTF-8 form, and so no digest.
-        raise BadInput(_place(file_name, node.start_mark), "text must be valid Unicode")
-    return text
-
-
-def _mapping(node: MappingNode, file_name: str) -> dict[str, Json]:
-    result: dict[str, Json] = {}
-    for key, item in node.value:
-        if not isinstance(key, ScalarNode) or not key.tag.endswith(":str"):
-            raise BadInput(_place(file_name, key.start_mark), "a key must be text")
-        name = _text(key, file_name)
-        if name in result:
-            raise BadInput(_place(file_name, key.start_mark), "a key stands only once")
-        result[name] = _value(item, file_name)
-    return result
+def _line(node: Node) -> int:
+    return int(getattr(node.start_mark, "line", 0)) + 1
 
 
 def _place(file_name: str, mark: object) -> str:

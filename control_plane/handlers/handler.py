@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -26,6 +26,7 @@ from control_plane.ports import (
     Notes,
     Provisioner,
     Recorder,
+    RowGate,
     Store,
 )
 
@@ -48,6 +49,11 @@ class Catalog(Protocol):
     @property
     def collections(self) -> Mapping[str, Collection]:
         """The declared collections, by name."""
+        ...
+
+    @property
+    def row_rules(self) -> Mapping[str, frozenset[str]]:
+        """Of each collection whose rows have a policy of their own, the fields that it names."""
         ...
 
 
@@ -111,6 +117,7 @@ class View:
     connection: Connection
     caller: Caller
     ports: Ports
+    rows: RowGate
 
 
 class Query(Protocol):
@@ -144,6 +151,25 @@ class SingleAnswer:
         return []
 
 
+Seen: TypeAlias = dict[str, Json]
+"""What was read of rows for a plan; it stands in the leaf, so that the plan can be made again."""
+
+
+class BlindChange:
+    """The base of changes whose plan needs no row."""
+
+    def look(
+        self,
+        command: Command,
+        subject: Subject,
+        ports: Ports,
+        rows: RowGate,
+        may: frozenset[str],
+    ) -> Seen:
+        """Nothing."""
+        return {}
+
+
 class Change(Protocol):
     """A command that is carried out within one request.
 
@@ -158,10 +184,21 @@ class Change(Protocol):
         """Load the object."""
         ...
 
+    def look(
+        self,
+        command: Command,
+        subject: Subject,
+        ports: Ports,
+        rows: RowGate,
+        may: frozenset[str],
+    ) -> Seen:
+        """What the plan needs to know of a tenant's rows, once it is decided that it may be known."""
+        ...
+
     def parts(
-        self, command: Command, call: Call, subject: Subject, ports: Ports
+        self, command: Command, call: Call, subject: Subject, ports: Ports, seen: Seen
     ) -> dict[str, Json]:
-        """What would change: the parts of the plan."""
+        """What would change: the parts of the plan. They follow from the arguments alone."""
         ...
 
     def affect(

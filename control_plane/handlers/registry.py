@@ -18,7 +18,16 @@ from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
 from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
-from control_plane.handlers.records import CreateRecordHandler, QueryRecordsHandler
+from control_plane.handlers.record_changes import (
+    CreateRecordHandler,
+    DeleteRecordHandler,
+    UpdateRecordHandler,
+)
+from control_plane.handlers.records import (
+    DescribeCollectionsHandler,
+    GetRecordHandler,
+    QueryRecordsHandler,
+)
 from control_plane.handlers.restore import RestoreTenantHandler
 from control_plane.handlers.resume import ResumeTenantHandler
 from control_plane.handlers.runs import CancelRunHandler, GetRunHandler, ListRunsHandler
@@ -39,7 +48,9 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         commands.GetApproval.name: GetApprovalHandler(),
         commands.ListApprovals.name: ListApprovalsHandler(),
         commands.SearchAudit.name: SearchAuditHandler(),
+        commands.DescribeCollections.name: DescribeCollectionsHandler(),
         commands.QueryRecords.name: QueryRecordsHandler(),
+        commands.GetRecord.name: GetRecordHandler(),
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
@@ -55,6 +66,8 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
     {
         commands.CancelRun.name: CancelRunHandler(LIFECYCLES.values()),
         commands.CreateRecord.name: CreateRecordHandler(),
+        commands.UpdateRecord.name: UpdateRecordHandler(),
+        commands.DeleteRecord.name: DeleteRecordHandler(),
     }
 )
 

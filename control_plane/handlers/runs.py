@@ -15,7 +15,15 @@ from control_plane.domain.run_record import Run, RunStep, RunSummary
 from control_plane.errors import Refused
 from control_plane.facts.load import facts_of_run, run_facts, run_row
 from control_plane.facts.workspace import WorkspaceFacts
-from control_plane.handlers.handler import Lifecycle, Ports, SingleAnswer, Subject, View
+from control_plane.handlers.handler import (
+    BlindChange,
+    Lifecycle,
+    Ports,
+    Seen,
+    SingleAnswer,
+    Subject,
+    View,
+)
 from control_plane.handlers.newest import Newest, within_grant
 from control_plane.store import rows, tables
 
@@ -139,7 +147,7 @@ def _summarize(run: RunSummary) -> dict[str, Json]:
     }
 
 
-class CancelRunHandler:
+class CancelRunHandler(BlindChange):
     """Asks a run to stop. The worker undoes what was done.
 
     Refused for a run that is over, and from when one of its steps that cannot be undone has begun.
@@ -166,7 +174,7 @@ class CancelRunHandler:
         return subject
 
     def parts(
-        self, command: Command, call: Call, subject: Subject, ports: Ports
+        self, command: Command, call: Call, subject: Subject, ports: Ports, seen: Seen
     ) -> dict[str, Json]:
         """The one row that would change."""
         return {"rows": {"run": subject.id, "cancel_requested": True}}

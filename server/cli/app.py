@@ -14,6 +14,7 @@ from server.cli import (
     approvals,
     approvers,
     audit,
+    collections,
     connect,
     demo,
     doctor,
@@ -77,3 +78,4 @@ app.command(name="demo")(demo.demo)
 app.add_typer(approvers.app, name="approvers")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(audit.app, name="audit")
+app.add_typer(collections.app, name="collections")

@@ -110,7 +110,7 @@ async def records(stage: Stage) -> str:
     )
     await stage.expect(
         "acme has its own record alone",
-        Ask(SUPPORT_BOT, "record_query", {"tenant": "acme", "collection": "contacts"}),
+        Ask(SUPPORT_BOT, "contacts_query", {"tenant": "acme"}),
         {"outcome": "done", "result": {"records": [masked]}},
     )
     record = result_of(seen)["record"]
@@ -120,13 +120,8 @@ async def records(stage: Stage) -> str:
 def _create(tenant: str, values: dict[str, Json], key: str) -> Ask:
     return Ask(
         SUPPORT_BOT,
-        "record_create",
-        {
-            "tenant": tenant,
-            "collection": "contacts",
-            "values": values,
-            "idempotency_key": key,
-        },
+        "contacts_create",
+        {"tenant": tenant, "values": values, "idempotency_key": key},
     )
 
 
@@ -176,6 +171,11 @@ _SUPPORT_TOOLS = [
     "run_cancel",
     "approval_get",
     "approval_list",
-    "record_query",
-    "record_create",
+    "collection_describe",
+    "contacts_query",
+    "contacts_get",
+    "contacts_create",
+    "contacts_update",
+    "currencies_query",
+    "currencies_get",
 ]

@@ -8,7 +8,7 @@ from typing import Final
 from control_plane.domain.canonical import Json
 from server.demo.ledger import ABSENT, Expected, Seen
 from server.demo.scenario import SUPPORT_BOT, Ask, Command
-from server.demo.stage import Stage, told
+from server.demo.stage import Stage, result_of, told
 
 TENANT: Final = "hooli"
 _PLAN_LINES = 10
@@ -21,7 +21,7 @@ _RECORD: Final[Mapping[str, Json]] = {
 }
 _SAME: Final[Expected] = {
     "outcome": "done",
-    "result": {"records": [{"full_name": "Katherine Johnson", "balance": 11, "email": ABSENT}]},
+    "result": {"records": [{"full_name": "Katherine Johnson", "balance": 12, "email": ABSENT}]},
 }
 
 
@@ -33,11 +33,33 @@ async def live(stage: Stage) -> None:
         _query("currencies", limit=1, sort="code"),
         {"outcome": "done", "result": {"records": [{"code": "AUD"}]}},
     )
-    writing = _ask("record_create", collection="contacts", values=_RECORD)
-    await stage.expect("a record of its own", writing, {"outcome": "done"})
+    writing = _ask("contacts_create", values=_RECORD)
+    await _changed(stage, await stage.expect("a record of its own", writing, {"outcome": "done"}))
     await _suspended(stage)
     await _offboarded(stage)
     await _restored(stage)
+
+
+async def _changed(stage: Stage, seen: Seen) -> None:
+    record = result_of(seen)["record"]
+    assert isinstance(record, dict), "what was made is answered"
+    change: dict[str, Json] = {
+        "id": record["id"],
+        "version": record["version"],
+        "values": {"balance": 12},
+    }
+    await stage.expect(
+        "a change shows its before and after first",
+        _ask("contacts_update", **change, dry_run=True),
+        {"outcome": "planned", "result": {"rows": {"before": {"balance": 11}}}},
+    )
+    changed: Expected = {"outcome": "done", "result": {"record": {"balance": 12, "version": 2}}}
+    await stage.expect("and is made", _ask("contacts_update", **change), changed)
+    await stage.expect(
+        "of a version that is past it is refused",
+        _ask("contacts_update", **change | {"values": {"balance": 13}}, key="late"),
+        {"outcome": "refused", "code": "stale"},
+    )
 
 
 async def _suspended(stage: Stage) -> None:
@@ -102,11 +124,11 @@ def _steps(stage: Stage, run: Seen) -> None:
 
 
 def _query(collection: str, **more: Json) -> Ask:
-    return Ask(SUPPORT_BOT, "record_query", {"tenant": TENANT, "collection": collection, **more})
+    return Ask(SUPPORT_BOT, f"{collection}_query", {"tenant": TENANT, **more})
 
 
-def _ask(tool: str, **arguments: Json) -> Ask:
-    key = f"demo-{tool.replace('_', '-')}-{TENANT}"
+def _ask(tool: str, *, key: str = "", **arguments: Json) -> Ask:
+    key = f"demo-{tool.replace('_', '-')}-{TENANT}{key}"
     return Ask(SUPPORT_BOT, tool, {"tenant": TENANT, **arguments, "idempotency_key": key})
 
 

@@ -53,6 +53,7 @@ class Place:
             "PAYBILL_HOME": str(self.settings.home),
             "PAYBILL_CACHE": str(self.settings.cache),
             "PAYBILL_WORKSPACE": str(self.workspace.root),
+            "PAYBILL_COLLECTION_TOOLS": self.settings.collection_tools,
         }
         if self.settings.cerbos_bin is not None:
             told["PAYBILL_CERBOS_BIN"] = str(self.settings.cerbos_bin)
@@ -136,7 +137,13 @@ def _made(folder: Path, settings: Settings) -> Place:
     root.mkdir()
     (folder / "tokens").mkdir(mode=0o700)
     own = settings.model_copy(
-        update={"home": folder / "home", "workspace": root, "token": None, "token_file": None}
+        update={
+            "home": folder / "home",
+            "workspace": root,
+            "token": None,
+            "token_file": None,
+            "collection_tools": "each",
+        }
     )
     secret = secrets.token_urlsafe(24).encode()
     workspace = initialise(

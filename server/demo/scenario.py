@@ -98,21 +98,16 @@ def _by_id(tenant: str, record: str) -> Ask:
 
 
 def _query(tenant: str, condition: Mapping[str, Json]) -> Ask:
-    return Ask(
-        SUPPORT_BOT,
-        "record_query",
-        {"tenant": tenant, "collection": "contacts", "filter": dict(condition)},
-    )
+    return Ask(SUPPORT_BOT, "contacts_query", {"tenant": tenant, "filter": dict(condition)})
 
 
 def _create(values: Mapping[str, Json], key: str, **more: Json) -> Ask:
     arguments: dict[str, Json] = {
         "tenant": "acme",
-        "collection": "contacts",
         "values": dict(values),
         "idempotency_key": key,
     }
-    return Ask(SUPPORT_BOT, "record_create", arguments | more)
+    return Ask(SUPPORT_BOT, "contacts_create", arguments | more)
 
 
 def _row_by_id(known: Known) -> Forbidden:

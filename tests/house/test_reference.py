@@ -14,26 +14,38 @@ import yaml
 from pydantic import BaseModel
 
 from control_plane.audit.report import FindingCode
-from control_plane.data.collection import Collection, CollectionLimits, load_collection
-from control_plane.data.field import Field, Kind
+from control_plane.data.collection import (
+    SAMPLES,
+    Collection,
+    CollectionLimits,
+    FieldGroup,
+    load_collection,
+)
+from control_plane.data.field import Field, Formula, Kind
 from control_plane.domain.caller import ROLES
 from control_plane.domain.outcome import Outcome, OutcomeName
 from control_plane.domain.plans import PlanOffer, Quotas, parse_plans
 from control_plane.errors import BadInput
+from control_plane.facts.row import row_schemas
 from policies.bundle import build_bundle
 from policies.gate import Gate
 from policies.pdp import Pdp, new_runtime_dir
 from policies.request import Principal, Resource
+from policies.row_policies import ROW_ACTIONS, named_attributes
 from server.settings import Limits, read_settings
 from server.workspace import CatalogSection, WorkspaceSection
 from tests.support import reference
 from tests.support.pages import Section, code, codes, sections
+from tools.collection_tools import collection_tools
+from tools.form import CollectionForm
 from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 from tools.spec import ToolSpec
 
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+OWN_TOOLS = "Tools of a collection's own"
+OWN_ROWS = "Rows with a policy of their own"
 
 Pages = Mapping[str, Mapping[str, Section]]
 
@@ -97,7 +109,7 @@ def _anchor(heading: str) -> str:
 
 
 def test_every_tool_has_its_section_and_no_other_does(pages: Pages) -> None:
-    prose = {"", "Tools", "Roles", "What holds for every tool", "Filters"}
+    prose = {"", "Tools", "Roles", "What holds for every tool", "Filters", OWN_TOOLS, OWN_ROWS}
     assert [name for name in pages["tools"] if name not in prose] == list(TOOLS)
 
 
@@ -160,6 +172,30 @@ def test_the_table_of_roles_is_what_the_policy_engine_says(pages: Pages, gate: G
 
 def _attributes(tool: ToolSpec) -> dict[str, Any]:
     return {"risk": tool.risk, "domain": tool.domain}
+
+
+def test_the_forms_of_a_collections_tools_are_those_of_the_setting(pages: Pages) -> None:
+    (table,) = pages["tools"][OWN_TOOLS].tables
+    assert {code(one) for one in table.column("form")} == set(get_args(CollectionForm))
+    contacts = load_collection(SAMPLES / "contacts.yaml")
+    named = set(codes(pages["tools"][OWN_TOOLS].text))
+    assert {tool.name for tool in collection_tools(contacts)} <= named
+
+
+def test_the_example_of_a_policy_of_rows_makes_a_bundle(
+    pages: Pages, root: Path, tmp_path: Path
+) -> None:
+    (table,) = pages["tools"][OWN_ROWS].tables
+    assert {code(one) for one in table.column("action")} == {*ROW_ACTIONS, "read_<group>"}
+    (text,) = _YAML.findall(pages["tools"][OWN_ROWS].text)
+    own = tmp_path / "policies"
+    own.mkdir()
+    (own / "rows_contacts.yaml").write_text(text)
+    contacts = load_collection(SAMPLES / "contacts.yaml")
+    named = named_attributes(own)
+    assert named == {"rows_contacts": frozenset({"status", "balance"})}
+    generated = row_schemas({"contacts": contacts}, {"contacts": named["rows_contacts"]})
+    build_bundle([root / "policies" / "cerbos", own], tmp_path / "bundles", generated)
 
 
 # outcomes --------------------------------------------------------------------------------------
@@ -324,6 +360,8 @@ def test_the_example_of_a_workspaces_policy_makes_a_bundle(
         ("Quotas", Quotas),
         ("Collections", Collection),
         ("Fields", Field),
+        ("Formulas", Formula),
+        ("Groups", FieldGroup),
         ("Limits of a collection", CollectionLimits),
     ],
 )

@@ -5,70 +5,31 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
-import grpc
 import pytest
 from cerbos.effect.v1 import effect_pb2
 from cerbos.engine.v1 import engine_pb2
-from cerbos.request.v1 import request_pb2
-from cerbos.response.v1 import response_pb2
 from cerbos.schema.v1 import schema_pb2
-from cerbos.svc.v1 import svc_pb2_grpc
 from google.protobuf import json_format, struct_pb2
 
 from policies.errors import BadFacts, GateError, GateUnavailable
 from policies.gate import Gate
 from policies.pdp import Pdp, new_runtime_dir
 from policies.request import ACTIONS_MAX, RESOURCES_MAX, Principal, Resource
+from tests.policies.lying import Alter, Liar, Response, lying_gate
 
 ANN = Principal("ann", ("platform_admin",), {"actor_kind": "human", "actor": ""})
 WORKSPACE = Resource("workspace", "w", {"exists": True, "member": True}, ("read",))
 TOOL = Resource("mcp_tool", "t", {"risk": "write", "domain": "tenant"}, ("list", "call"))
 
-Response = response_pb2.CheckResourcesResponse
-Alter = Callable[[Response], object]
-
-
-class Liar(svc_pb2_grpc.CerbosServiceServicer):
-    """Answers ALLOW to everything, after `alter` has changed the answer."""
-
-    def __init__(self) -> None:
-        self.alter: Alter = lambda _: None
-
-    def CheckResources(  # noqa: N802 - the service's name
-        self, request: request_pb2.CheckResourcesRequest, context: grpc.ServicerContext
-    ) -> Response:
-        response = Response(cerbos_call_id="call")
-        for asked in request.resources:
-            entry = response.results.add()
-            entry.resource.kind = asked.resource.kind
-            entry.resource.id = asked.resource.id
-            entry.resource.policy_version = asked.resource.policy_version
-            for action in asked.actions:
-                entry.actions[action] = effect_pb2.EFFECT_ALLOW
-                entry.meta.actions[action].matched_policy = "resource.x"
-        self.alter(response)
-        return response
-
 
 @pytest.fixture
 def liar() -> Iterator[tuple[Liar, Gate]]:
-    folder = new_runtime_dir()
-    service = Liar()
-    server = grpc.server(futures.ThreadPoolExecutor(2))  # pyright: ignore[reportUnknownMemberType] - its stub is loose
-    svc_pb2_grpc.add_CerbosServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    server.add_insecure_port(f"unix:{folder}/s")
-    server.start()
-    gate = Gate(folder / "s", "d1", deadline_s=5.0)
-    try:
-        yield service, gate
-    finally:
-        gate.close()
-        server.stop(None).wait(5)
-        shutil.rmtree(folder)
+    with lying_gate() as found:
+        yield found
 
 
 def output(entry_index: int, value: object, action: str = "call", error: str = "") -> Alter:

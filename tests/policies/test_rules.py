@@ -56,6 +56,8 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("record", "read"): {"support", "platform_admin"},
     ("record", "query"): {"support", "platform_admin"},
     ("record", "create"): {"support", "platform_admin"},
+    ("record", "update"): {"support", "platform_admin"},
+    ("record", "delete"): ADMIN,
     ("record", "read_pii"): ADMIN,
 }
 
@@ -261,14 +263,26 @@ def test_a_decision_on_an_approval_is_refused_with_its_reason(
     [
         ("query", {"access_mode": "none"}, "access_suspended"),
         ("read_pii", {"access_mode": "none"}, "access_suspended"),
-        ("create", {"access_mode": "none"}, "access_suspended"),
-        ("create", {"access_mode": "read_only"}, "read_only"),
-        ("create", {"tenant_state": "suspended"}, "tenant_not_active"),
-        ("create", {"cordoned": True}, "tenant_cordoned"),
-        ("create", {"reference": True}, "reference_read_only"),
     ],
 )
 def test_rows_are_refused_with_their_reason(
+    ask: Ask, action: str, facts: dict[str, object], code: str
+) -> None:
+    assert refusal(ask("record", action, "platform_admin", **facts))[0] == code
+
+
+@pytest.mark.parametrize("action", ["create", "update", "delete"])
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"access_mode": "none"}, "access_suspended"),
+        ({"access_mode": "read_only"}, "read_only"),
+        ({"tenant_state": "suspended"}, "tenant_not_active"),
+        ({"cordoned": True}, "tenant_cordoned"),
+        ({"reference": True}, "reference_read_only"),
+    ],
+)
+def test_every_change_of_rows_is_refused_with_the_same_reason(
     ask: Ask, action: str, facts: dict[str, object], code: str
 ) -> None:
     assert refusal(ask("record", action, "platform_admin", **facts))[0] == code

@@ -46,6 +46,7 @@ class Cast:
     gone: str
     runs: dict[str, dict[str, Any]]
     names: dict[str, str]
+    records: dict[str, str]
     since: str
     faces: dict[tuple[str, str], Face] = field(default_factory=dict[tuple[str, str], Face])
     people: dict[tuple[str, str], Person] = field(default_factory=dict[tuple[str, str], Person])
@@ -75,6 +76,8 @@ class Cast:
         run = self.runs["foreign" if not inside else "read"]
         # Only the first cancellation of a run is done: whoever may cancel has one of their own.
         canceled = self.runs.get(role if column == "own" else "", run)
+        # A change is good for one version: whoever may make one has a record of their own.
+        changed = self.records.get(role, self.records["read"])
         return {
             "tenant_get": {"tenant": tenant},
             "subscription_get": {"tenant": tenant},
@@ -93,13 +96,12 @@ class Cast:
                 "idempotency_key": fresh_key(),
             },
             "approval_get": {"approval_id": run["approval_id"]},
-            "record_query": {"tenant": tenant, "collection": "contacts"},
-            "record_create": {
-                "tenant": tenant,
-                "collection": "contacts",
-                "values": contact(),
-                "idempotency_key": fresh_key(),
-            },
+            "collection_describe": {"collection": "contacts"},
+            "record_query": _contacts(tenant),
+            "record_get": _contacts(tenant, id=self.records["read"]),
+            "record_create": _changing(tenant, values=contact()),
+            "record_update": _changing(tenant, id=changed, version=1, values={"balance": 7}),
+            "record_delete": _changing(tenant, id=self.records["deleted"], version=1),
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:
@@ -108,6 +110,19 @@ class Cast:
 
 def _dry(tenant: str, **more: Any) -> dict[str, Any]:
     return {"tenant": tenant, "dry_run": True, "idempotency_key": fresh_key(), **more}
+
+
+def _contacts(tenant: str, **more: Any) -> dict[str, Any]:
+    return {"tenant": tenant, "collection": "contacts", **more}
+
+
+def _changing(tenant: str, **more: Any) -> dict[str, Any]:
+    return _contacts(tenant, idempotency_key=fresh_key(), **more)
+
+
+def _record(face: Face, tenant: str) -> str:
+    made = ask(face, "record_create", **_changing(tenant, values=contact()))
+    return str(made["result"]["record"]["id"])
 
 
 def _recorder(house: House) -> LeafRecorder:
@@ -199,8 +214,13 @@ def cast(shared: House) -> Iterator[Cast]:
         runs["over"] = _shut(shared, maker, shut)
         runs["platform_admin"] = runs.pop("admin")
         _gone(shared, maker, gone)
+        keeper = face("support", "keeper", "keeper-bot")
+        records = {
+            name: _record(keeper, "acme")
+            for name in ("read", "support", "platform_admin", "deleted")
+        }
         since = instant(SystemClock().now())
-        made = Cast(shared, "acme", "globex", shut, gone, runs, names, since)
+        made = Cast(shared, "acme", "globex", shut, gone, runs, names, records, since)
         for role in ROLES:
             # An agent is never an approver: that one is the human alone.
             actor = None if role == "approver" else f"{role}-bot"

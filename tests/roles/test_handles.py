@@ -90,6 +90,22 @@ def test_a_key_tells_nothing_to_a_caller_who_has_lost_the_tenant(cast: Cast) -> 
         assert ask(face, "record_create", **asked)["outcome"] == "not_found"
 
 
+def test_a_records_id_is_good_in_its_own_tenant_alone(cast: Cast) -> None:
+    record, changed = cast.records["read"], {"version": 1, "idempotency_key": fresh_key()}
+    with face_of(cast, MAKER, "platform_admin", "acme,globex") as face:
+        for tool, more in (
+            ("record_get", {}),
+            ("record_update", {**changed, "values": {"balance": 8}}),
+            ("record_delete", changed),
+        ):
+            asked = {"tenant": "globex", "collection": "contacts", "id": record, **more}
+            never = {**asked, "id": "00000000-0000-4000-8000-000000000000"}
+            assert ask(face, tool, **asked) == ask(face, tool, **never), tool
+            assert ask(face, tool, **asked)["outcome"] == "not_found", tool
+        own = ask(face, "record_get", tenant="acme", collection="contacts", id=record)
+        assert own["result"]["record"]["version"] == 1
+
+
 @pytest.mark.parametrize("who", OTHERS, ids=["other", "other-agent", "other-human"])
 def test_a_cursor_is_good_for_its_caller_and_query_alone(cast: Cast, who: tuple[str, str]) -> None:
     query = {"tenant": "acme", "collection": "contacts", "limit": 1}

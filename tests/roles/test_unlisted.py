@@ -93,8 +93,12 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "audit_search": ("workspace", ("read",)),
     "run_cancel": ("run", ("read", "cancel")),
     "approval_get": ("approval", ("read",)),
+    "collection_describe": ("workspace", ("read",)),
     "record_query": ("record", ("read", "query")),
+    "record_get": ("record", ("read", "query")),
     "record_create": ("record", ("read", "create")),
+    "record_update": ("record", ("read", "update")),
+    "record_delete": ("record", ("read", "delete")),
 }
 # Where it is there and a member asks, most is open: the search ends soonest from there.
 _BOTH = (True, False)

@@ -36,7 +36,13 @@ OPERATOR_TOOLS = {
     "approval_get",
     "approval_list",
 }
-RECORD_TOOLS = {"record_query", "record_create"}
+RECORD_TOOLS = {
+    "collection_describe",
+    "record_query",
+    "record_get",
+    "record_create",
+    "record_update",
+}
 
 
 @pytest.fixture

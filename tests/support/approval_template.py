@@ -110,9 +110,11 @@ class _NoGate:
 
     version = ""
 
-    def check(self, principal: object, resources: object) -> Any:
+    def check(self, *question: object) -> Any:
         """Never asked."""
         raise AssertionError("enrolment asks no policy")
+
+    plan = check
 
 
 def _recorder(workspace: Workspace, clock: TurnedClock) -> LeafRecorder:

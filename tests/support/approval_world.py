@@ -39,6 +39,7 @@ from server.ids import RandomIds
 from server.settings import Settings
 from server.wiring import make_runner
 from server.workspace import Workspace
+from tools.registry import TOOLS
 
 START = datetime(2030, 1, 1, 9, tzinfo=UTC)
 ROOT_PASSPHRASE = b"a root passphrase for tests"
@@ -152,6 +153,7 @@ class World:
         """The answer to the call that asks for a tenant."""
         front = Front(
             ports=self.ports,
+            tools=TOOLS,
             keeper=self.keeper,
             runner=lambda: self.runner,
             identify=lambda: by or self.caller(REQUESTER),

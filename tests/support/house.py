@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import stat
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -20,6 +21,7 @@ from control_plane.engine.failpoints import Failpoints
 from control_plane.ports import Store
 from control_plane.store import tables
 from server import grants, keys, tokens
+from server.catalog import write_sample
 from server.clock import SystemClock
 from server.grants import NewGrant
 from server.ids import RandomIds
@@ -30,6 +32,7 @@ from server.token_source import TokenSource
 from server.tokens import UNBOUND, Bound
 from server.wiring import Face, wire_face
 from server.workspace import Workspace
+from tools.form import CollectionForm
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -84,6 +87,7 @@ class House:
     folder: Path
     limits: Mapping[str, str] = field(default_factory=dict[str, str])
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
+    collection_tools: CollectionForm = "generic"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -95,6 +99,7 @@ class House:
             "PAYBILL_CACHE": str(self.folder / "cache"),
             "PAYBILL_WORKSPACE": str(self.workspace.root),
             "PAYBILL_CERBOS_BIN": str(self.cerbos),
+            "PAYBILL_COLLECTION_TOOLS": self.collection_tools,
             **{f"PAYBILL_LIMITS__{name.upper()}": value for name, value in self.limits.items()},
             **self.extra,
         }
@@ -107,6 +112,7 @@ class House:
             cache=self.folder / "cache",
             cerbos_bin=self.cerbos,
             path=os.environ["PATH"],
+            collection_tools=self.collection_tools,
             limits=Limits.model_validate(dict(self.limits)),
         )
 
@@ -237,10 +243,17 @@ def build_house(
     rule: ApprovalRule = "own_hand",
     limits: Mapping[str, str] | None = None,
     postgres: Postgres | None = None,
+    catalog: Path | None = None,
 ) -> House:
-    """Initialise a workspace under a new folder; its rows lie on that server, where one is given."""
+    """Initialise a workspace under a new folder; its rows lie on that server, where one is given.
+
+    ``catalog`` is laid over the sample.
+    """
     root, home = folder / "workspace", folder / "home"
     root.mkdir(parents=True)
+    if catalog is not None:
+        write_sample(root / "catalog")
+        shutil.copytree(catalog, root / "catalog", dirs_exist_ok=True)
     owner = None if postgres is None else postgres.owner
     answers = Answers("demo", rule, PASSPHRASE, owner)
     workspace = initialise(root, home, answers, SystemClock(), RandomIds())

@@ -22,6 +22,7 @@ from tests.support.approval_template import make_world
 from tests.support.approval_world import REQUESTER, TENANT, Template, World
 from tests.support.house import fresh_key
 from tests.support.onboarding import contact
+from tools.registry import TOOLS
 
 SUPPORT, ADMIN = "sue", "pam"
 
@@ -86,6 +87,7 @@ class Bench:
         world = self.world
         front = Front(
             ports=world.ports,
+            tools=TOOLS,
             keeper=world.keeper,
             runner=lambda: world.runner,
             identify=lambda: world.caller(who),

@@ -75,8 +75,12 @@ def _limit(field: Mapping[str, Any]) -> str:
         found.append(f"{field['minLength']} to {field['maxLength']} characters")
     elif "maxLength" in field:
         found.append(f"at most {field['maxLength']} characters")
-    if "maxProperties" in field:
+    if "minProperties" in field:
+        found.append(f"{field['minProperties']} to {field['maxProperties']} entries")
+    elif "maxProperties" in field:
         found.append(f"at most {field['maxProperties']} entries")
+    if "maxItems" in field:
+        found.append(f"at most {field['maxItems']} items")
     return ", ".join(found)
 
 

@@ -34,7 +34,14 @@ def things() -> Collection:
             "seen": {"kind": "timestamp", "nullable": true},
             "other": {"kind": "uuid", "nullable": true},
             "status": {"kind": "enum", "values": ["lead", "customer"], "nullable": true},
-            "balance": {"kind": "money", "currency": "EUR", "nullable": true}}}"""
+            "balance": {"kind": "money", "currency": "EUR", "nullable": true},
+            "price": {"kind": "decimal", "precision": 8, "scale": 2, "nullable": true},
+            "details": {"kind": "json", "max_length": 200, "nullable": true},
+            "parent": {"kind": "reference", "collection": "things", "nullable": true},
+            "tag": {"kind": "computed",
+                    "formula": {"op": "concat", "fields": ["code", "status"], "separator": "-"}},
+            "debt": {"kind": "computed",
+                     "formula": {"op": "difference", "fields": ["price", "price", "price"]}}}}"""
     )
 
 

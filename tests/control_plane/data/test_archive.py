@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -33,6 +34,14 @@ WORDS: Final = st.text(st.characters(exclude_categories=["Cs"], exclude_characte
 MOMENTS: Final = st.datetimes(datetime(1000, 1, 2), datetime(9999, 12, 30)).map(  # noqa: DTZ001
     lambda moment: moment.replace(tzinfo=UTC)
 )
+DOCUMENTS: Final = st.recursive(
+    st.booleans() | st.integers(-BIG, BIG) | WORDS.map(lambda word: word[:9]),
+    lambda parts: (
+        st.lists(parts | st.none(), max_size=2)
+        | st.dictionaries(WORDS.map(lambda word: word[:5]), parts | st.none(), max_size=2)
+    ),
+    max_leaves=3,
+)
 VALUES: Final = st.fixed_dictionaries(
     {
         "label": st.none() | WORDS.map(lambda word: word[:20]),
@@ -45,6 +54,9 @@ VALUES: Final = st.fixed_dictionaries(
         "other": st.none() | st.uuids().map(str),
         "status": st.none() | st.sampled_from(["lead", "customer"]),
         "balance": st.none() | st.integers(-BIG, BIG),
+        "price": st.none() | st.integers(1 - 10**8, 10**8 - 1).map(lambda n: Decimal(n).scaleb(-2)),
+        "details": st.none() | DOCUMENTS,
+        "parent": st.none() | st.just("00000000-0000-4000-8000-000000000000"),
         "version": st.integers(1, BIG),
         "created_at": MOMENTS,
     }
@@ -88,7 +100,10 @@ def exported(connection: Connection, things: Collection) -> tuple[bytes, Summary
 
 def plain_row(number: int, **changed: Any) -> dict[str, Any]:
     base = dict.fromkeys(
-        ("label", "story", "count", "active", "born", "seen", "other", "status", "balance")
+        (
+            *("label", "story", "count", "active", "born", "seen", "other", "status", "balance"),
+            *("price", "details", "parent"),
+        )
     )
     return {**base, "code": "x", "version": number, "created_at": NOW, **changed}
 
@@ -233,6 +248,20 @@ def test_the_sum_does_not_depend_on_the_order(
     assert load_tenant(connection, [things], "acme", io.BytesIO(turned)) == made
 
 
+def test_a_reference_to_a_row_that_is_not_there_is_refused(
+    connection: Connection, things: Collection, table: Table
+) -> None:
+    fill(connection, table, "acme", [plain_row(1), plain_row(2, parent=row_id(0))])
+    fill(connection, table, "other", [plain_row(1), plain_row(2), plain_row(3)])
+    connection.execute(table.update().values(parent=row_id(2)).where(table.c.version == 2))
+    # Where nothing is committed, no engine has looked: only the load does.
+    content, _ = exported(connection, things)
+    connection.execute(delete(table).where(table.c.tenant_id == "acme"))
+    with pytest.raises(Refused) as caught:
+        load_tenant(connection, [things], "acme", io.BytesIO(content))
+    assert caught.value.code == "archive_differs"
+
+
 def _changed(lines: list[bytes], **values: Any) -> list[bytes]:
     name, row = json.loads(lines[1])
     return [lines[0], canonical([name, {**row, **values}]) + b"\n", *lines[2:]]
@@ -269,6 +298,12 @@ MUTILATED: Final[dict[str, tuple[Mutilate, str]]] = {
     "null where none may be": (lambda lines: _changed(lines, code=None), "archive_unreadable"),
     "no such word": (lambda lines: _changed(lines, status="other"), "archive_unreadable"),
     "one column more": (lambda lines: _changed(lines, tenant_id="other"), "archive_unreadable"),
+    "no such decimal": (lambda lines: _changed(lines, price="1.5"), "archive_unreadable"),
+    "a fraction": (
+        lambda lines: [lines[0], lines[1].replace(b'ls":null', b'ls":1.5'), *lines[2:]],
+        "archive_unreadable",
+    ),
+    "a computed value": (lambda lines: _changed(lines, tag="x-lead"), "archive_unreadable"),
     "no such day": (lambda lines: _changed(lines, born="2024-02-30"), "archive_unreadable"),
 }
 
@@ -292,7 +327,7 @@ def test_an_archive_of_other_collections_is_refused(
 ) -> None:
     content, _ = exported(connection, things)
     other = things.model_copy(update={"name": "others"})
-    tenant_metadata([other]).create_all(connection)
+    tenant_metadata([things, other]).create_all(connection)
     with pytest.raises(Refused) as caught:
         load_tenant(connection, [other], "acme", io.BytesIO(content))
     assert caught.value.code == "archive_differs"

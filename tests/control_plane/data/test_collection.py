@@ -42,39 +42,6 @@ def test_a_missing_folder_holds_no_collections(tmp_path: Path) -> None:
     assert load_collections(tmp_path / "none") == ()
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "field", "rule"),
-    [
-        ("kind: string", "kind: varchar", "fields.title.kind", "Input should be"),
-        ("max_length: 10", "max_length: '10'", "fields.title.max_length", "integer"),
-        ("max_length: 10", "max_length: 1001", "fields.title", "at most 1000"),
-        ("max_length: 10", "length: 10", "fields.title.length", "not permitted"),
-        ("max_length: 10", "values: [a]", "fields.title", "values does not belong"),
-        ("max_length: 10", "pattern: '('", "fields.title.pattern", "regular expression"),
-        ("max_length: 10", "pattern: 'a)|(b'", "fields.title.pattern", "regular expression"),
-        ("kind: string, max_length: 10", "kind: enum", "fields.title", "needs values"),
-        ("kind: string, max_length: 10", "kind: money", "fields.title", "needs currency"),
-        ("kind: string, max_length: 10", "kind: enum, values: [a, a]", "values", "repeat"),
-        ("kind: string, max_length: 10", "kind: enum, values: []", "values", "1 to 64"),
-        ("title:", "Title:", "fields.Title", "pattern"),
-        ("title:", "tenant_id:", "fields", "must not declare"),
-        ("name: notes", "name: paybill_notes", "name", "must not start with"),
-        ("name: notes", "name: other", "name", "file's name"),
-        ("description: Short notes.", "limits: {page_rows_max: 0}", "description", "required"),
-        ("fields:\n  title: {kind: string, max_length: 10}", "fields: {}", "fields", "at least 1"),
-    ],
-)
-def test_a_broken_rule_is_named_with_file_and_field(
-    tmp_path: Path, old: str, new: str, field: str, rule: str
-) -> None:
-    assert old in GOOD
-    with pytest.raises(BadInput) as caught:
-        load(tmp_path, GOOD.replace(old, new))
-    assert caught.value.field.startswith("notes.yaml")
-    assert field in caught.value.field
-    assert rule in caught.value.rule
-
-
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.yaml"
     path.write_bytes(b"name: \xff")
@@ -136,33 +103,6 @@ def test_the_sample_currencies_are_a_valid_reference_collection() -> None:
     assert currencies.reference
     codes = [row["code"] for row in currencies.reference_rows()]
     assert codes == sorted(set(codes), key=str)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "rule"),
-    [
-        ("reference: true\n", "", "belong to a reference"),
-        ("key: title\n", "", "needs a key"),
-        ("key: title", "key: weight", "needs a key"),
-        ("key: title", "key: other", "needs a key"),
-        ("  - {title: abc, weight: 1}\n  - {title: def}\n", "  []\n", "needs rows"),
-        ("title: def", "title: abc", "must not repeat a key"),
-        ("title: def", "title: DEF", "rows.1.title: String should match"),
-        ("title: def", "weight: 2", "rows.1.title: Input should be"),
-        ("title: def", "title: def, id: x", "rows.1: must hold declared"),
-        ("weight: 1", "weight: '1'", "rows.0.weight: Input should be a valid integer"),
-        ("weight: 1", "weight: true", "rows.0.weight: Input should be a valid integer"),
-    ],
-)
-def test_a_broken_rule_of_reference_rows_is_named_and_the_value_is_not(
-    tmp_path: Path, old: str, new: str, rule: str
-) -> None:
-    assert old in REFERENCE
-    with pytest.raises(BadInput) as caught:
-        load(tmp_path, REFERENCE.replace(old, new))
-    assert caught.value.field.startswith("notes.yaml")
-    assert rule in caught.value.rule
-    assert "DEF" not in str(caught.value)
 
 
 def test_a_reference_collection_has_a_bounded_number_of_rows(tmp_path: Path) -> None:

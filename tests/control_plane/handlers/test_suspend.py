@@ -8,13 +8,14 @@ from control_plane.commands import CreateRecord
 from control_plane.domain.call import Call
 from control_plane.errors import Refused
 from control_plane.handlers.handler import View
-from control_plane.handlers.records import CreateRecordHandler
+from control_plane.handlers.record_changes import CreateRecordHandler
 from control_plane.handlers.registry import failpoint_names
 from control_plane.store import tables
 from tests.support.approval_world import TENANT
 from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import ADMIN, SUPPORT, Bench
 from tests.support.onboarding import contact
+from tests.support.rows_gate import Unruled
 from tests.support.slices import sliced
 
 FAILING = "suspend.finish.before"
@@ -105,7 +106,7 @@ def test_a_write_decided_before_the_suspension_finds_the_fence_shut(bench: Bench
     command = CreateRecord(tenant=TENANT, collection="contacts", values=contact())
     caller = world.caller(SUPPORT)
     with world.store.read() as connection:
-        subject = handler.subject(command, View(connection, caller, world.ports))
+        subject = handler.subject(command, View(connection, caller, world.ports, Unruled()))
     call = Call.model_construct(id="c" * 32, seed=world.ports.ids.seed(), tenant=TENANT)
     bench.do("tenant_suspend", reason="security", access="read_only")
     with pytest.raises(Refused) as refused:

@@ -1,0 +1,69 @@
+"""The policy's schema of a collection's rows, made from its declaration. No row, and no fact class: fields differ."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as AnyCollection
+from collections.abc import Mapping
+from typing import Any, Final
+
+from control_plane.data.collection import Collection
+from control_plane.data.field import Field
+from control_plane.errors import BadInput
+
+# What a policy may name of a row: values that a double or a text holds exactly.
+_TYPES: Final[Mapping[str, str]] = {
+    "string": "string",
+    "integer": "integer",
+    "money": "integer",
+    "boolean": "boolean",
+    "date": "string",
+    "timestamp": "string",
+    "uuid": "string",
+    "enum": "string",
+    "reference": "string",
+}
+DECIDABLE_KINDS: Final = frozenset(_TYPES)
+
+
+def row_schema(collection: Collection, named: AnyCollection[str]) -> dict[str, Any]:
+    """JSON Schema of the attributes that the rows' policy names: closed, every one required.
+
+    Raises BadInput for a name that is no field of the collection, or one of a kind that no
+    policy can decide on.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": sorted(named),
+        "properties": {name: _schema(collection, name) for name in sorted(named)},
+    }
+
+
+def row_schemas(
+    collections: Mapping[str, Collection], rules: Mapping[str, AnyCollection[str]]
+) -> dict[str, dict[str, Any]]:
+    """The schema files of a bundle, by path: one a collection whose rows have a policy."""
+    files: dict[str, dict[str, Any]] = {}
+    for name, named in sorted(rules.items()):
+        collection = collections.get(name)
+        if collection is None:
+            raise BadInput(f"policies: rows_{name}", "must name a collection that is declared")
+        files[f"_schemas/rows_{name}.json"] = row_schema(collection, named)
+    return files
+
+
+def _schema(collection: Collection, name: str) -> dict[str, Any]:
+    field = collection.fields.get(name)
+    if field is None or field.kind not in _TYPES:
+        kinds = ", ".join(sorted(_TYPES))
+        raise BadInput(
+            f"policies: rows_{collection.name}: {name}",
+            f"must be a declared field of one of the kinds {kinds}",
+        )
+    return {"type": _nullable(field)}
+
+
+def _nullable(field: Field) -> str | list[str]:
+    kind = _TYPES[field.kind]
+    return [kind, "null"] if field.nullable else kind

@@ -1,0 +1,23 @@
+"""A gate over rows for handlers without one: no collection has rules. Not a policy engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from control_plane.domain.canonical import Json
+from control_plane.ports import Restriction
+
+
+class Unruled:
+    """What the steps answer of a collection whose rows have no policy."""
+
+    def ruled(self, collection: str) -> bool:
+        return False
+
+    def restriction(self, collection: str, actions: Sequence[str]) -> Restriction:
+        return Restriction()
+
+    def judged(
+        self, collection: str, images: Mapping[str, Mapping[str, Json]], actions: Sequence[str]
+    ) -> Mapping[str, frozenset[str]]:
+        return dict.fromkeys(images, frozenset(actions))

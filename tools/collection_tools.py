@@ -1,0 +1,148 @@
+"""The tools that one collection has of its own: its fields are their types. Not those over any collection.
+
+They make the same commands as the tools of `record_tools`, so that nothing is decided twice over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Final, get_args
+
+from pydantic import BaseModel, WithJsonSchema, create_model
+
+from control_plane.commands import Command
+from control_plane.data.collection import Collection, Verb
+from control_plane.data.filters import ComparisonOp, JunctionOp
+from control_plane.data.models import input_model, output_model, patch_model
+from control_plane.data.sort import has_order
+from tools import record_schemas as schemas
+from tools.record_tools import BY_VERB
+from tools.spec import Arguments, Result, ToolSpec
+
+_HIDDEN: Final = "tenant_id"
+
+
+def collection_tools(collection: Collection) -> tuple[ToolSpec, ...]:
+    """One tool a verb that the collection offers, in the order of the verbs."""
+    verbs = [verb for verb in collection.offered_verbs if verb in BY_VERB]
+    names = {verb: f"{collection.name}_{verb}" for verb in verbs}
+    return tuple(
+        _tool(collection, verb, name, tuple(names.values())) for verb, name in names.items()
+    )
+
+
+def _tool(collection: Collection, verb: Verb, name: str, siblings: tuple[str, ...]) -> ToolSpec:
+    general = BY_VERB[verb]
+    words = collection.name.replace("_", " ")
+    return replace(
+        general,
+        name=name,
+        title=f"{general.title}: {words}",
+        description=f"{general.description} {collection.name}: {collection.description}",
+        arguments=_arguments(collection, verb, name),
+        result=_result(collection, verb, name),
+        to_command=_in(collection.name, general.to_command),
+        next_tools=tuple(one for one in ("tenant_get", *siblings) if one != name),
+    )
+
+
+def _in(collection: str, general: Callable[[Any], Command]) -> Callable[[Any], Command]:
+    def to_command(arguments: Arguments) -> Command:
+        return general(_Named(arguments, collection))
+
+    return to_command
+
+
+class _Named:
+    """Arguments as the general tool has them: with the collection, and values as plain JSON."""
+
+    def __init__(self, arguments: Arguments, collection: str) -> None:
+        self._arguments = arguments
+        self.collection = collection
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._arguments, name)
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json", exclude_unset=True)
+        return value
+
+
+def _arguments(collection: Collection, verb: Verb, name: str) -> type[Arguments]:
+    general = BY_VERB[verb].arguments
+    own: dict[str, Any] = {
+        field: (info.annotation, info)
+        for field, info in general.model_fields.items()
+        if field != "collection"
+    }
+    own |= _typed(collection, verb)
+    return create_model(name, __base__=Arguments, __doc__=general.__doc__, **own)
+
+
+def _typed(collection: Collection, verb: Verb) -> Mapping[str, Any]:
+    if verb == "create":
+        return {"values": (input_model(collection), ...)}
+    if verb == "update":
+        return {"values": (patch_model(collection), ...)}
+    columns = {name: field for name, field in collection.columns.items() if name != _HIDDEN}
+    names = tuple(columns)
+    if verb == "query":
+        ordered = tuple(name for name, field in columns.items() if has_order(field))
+        return {
+            "filter": (Annotated[dict[str, Any] | None, WithJsonSchema(_filter(names))], None),
+            "sort": (
+                Annotated[schemas.Sort, WithJsonSchema(_optional_enum(_both_ways(ordered)))],
+                None,
+            ),
+            "fields": (_fields(names), ()),
+        }
+    return {"fields": (_fields(names), ())} if verb == "get" else {}
+
+
+def _fields(names: tuple[str, ...]) -> Any:
+    shown = {"type": "array", "maxItems": len(names), "items": {"enum": list(names)}}
+    return Annotated[schemas.Fields, WithJsonSchema(shown)]
+
+
+def _both_ways(names: tuple[str, ...]) -> list[str]:
+    return [way + name for name in names for way in ("", "-")]
+
+
+def _optional_enum(values: list[str]) -> dict[str, Any]:
+    return {"anyOf": [{"enum": values}, {"type": "null"}]}
+
+
+def _filter(names: tuple[str, ...]) -> dict[str, Any]:
+    """The tree's outermost node; what is under `args` is of the same form."""
+    junction = {
+        "type": "object",
+        "properties": {
+            "op": {"enum": list(get_args(JunctionOp))},
+            "args": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        },
+        "required": ["op", "args"],
+        "additionalProperties": False,
+    }
+    comparison = {
+        "type": "object",
+        "properties": {
+            "op": {"enum": list(get_args(ComparisonOp))},
+            "field": {"enum": list(names)},
+            "value": {},
+        },
+        "required": ["op", "field"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [comparison, junction, {"type": "null"}]}
+
+
+def _result(collection: Collection, verb: Verb, name: str) -> type[Result]:
+    general = BY_VERB[verb].result
+    record = output_model(collection)
+    own: dict[type[Result], dict[str, Any]] = {
+        schemas.RecordsResult: {"records": (list[record], ...)},  # type: ignore[valid-type]
+        schemas.RecordResult: {"record": (record, ...)},
+    }
+    if general not in own:
+        return general
+    return create_model(f"{name}_result", __base__=general, __doc__=general.__doc__, **own[general])

@@ -1,0 +1,139 @@
+"""The typed inputs and outputs of the tools over any collection. Not those of one collection's own tools."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tools.schemas import DryRun, Key, TenantName
+from tools.spec import Arguments, Result
+
+FIELD_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
+CollectionName = Annotated[str, Field(pattern=FIELD_PATTERN)]
+FieldName = Annotated[str, Field(pattern=FIELD_PATTERN)]
+RecordId = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="The record's id."),
+]
+Version = Annotated[
+    int,
+    Field(ge=1, le=2**53 - 1, description="The version that you read; another one is refused."),
+]
+Sort = Annotated[
+    str | None,
+    Field(
+        pattern=r"^-?[a-z][a-z0-9_]{0,47}$",
+        description="A field; a leading minus sorts downwards.",
+    ),
+]
+Fields = Annotated[
+    tuple[FieldName, ...],
+    Field(max_length=64, description="Only these fields, with id and version; none means all."),
+]
+Limit = Annotated[int, Field(ge=1, le=100)]
+Cursor = Annotated[
+    str | None,
+    Field(max_length=8192, description="The next_cursor of the page before, for the same query."),
+]
+
+
+class DescribeArguments(Arguments):
+    """Which collection; none tells all of them in short."""
+
+    collection: CollectionName | None = None
+
+
+class QueryArguments(Arguments):
+    """Which records: a typed filter tree, a sort, a page."""
+
+    tenant: TenantName
+    collection: CollectionName
+    filter: dict[str, Any] | None = Field(
+        default=None,
+        description='{"op":"and|or|not","args":[…]} or '
+        '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}',
+    )
+    sort: Sort = None
+    fields: Fields = ()
+    limit: Limit = 20
+    cursor: Cursor = None
+
+
+class GetArguments(Arguments):
+    """Which record."""
+
+    tenant: TenantName
+    collection: CollectionName
+    id: RecordId
+    fields: Fields = ()
+
+
+class CreateArguments(Arguments):
+    """The record that is to be."""
+
+    tenant: TenantName
+    collection: CollectionName
+    values: dict[str, Any] = Field(max_length=64)
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class UpdateArguments(Arguments):
+    """The record, and the fields that are to change; what is not named stays."""
+
+    tenant: TenantName
+    collection: CollectionName
+    id: RecordId
+    version: Version
+    values: dict[str, Any] = Field(min_length=1, max_length=64)
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class DeleteArguments(Arguments):
+    """The record that is to go."""
+
+    tenant: TenantName
+    collection: CollectionName
+    id: RecordId
+    version: Version
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class CollectionLine(Result):
+    """A collection in short; its fields only where it was named."""
+
+    collection: str
+    description: str
+    verbs: list[str]
+    reference: bool
+    fields: dict[str, dict[str, Any]] | None = None
+
+
+class CollectionsResult(Result):
+    """The collections that the workspace declares."""
+
+    collections: list[CollectionLine]
+
+
+class RecordsResult(Result):
+    """A page of records; fields that you may not read are absent."""
+
+    records: list[dict[str, Any]]
+    next_cursor: str | None
+    untrusted_fields: list[str]
+
+
+class RecordResult(Result):
+    """One record; fields that you may not read are absent."""
+
+    record: dict[str, Any]
+    untrusted_fields: list[str]
+
+
+class DeletedResult(Result):
+    """The id of the record that is gone."""
+
+    deleted: str
