@@ -191,6 +191,16 @@ class GetRecord(RecordCommand):
     fields: tuple[str, ...] = ()
 
 
+class AggregateRecords(RecordCommand):
+    """Count, sum and compare records, by group. A measure has an ``op`` and, but for a count, a ``field``."""
+
+    name: ClassVar[str] = "aggregate_records"
+    filter: dict[str, Json] | None = None
+    measures: tuple[dict[str, Json], ...]
+    group_by: tuple[str, ...] = ()
+    limit: int = 20
+
+
 class CreateRecord(RecordCommand):
     """Add one record to a collection."""
 

@@ -13,7 +13,15 @@ from pydantic import BaseModel, WithJsonSchema, create_model
 
 from control_plane.commands import Command
 from control_plane.data.collection import Collection, Verb
+from control_plane.data.field import Field
 from control_plane.data.filters import ComparisonOp, JunctionOp
+from control_plane.data.measures import (
+    GROUP_FIELDS_MAX,
+    MEASURES_MAX,
+    AggregateOp,
+    fits,
+    makes_groups,
+)
 from control_plane.data.models import input_model, output_model, patch_model
 from control_plane.data.sort import has_order
 from tools import record_schemas as schemas
@@ -86,10 +94,13 @@ def _typed(collection: Collection, verb: Verb) -> Mapping[str, Any]:
         return {"values": (patch_model(collection), ...)}
     columns = {name: field for name, field in collection.columns.items() if name != _HIDDEN}
     names = tuple(columns)
+    filtered = (Annotated[dict[str, Any] | None, WithJsonSchema(_filter(names))], None)
+    if verb == "aggregate":
+        return {"filter": filtered, **_adding_up(columns)}
     if verb == "query":
         ordered = tuple(name for name, field in columns.items() if has_order(field))
         return {
-            "filter": (Annotated[dict[str, Any] | None, WithJsonSchema(_filter(names))], None),
+            "filter": filtered,
             "sort": (
                 Annotated[schemas.Sort, WithJsonSchema(_optional_enum(_both_ways(ordered)))],
                 None,
@@ -97,6 +108,29 @@ def _typed(collection: Collection, verb: Verb) -> Mapping[str, Any]:
             "fields": (_fields(names), ()),
         }
     return {"fields": (_fields(names), ())} if verb == "get" else {}
+
+
+def _adding_up(columns: Mapping[str, Field]) -> Mapping[str, Any]:
+    figures: list[dict[str, Any]] = [{"properties": {"op": {"const": "count"}}, "required": ["op"]}]
+    for op in get_args(AggregateOp):
+        names = [name for name, field in columns.items() if fits(op, field)]
+        shown = {"op": {"const": op}, "field": {"enum": names}}
+        figures.append({"properties": shown, "required": ["op", "field"]})
+    measure = [{"type": "object", "additionalProperties": False, **one} for one in figures]
+    groups = [name for name, field in columns.items() if makes_groups(field)]
+    measures = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MEASURES_MAX,
+        "items": {"anyOf": measure},
+        "description": "Named op or op_field.",
+    }
+    group_by = {"type": "array", "maxItems": GROUP_FIELDS_MAX, "items": {"enum": groups}}
+    general = schemas.AggregateArguments.model_fields
+    return {
+        "measures": (Annotated[general["measures"].annotation, WithJsonSchema(measures)], ...),
+        "group_by": (Annotated[general["group_by"].annotation, WithJsonSchema(group_by)], ()),
+    }
 
 
 def _fields(names: tuple[str, ...]) -> Any:

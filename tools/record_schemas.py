@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from control_plane.data.measures import GROUP_FIELDS_MAX, MEASURES_MAX, AggregateOp
 from tools.schemas import DryRun, Key, TenantName
 from tools.spec import Arguments, Result
 
@@ -25,6 +26,13 @@ Sort = Annotated[
     Field(
         pattern=r"^-?[a-z][a-z0-9_]{0,47}$",
         description="A field; a leading minus sorts downwards.",
+    ),
+]
+Filter = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description='{"op":"and|or|not","args":[…]} or '
+        '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}',
     ),
 ]
 Fields = Annotated[
@@ -49,11 +57,7 @@ class QueryArguments(Arguments):
 
     tenant: TenantName
     collection: CollectionName
-    filter: dict[str, Any] | None = Field(
-        default=None,
-        description='{"op":"and|or|not","args":[…]} or '
-        '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}',
-    )
+    filter: Filter = None
     sort: Sort = None
     fields: Fields = ()
     limit: Limit = 20
@@ -67,6 +71,30 @@ class GetArguments(Arguments):
     collection: CollectionName
     id: RecordId
     fields: Fields = ()
+
+
+class MeasureArgument(Arguments):
+    """One figure; a count without a field counts records."""
+
+    op: AggregateOp
+    field: FieldName | None = None
+
+
+class AggregateArguments(Arguments):
+    """What to add up, over which records, by which groups."""
+
+    tenant: TenantName
+    collection: CollectionName
+    measures: Annotated[
+        tuple[MeasureArgument, ...],
+        Field(min_length=1, max_length=MEASURES_MAX, description="Named op or op_field."),
+    ]
+    group_by: Annotated[
+        tuple[FieldName, ...],
+        Field(max_length=GROUP_FIELDS_MAX, description="Fields; none makes one group of all."),
+    ] = ()
+    filter: Filter = None
+    limit: Limit = 20
 
 
 class CreateArguments(Arguments):
@@ -124,6 +152,22 @@ class RecordsResult(Result):
     records: list[dict[str, Any]]
     next_cursor: str | None
     untrusted_fields: list[str]
+
+
+class Group(Result):
+    """One group: what its rows have in common, how many they are, and the figures by name."""
+
+    by: dict[str, Any]
+    rows: int
+    values: dict[str, Any]
+
+
+class AggregateResult(Result):
+    """The groups in their order; those of fewer rows than ``group_rows_min`` are left out."""
+
+    groups: list[Group]
+    more_groups: bool
+    group_rows_min: int
 
 
 class RecordResult(Result):

@@ -47,6 +47,25 @@ RECORD_TOOLS = (
         next_tools=("tenant_get", "collection_describe"),
     ),
     ToolSpec(
+        name="record_aggregate",
+        title="Add records up",
+        description="Count, sum, average or compare a tenant's records in one collection, by group.",
+        arguments=schemas.AggregateArguments,
+        result=schemas.AggregateResult,
+        risk="read",
+        domain="record",
+        machine="query",
+        to_command=lambda a: commands.AggregateRecords(
+            tenant=a.tenant,
+            collection=a.collection,
+            filter=a.filter,
+            measures=tuple(one.model_dump(exclude_none=True) for one in a.measures),
+            group_by=a.group_by,
+            limit=a.limit,
+        ),
+        next_tools=("tenant_get", "record_query", "collection_describe"),
+    ),
+    ToolSpec(
         name="record_create",
         title="Create a record",
         description="Add one record to a tenant's collection.",
@@ -97,7 +116,9 @@ RECORD_TOOLS = (
 """In the order in which they are listed."""
 
 BY_VERB: Mapping[Verb, ToolSpec] = MappingProxyType(
-    dict(zip(("query", "get", "create", "update", "delete"), RECORD_TOOLS, strict=True))
+    dict(
+        zip(("query", "get", "aggregate", "create", "update", "delete"), RECORD_TOOLS, strict=True)
+    )
 )
 """The tool of each verb that a collection may offer."""
 

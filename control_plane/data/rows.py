@@ -1,7 +1,7 @@
 """One tenant's rows in a collection's table: a page, one row, and its changes. Not who may.
 
 Every statement here is ANDed with the tenant, but for reference rows, which are the same for all and
-nobody's to change; nothing else reads or writes these tables.
+nobody's to change; beside these only `aggregates` reads the tables, under the same condition.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def query_page(
     """
     if not 1 <= limit <= PAGE_ROWS_MAX:
         raise BadInput("limit", f"must be 1 to {PAGE_ROWS_MAX}")
-    conditions = [_of(table, tenant)]
+    conditions = [of_tenant(table, tenant)]
     if predicate is not None:
         conditions.append(compile_filter(predicate, table))
     if position is not None:
@@ -111,12 +111,13 @@ def delete_row(
         raise _missed(connection, table, tenant, row_id)
 
 
-def _of(table: Table, tenant: str) -> ColumnElement[bool]:
+def of_tenant(table: Table, tenant: str) -> ColumnElement[bool]:
+    """What every statement over the table is ANDed with."""
     return true() if table.schema == REFERENCE_SCHEMA else table.c.tenant_id == tenant
 
 
 def _one(table: Table, tenant: str, row_id: str) -> ColumnElement[bool]:
-    return and_(_of(table, tenant), table.c.id == row_id)
+    return and_(of_tenant(table, tenant), table.c.id == row_id)
 
 
 def _missed(connection: Connection, table: Table, tenant: str, row_id: str) -> NotFound | Refused:

@@ -40,6 +40,15 @@ def row_schema(collection: Collection, named: AnyCollection[str]) -> dict[str, A
     }
 
 
+def is_exact(collection: Collection, named: AnyCollection[str]) -> bool:
+    """Whether the policy's filter selects exactly the rows that it allows.
+
+    It does where no field that it names can be missing: a condition over a missing value errs, and
+    then denies, which no filter says.
+    """
+    return not any(collection.fields[name].nullable for name in named)
+
+
 def row_schemas(
     collections: Mapping[str, Collection], rules: Mapping[str, AnyCollection[str]]
 ) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from control_plane.handlers.record_sight import Sight, untrusted
 
 # Where plan and rule differ, how often the page is filled up from the next rows.
 _FILLS_MAX: Final = 3
-_SERVED: Final = frozenset({"query", "get", "create", "update", "delete"})
+_SERVED: Final = frozenset({"query", "get", "aggregate", "create", "update", "delete"})
 
 
 class _Search(NamedTuple):

@@ -18,6 +18,7 @@ from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
 from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
+from control_plane.handlers.record_aggregates import AggregateRecordsHandler
 from control_plane.handlers.record_changes import (
     CreateRecordHandler,
     DeleteRecordHandler,
@@ -51,6 +52,7 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         commands.DescribeCollections.name: DescribeCollectionsHandler(),
         commands.QueryRecords.name: QueryRecordsHandler(),
         commands.GetRecord.name: GetRecordHandler(),
+        commands.AggregateRecords.name: AggregateRecordsHandler(),
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(

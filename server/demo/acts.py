@@ -174,8 +174,10 @@ _SUPPORT_TOOLS = [
     "collection_describe",
     "contacts_query",
     "contacts_get",
+    "contacts_aggregate",
     "contacts_create",
     "contacts_update",
     "currencies_query",
     "currencies_get",
+    "currencies_aggregate",
 ]

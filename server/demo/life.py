@@ -57,7 +57,7 @@ async def _changed(stage: Stage, seen: Seen) -> None:
     await stage.expect("and is made", _ask("contacts_update", **change), changed)
     await stage.expect(
         "of a version that is past it is refused",
-        _ask("contacts_update", **change | {"values": {"balance": 13}}, key="late"),
+        _ask("contacts_update", "-late", **change | {"values": {"balance": 13}}),
         {"outcome": "refused", "code": "stale"},
     )
 
@@ -127,8 +127,8 @@ def _query(collection: str, **more: Json) -> Ask:
     return Ask(SUPPORT_BOT, f"{collection}_query", {"tenant": TENANT, **more})
 
 
-def _ask(tool: str, *, key: str = "", **arguments: Json) -> Ask:
-    key = f"demo-{tool.replace('_', '-')}-{TENANT}{key}"
+def _ask(tool: str, once_more: str = "", /, **arguments: Json) -> Ask:
+    key = f"demo-{tool.replace('_', '-')}-{TENANT}{once_more}"
     return Ask(SUPPORT_BOT, tool, {"tenant": TENANT, **arguments, "idempotency_key": key})
 
 

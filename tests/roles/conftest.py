@@ -99,6 +99,12 @@ class Cast:
             "collection_describe": {"collection": "contacts"},
             "record_query": _contacts(tenant),
             "record_get": _contacts(tenant, id=self.records["read"]),
+            # Of none: how many there are changes with every cell that makes one.
+            "record_aggregate": _contacts(
+                tenant,
+                measures=[{"op": "count"}],
+                filter={"op": "eq", "field": "company", "value": "nobody's"},
+            ),
             "record_create": _changing(tenant, values=contact()),
             "record_update": _changing(tenant, id=changed, version=1, values={"balance": 7}),
             "record_delete": _changing(tenant, id=self.records["deleted"], version=1),

@@ -96,6 +96,7 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "collection_describe": ("workspace", ("read",)),
     "record_query": ("record", ("read", "query")),
     "record_get": ("record", ("read", "query")),
+    "record_aggregate": ("record", ("read", "aggregate")),
     "record_create": ("record", ("read", "create")),
     "record_update": ("record", ("read", "update")),
     "record_delete": ("record", ("read", "delete")),

@@ -40,6 +40,7 @@ RECORD_TOOLS = {
     "collection_describe",
     "record_query",
     "record_get",
+    "record_aggregate",
     "record_create",
     "record_update",
 }

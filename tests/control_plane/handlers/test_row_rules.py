@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from server.wiring import Face
 from tests.support.house import build_house, fresh_key
@@ -226,3 +227,76 @@ def test_an_update_of_a_version_that_is_past_is_refused(desk: Desk) -> None:
     stale = desk.update(desk.sam, "e", priority=7)
     assert (stale["outcome"], stale["code"]) == ("refused", "stale")
     assert desk.update(desk.sam, "e", priority=5, version=2)["outcome"] == "done"
+
+
+@dataclass
+class Cost:
+    """What a call asked of databases and of the policy engine."""
+
+    statements: int = 0
+    questions: int = 0
+
+
+@contextmanager
+def counted(face: Face, monkeypatch: pytest.MonkeyPatch) -> Generator[Cost]:
+    cost = Cost()
+
+    def statement(*_: Any) -> None:
+        cost.statements += 1
+
+    def asking(real: Callable[..., Any]) -> Callable[..., Any]:
+        def ask_gate(*question: Any) -> Any:
+            cost.questions += 1
+            return real(*question)
+
+        return ask_gate
+
+    with monkeypatch.context() as patch:
+        patch.setattr(face.gate, "check", asking(face.gate.check))
+        patch.setattr(face.gate, "plan", asking(face.gate.plan))
+        event.listen(Engine, "before_cursor_execute", statement)
+        try:
+            yield cost
+        finally:
+            event.remove(Engine, "before_cursor_execute", statement)
+
+
+NEVER = "00000000-0000-4000-8000-000000000000"
+ASKED: dict[str, dict[str, Any]] = {
+    "record_get": {},
+    "record_update": {"version": 1, "values": {"priority": 1}},
+}
+
+
+@pytest.mark.parametrize("tool", ASKED)
+def test_what_is_hidden_costs_what_is_absent_costs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    face = desk.sam
+
+    def told(tenant: str, row_id: str) -> tuple[dict[str, Any], Cost]:
+        asked = {"tenant": tenant, "collection": "tickets", "id": row_id, **ASKED[tool]}
+        if tool != "record_get":
+            asked["idempotency_key"] = fresh_key()
+        # The first call about a tenant makes the key that its leaves are sealed to.
+        ask(face, tool, **asked)
+        with counted(face, monkeypatch) as cost:
+            answered = ask(face, tool, **asked)
+        return answered, cost
+
+    assert told(TENANT, desk.ids["d"]) == told(TENANT, NEVER)
+    assert told("foreign", NEVER) == told("nobody", NEVER)
+    assert told(TENANT, NEVER)[0]["outcome"] == "not_found"
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_page_asks_the_same_however_many_rows_it_holds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    with counted(desk.sam, monkeypatch) as cost:
+        assert len(desk.query(desk.sam, limit=rows)["records"]) == rows
+    with counted(desk.sam, monkeypatch) as whole:
+        desk.query(desk.sam)
+    assert cost == whole
+    # The tool and the collection, the plan over rows, the page.
+    assert whole.questions == 3
