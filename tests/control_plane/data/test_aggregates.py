@@ -16,7 +16,7 @@ from control_plane.data.aggregates import Question, aggregate
 from control_plane.data.collection import Collection
 from control_plane.data.filters import Comparison, Tree
 from control_plane.data.measures import Measure, check_groups, parse_measures
-from control_plane.data.rows import insert_row
+from control_plane.data.rows import Row, insert_row
 from control_plane.data.values import INTEGER_MAX, to_json
 from control_plane.errors import BadInput, Refused
 
@@ -112,7 +112,7 @@ def test_groups_of_too_few_rows_are_left_out(
     connection: Connection, things: Collection, table: Table
 ) -> None:
     for number, status in enumerate(["lead", "lead", "lead", "customer", "customer"]):
-        values = {"code": "a", "status": status}
+        values: Row = {"code": "a", "status": status}
         insert_row(connection, table, "acme", row_id(number), values, now=NOW)
     counted = (Measure("count"),)
     groups, _ = ask(connection, things, table, Question(counted, ("status",), 3, 10))
@@ -136,7 +136,7 @@ def test_more_groups_than_asked_for_are_told(
     connection: Connection, things: Collection, table: Table
 ) -> None:
     for number in range(5):
-        values = {"code": "a", "count": number}
+        values: Row = {"code": "a", "count": number}
         insert_row(connection, table, "acme", row_id(number), values, now=NOW)
     groups, more = ask(connection, things, table, Question((Measure("count"),), ("count",), 1, 3))
     assert ([one["by"]["count"] for one in groups], more) == ([0, 1, 2], True)
@@ -146,7 +146,7 @@ def test_a_sum_that_readers_would_round_is_refused(
     connection: Connection, things: Collection, table: Table
 ) -> None:
     for number in range(2):
-        values = {"code": "a", "balance": INTEGER_MAX}
+        values: Row = {"code": "a", "balance": INTEGER_MAX}
         insert_row(connection, table, "acme", row_id(number), values, now=NOW)
     with pytest.raises(Refused) as refused:
         ask(connection, things, table, Question((Measure("sum", "balance"),), (), 0, 10))
