@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -32,6 +32,7 @@ MEASURES = (
     Measure("max", "label"),
     Measure("max", "price"),
 )
+_BY_OP: Mapping[str, Callable[[list[Any]], Any]] = {"sum": sum, "min": min, "max": max}
 ROW = st.fixed_dictionaries(
     {
         "code": st.sampled_from(["a", "b"]),
@@ -73,7 +74,7 @@ def by_hand(rows: Iterable[Mapping[str, Any]], measure: Measure) -> Any:
     if measure.op == "avg":
         mean = sum(values, Decimal(0)) / len(values)
         return str(mean.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN))
-    found = {"sum": sum, "min": min, "max": max}[measure.op](values)
+    found = _BY_OP[measure.op](values)
     return to_json(found.quantize(Decimal("0.01")) if isinstance(found, Decimal) else found)
 
 
