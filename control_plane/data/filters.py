@@ -101,7 +101,8 @@ def plain_filter(tree: Tree) -> Json:
     if isinstance(tree, Junction):
         return {"op": tree.op, "args": [plain_filter(arg) for arg in tree.args]}
     if isinstance(tree.value, tuple):
-        return {"op": tree.op, "field": tree.field, "value": [to_json(v) for v in tree.value]}
+        values = cast("tuple[Value, ...]", tree.value)
+        return {"op": tree.op, "field": tree.field, "value": [to_json(one) for one in values]}
     return {"op": tree.op, "field": tree.field, "value": to_json(tree.value)}
 
 

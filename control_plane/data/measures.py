@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as AnyCollection
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, cast, get_args
+from typing import Final, Literal, TypeAlias
 
 from control_plane.data.collection import Collection
 from control_plane.data.field import Field
@@ -26,6 +26,7 @@ _KINDS: Final[Mapping[AggregateOp, frozenset[str] | None]] = {
     "min": _ORDERED,
     "max": _ORDERED,
 }
+_OPS: Final[Mapping[str, AggregateOp]] = {op: op for op in _KINDS}
 _UNGROUPED_KINDS: Final = frozenset({"text", "json", "decimal", "timestamp"})
 
 
@@ -87,9 +88,9 @@ def _measure(
     data: Mapping[str, Json], collection: Collection, readable: AnyCollection[str], path: str
 ) -> Measure:
     op, name = data.get("op"), data.get("field")
-    if not isinstance(op, str) or op not in _KINDS:
-        raise BadInput(f"{path}.op", "must be one of " + ", ".join(get_args(AggregateOp)))
-    known = cast("AggregateOp", op)
+    known = _OPS.get(op) if isinstance(op, str) else None
+    if known is None:
+        raise BadInput(f"{path}.op", "must be one of " + ", ".join(_OPS))
     if name is None and known == "count":
         return Measure(known)
     field = _known(name, collection, readable, f"{path}.field")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -16,7 +16,9 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.schema import sort_tables_and_constraints
+from sqlalchemy.schema import (
+    sort_tables_and_constraints,  # pyright: ignore[reportUnknownVariableType] - it has no types
+)
 
 from control_plane.data.tables import FENCE
 from control_plane.errors import Failed
@@ -52,7 +54,8 @@ def _tables_of_tenants(connection: Connection) -> tuple[list[Table], bool]:
     # As they are there, not as a catalog declares them: nothing may be left behind.
     metadata = MetaData()
     metadata.reflect(connection)
-    ordered = sort_tables_and_constraints(metadata.tables.values())  # type: ignore[no-untyped-call]
+    every = metadata.tables.values()
+    ordered: list[tuple[Table | None, Any]] = sort_tables_and_constraints(every)  # type: ignore[no-untyped-call]
     found = [table for table, _ in ordered if table is not None]
     is_circular = any(keys for table, keys in ordered if table is None) or any(
         key.referred_table is table for table in found for key in table.foreign_key_constraints

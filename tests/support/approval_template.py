@@ -110,11 +110,13 @@ class _NoGate:
 
     version = ""
 
-    def check(self, *question: object) -> Any:
+    def check(self, principal: object, resources: object) -> Any:
         """Never asked."""
         raise AssertionError("enrolment asks no policy")
 
-    plan = check
+    def plan(self, principal: object, kind: str, attr: object, actions: object) -> Any:
+        """Never asked."""
+        raise AssertionError("enrolment asks no policy")
 
 
 def _recorder(workspace: Workspace, clock: TurnedClock) -> LeafRecorder:

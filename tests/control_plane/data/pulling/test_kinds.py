@@ -40,29 +40,29 @@ def test_a_type_that_has_a_kind_keeps_its_bounds(
     assert kind.options == options
 
 
-@pytest.mark.parametrize(
-    ("found", "reason"),
-    [
-        (sa.Float(), "proposal: decimal"),
-        (sa.Double(), "proposal: decimal"),
-        (sa.Numeric(), "without a precision"),
-        (sa.Numeric(19, 4), "at most 18 digits"),
-        (sa.Numeric(18, 12), "9 of them"),
-        (sa.Numeric(3, -2), "at most 18 digits"),
-        (sa.Time(), "TIME has no kind"),
-        (pg.INTERVAL(), "proposal: integer"),
-        (sa.LargeBinary(), "bytes have no kind"),
-        (pg.BYTEA(), "bytes have no kind"),
-        (pg.ARRAY(sa.Text()), "an array has no kind"),
-        (pg.INT4RANGE(), "two fields"),
-        (pg.TSVECTOR(), "TSVECTOR has no kind"),
-        (pg.MONEY(), "currency is not known"),
-        (pg.INET(), "proposal: string"),
-        (pg.ENUM(*map(str, range(65)), name="many"), "1 to 64 distinct values"),
-        (pg.ENUM("a" * 65, name="long"), "1 to 64 printable characters"),
-        (NullType(), "not known here"),
-    ],
-)
+NOT_MAPPED: list[tuple[TypeEngine[Any], str]] = [
+    (sa.Float(), "proposal: decimal"),
+    (sa.Double(), "proposal: decimal"),
+    (sa.Numeric(), "without a precision"),
+    (sa.Numeric(19, 4), "at most 18 digits"),
+    (sa.Numeric(18, 12), "9 of them"),
+    (sa.Numeric(3, -2), "at most 18 digits"),
+    (sa.Time(), "TIME has no kind"),
+    (pg.INTERVAL(), "proposal: integer"),
+    (sa.LargeBinary(), "bytes have no kind"),
+    (pg.BYTEA(), "bytes have no kind"),
+    (pg.ARRAY(sa.Text()), "an array has no kind"),
+    (pg.INT4RANGE(), "two fields"),
+    (pg.TSVECTOR(), "TSVECTOR has no kind"),
+    (pg.MONEY(), "currency is not known"),
+    (pg.INET(), "proposal: string"),
+    (pg.ENUM(*map(str, range(65)), name="many"), "1 to 64 distinct values"),
+    (pg.ENUM("a" * 65, name="long"), "1 to 64 printable characters"),
+    (NullType(), "not known here"),
+]
+
+
+@pytest.mark.parametrize(("found", "reason"), NOT_MAPPED)
 def test_a_type_without_a_kind_is_told_with_a_proposal(found: TypeEngine[Any], reason: str) -> None:
     kind = kind_of(found, keyed=False)
     assert isinstance(kind, NoKind)
