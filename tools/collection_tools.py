@@ -33,7 +33,7 @@ _HIDDEN: Final = "tenant_id"
 
 def collection_tools(collection: Collection) -> tuple[ToolSpec, ...]:
     """One tool a verb that the collection offers, in the order of the verbs."""
-    verbs: list[Verb] = [verb for verb in collection.offered_verbs if verb in BY_VERB]
+    verbs: list[Verb] = [verb for verb in BY_VERB if verb in collection.offered_verbs]
     names: dict[Verb, str] = {verb: f"{collection.name}_{verb}" for verb in verbs}
     return tuple(
         _tool(collection, verb, name, tuple(names.values())) for verb, name in names.items()

@@ -96,8 +96,9 @@ def _of_new(field: Field) -> Any:
 
 
 def _absent() -> Any:
-    return Described(default=None, json_schema_extra=_without_default)
+    # By a factory, so that no schema shows a default: what is absent is not null.
+    return Described(default_factory=_nothing)
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
+def _nothing() -> None:
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.domain.isolation import ISOLATIONS, Isolation
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed, NotFound, Refused
 from control_plane.provisioning import binary, shim
 from control_plane.provisioning.memory import MemoryProvisioner
@@ -42,7 +42,9 @@ def provisioner(request: pytest.FixtureRequest, tmp_path: Path) -> Provisioner:
     return TerraformProvisioner(terraform, RunnerSettings(), tmp_path / "stacks", b"k" * 32)
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
+@pytest.mark.parametrize(
+    "isolation", [pytest.param("bridge", marks=pytest.mark.sweep), "pooled", "silo"]
+)
 def test_a_stack_lives_from_its_first_plan_to_its_removal(
     provisioner: Provisioner, isolation: Isolation
 ) -> None:

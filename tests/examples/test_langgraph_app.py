@@ -167,6 +167,7 @@ def test_a_refusal_is_reported_with_what_may_help_and_not_tried_again(
     assert house.rows(tables.run) == before
 
 
+@pytest.mark.sweep
 def test_bad_input_is_reported_by_field_and_rule(app: Starter) -> None:
     code, told = app.stdio("--tenant", "Not A Slug").ended()
     assert (code, told["outcome"]) == (1, "bad_input")
@@ -192,6 +193,7 @@ def test_on_a_conflict_the_run_that_holds_the_tenant_is_followed(
     assert told["run"]["state"] == "canceled"
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep
 def test_what_takes_longer_than_it_may_is_left_running(app: Starter, house: House) -> None:
     code, told = app.stdio("--tenant", "slow", "--wait-s", "0").ended()

@@ -161,7 +161,7 @@ def test_a_dry_run_of_a_record_plans_and_leaves_no_record(shared: House, issue: 
         real = face.front.call("record_create", asked).outcome
 
     assert dry["outcome"] == "planned"
-    assert dry["result"]["rows"]["values"]["full_name"] == name
+    assert dry["result"]["rows"]["after"]["full_name"] == name
     assert len(dry["plan_digest"]) == 64
     assert found["result"]["records"] == []
     assert after == before

@@ -146,7 +146,7 @@ def round_trip(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS, proofs=PROOFS)
 def test_what_is_restored_is_what_was_archived(
@@ -160,7 +160,7 @@ def test_what_is_restored_is_what_was_archived(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS, proofs=PROOFS, back=st.booleans())
 def test_data_survives_the_way_between_engines(

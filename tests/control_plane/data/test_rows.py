@@ -110,7 +110,7 @@ COUNTS = st.lists(st.none() | st.integers(-2, 2), max_size=12)
 
 
 @settings(
-    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     counts=COUNTS,

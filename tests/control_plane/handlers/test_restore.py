@@ -120,6 +120,7 @@ class Priced:
         plans = tuple(one.model_copy(update=changed) for one in kept)
         self.plans = PlanCatalog.model_construct(plans=plans)
         self.collections = catalog.collections
+        self.row_rules = catalog.row_rules
         self.digest = "0" * 64
 
 

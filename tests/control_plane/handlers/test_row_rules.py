@@ -68,7 +68,9 @@ class Desk:
         return ask(face, tool, tenant=TENANT, collection="tickets", idempotency_key=key, **asked)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)]
+)
 def desk(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path
 ) -> Iterator[Desk]:

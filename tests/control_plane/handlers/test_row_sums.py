@@ -26,7 +26,9 @@ ORDERS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)]
+)
 def faces(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path
 ) -> Iterator[tuple[Face, Face]]:
