@@ -22,9 +22,9 @@ _ORDERED: Final = _NUMBERS | {"date", "timestamp", "string"}
 _KINDS: Final[Mapping[AggregateOp, frozenset[str] | None]] = {
     "count": None,
     "sum": _NUMBERS,
-    "avg": _NUMBERS,
     "min": _ORDERED,
     "max": _ORDERED,
+    "avg": _NUMBERS,
 }
 _OPS: Final[Mapping[str, AggregateOp]] = {op: op for op in _KINDS}
 _UNGROUPED_KINDS: Final = frozenset({"text", "json", "decimal", "timestamp"})
