@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ import psutil
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from server.published_tools import published
 from server.settings import read_settings
 from server.worker_state import read_state
 from server.workspace import open_at
 from tools.registry import TOOLS
+from tools.spec import ToolSpec
 
 TENANT = "acme"
 AUDIENCE = "https://bench.test/mcp"
@@ -76,10 +78,18 @@ class Place:
 
 
 @contextmanager
-def prepared(folder: Path) -> Generator[tuple[Place, subprocess.Popen[bytes]]]:
-    """Make everything; the worker ends with the block."""
+def prepared(
+    folder: Path,
+    *,
+    catalog: Path | None = None,
+    tenants: tuple[str, ...] = (TENANT,),
+    roles: str = "operator,support",
+) -> Generator[tuple[Place, subprocess.Popen[bytes]]]:
+    """Make everything; the worker ends with the block. The sample catalog has rows, another none."""
     workspace = folder / "ws"
     workspace.mkdir(parents=True)
+    if catalog is not None:
+        shutil.copytree(catalog, workspace / "catalog")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(Path.home()),
@@ -94,11 +104,11 @@ def prepared(folder: Path) -> Generator[tuple[Place, subprocess.Popen[bytes]]]:
     for name, more in (("stdio", ()), ("http", ("--audience", AUDIENCE))):
         place.run(
             *("token", "issue", "--principal", "alice", "--actor", "bench"),
-            *("--roles", "operator,support", "--tenants", TENANT),
+            *("--roles", roles, "--tenants", ",".join(tenants)),
             *("--out", str(place.token(name)), *more),
         )
     with started_worker(place) as worker:
-        anyio.run(_filled, place)
+        anyio.run(_filled, place, tenants, RECORDS if catalog is None else 0)
         _copied(place)
         yield place, worker
 
@@ -126,7 +136,9 @@ def started_worker(place: Place) -> Generator[subprocess.Popen[bytes]]:
         worker.wait(_READY_S)
 
 
-async def _filled(place: Place) -> None:
+@asynccontextmanager
+async def connected(place: Place) -> AsyncGenerator[Client]:
+    """A client over stdio."""
     parameters = StdioServerParameters(
         command=place.paybill[0],
         args=[*place.paybill[1:], "serve", "--token-file", str(place.token("stdio"))],
@@ -134,16 +146,14 @@ async def _filled(place: Place) -> None:
         env=place.environment,
     )
     async with Client(stdio_client(parameters)) as client:
-        asked = {"tenant": TENANT, "display_name": "Acme", "plan": "free", "isolation": "pooled"}
-        await _done(client, "tenant_onboard", {**asked, "idempotency_key": "bench-onboard"})
-        deadline = time.monotonic() + _READY_S
-        while (await _called(client, "tenant_get", {"tenant": TENANT})).get("result", {}).get(
-            "state"
-        ) != "active":
-            if time.monotonic() > deadline:
-                raise SystemExit("the tenant does not come up")
-            await anyio.sleep(0.1)
-        for number in range(RECORDS):
+        yield client
+
+
+async def _filled(place: Place, tenants: tuple[str, ...], records: int) -> None:
+    async with connected(place) as client:
+        for tenant in tenants:
+            await _onboarded(client, tenant)
+        for number in range(records):
             await _done(
                 client,
                 "record_create",
@@ -156,13 +166,26 @@ async def _filled(place: Place) -> None:
             )
 
 
-async def _called(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def _onboarded(client: Client, tenant: str) -> None:
+    asked = {"tenant": tenant, "display_name": tenant, "plan": "free", "isolation": "pooled"}
+    await _done(client, "tenant_onboard", {**asked, "idempotency_key": f"bench-onboard-{tenant}"})
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline:
+        found = await called(client, "tenant_get", {"tenant": tenant})
+        if found.get("result", {}).get("state") == "active":
+            return
+        await anyio.sleep(0.1)
+    raise SystemExit("the tenant does not come up")
+
+
+async def called(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The structured answer to one call."""
     answered = await client.call_tool(tool, arguments)
     return answered.structured_content or {}
 
 
 async def _done(client: Client, tool: str, arguments: dict[str, Any]) -> None:
-    answered = await _called(client, tool, arguments)
+    answered = await called(client, tool, arguments)
     if answered.get("outcome") not in ("done", "running"):
         raise SystemExit(f"{tool} answered {answered}")
 
@@ -175,15 +198,13 @@ def _copied(place: Place) -> None:
             closing(sqlite3.connect(place.peers / name)) as copy,
         ):
             original.backup(copy)
-    listed = [
-        {
-            "name": tool.name,
-            "description": tool.description,
-            "input_schema": tool.input_schema(),
-        }
-        for tool in TOOLS.values()
-    ]
-    (place.peers / "tools.json").write_text(json.dumps(listed))
+    listed_by_peers(place, TOOLS.values())
+
+
+def listed_by_peers(place: Place, tools: Iterable[ToolSpec]) -> None:
+    """Have the peers that are started from now on list these, word for word."""
+    told = [published(tool).model_dump(mode="json", exclude_none=True) for tool in tools]
+    (place.peers / "tools.json").write_text(json.dumps(told))
 
 
 @contextmanager

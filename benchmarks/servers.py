@@ -56,10 +56,10 @@ class Listening:
 
 
 @contextmanager
-def all_over_http(place: Place) -> Generator[list[Listening]]:
-    """Every server, each on a free port; stopped by its own id."""
+def all_over_http(place: Place, names: tuple[str, ...] = NAMES) -> Generator[list[Listening]]:
+    """The servers, each on a free port; stopped by its own id."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_listening(name, place)) for name in NAMES]
+        yield [stack.enter_context(_listening(name, place)) for name in names]
 
 
 @contextmanager

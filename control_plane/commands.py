@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from control_plane.domain.canonical import Json, digest
 from control_plane.domain.record import Record
@@ -215,6 +217,22 @@ class UpdateRecord(RecordCommand):
     record_id: str
     version: int
     values: dict[str, Json]
+
+
+class ChangeRecords(RecordCommand):
+    """Change records as a run: one that must be asked about first, or all that a filter finds.
+
+    ``op`` is the action that is decided on, and says which of the other values count.
+    """
+
+    name: ClassVar[str] = "change_records"
+    op: Literal["create", "update", "delete", "bulk_update", "bulk_delete", "undo"]
+    collection: str = ""
+    record_id: str = ""
+    version: int = 0
+    values: dict[str, Json] = Field(default_factory=dict[str, Json])
+    filter: dict[str, Json] | None = None
+    undone_run: str = ""
 
 
 class DeleteRecord(RecordCommand):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -17,12 +17,14 @@ from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.domain.run_record import Run
 from control_plane.engine.port import JobEngine
+from control_plane.facts.base import Facts
 from control_plane.provisioning.port import Provisioner
 
 __all__ = [
     "ArchiveFile",
     "Archives",
     "Artifacts",
+    "Asker",
     "Clock",
     "DatabaseEngine",
     "Ids",
@@ -203,9 +205,29 @@ class RowGate(Protocol):
         """Of each image, by its id, which of ``actions`` are allowed; one question for all."""
         ...
 
+    @property
+    def holder(self) -> tuple[str, str]:
+        """The principal and the actor of the caller that it is bound to."""
+        ...
+
+    def standing(self, subject_id: str, facts: Facts, actions: Sequence[str]) -> frozenset[str]:
+        """Which of ``actions`` are allowed on an object as a whole, such as another collection."""
+        ...
+
+
+class Asker(NamedTuple):
+    """Who asked for a run, as they stand now: the gate over rows, and what is allowed on the object."""
+
+    rows: RowGate
+    may: frozenset[str]
+
 
 class Regate(Protocol):
     """An arrow upward: the worker asks the enforcement point to decide again."""
+
+    def asker(self, run: Run) -> Asker:
+        """Decide again whether the run may be asked for, and by whom; Refused when it may not."""
+        ...
 
     def settle(self, connection: Connection, run: Run) -> Settled:
         """Plan again over fresh facts and decide ``apply``; Refused when it may not be.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol, cast
 
 from control_plane.domain.caller import Caller
-from control_plane.errors import NotFound, Refused
+from control_plane.errors import Failed, NotFound, Refused
 from control_plane.facts.base import Facts
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Subject
@@ -62,11 +62,22 @@ class Gatekeeper:
         """The bundle that decisions are made by."""
         return self._gate.version
 
-    def listed(self, caller: Caller, tools: dict[str, ToolFacts]) -> frozenset[str]:
-        """The tools that this caller may list, in one request."""
-        resources = [_tool(name, facts, ("list",)) for name, facts in tools.items()]
+    def listed(self, caller: Caller, tools: Mapping[str, ToolFacts]) -> frozenset[str]:
+        """The tools that this caller may list, in one request.
+
+        Tools with the same facts are one resource in it: no rule knows a tool by its name.
+        """
+        alike: dict[ToolFacts, list[str]] = {}
+        for name, facts in tools.items():
+            alike.setdefault(facts, []).append(name)
+        resources = [_tool(names[0], facts, ("list",)) for facts, names in alike.items()]
         decisions = self._check(caller, resources)
-        return frozenset(d.id for d in decisions if d.allows("list"))
+        return frozenset(
+            name
+            for names, decision in zip(alike.values(), decisions, strict=True)
+            if decision.allows("list")
+            for name in names
+        )
 
     def admit(self, caller: Caller, tool: str, tool_facts: ToolFacts) -> None:
         """Only whether the tool exists for the caller: for arguments that did not parse."""
@@ -181,6 +192,12 @@ def require(acts: Iterable[str], actions: dict[str, ActionDecision]) -> bool:
         if not decision.needs_approval:
             raise refusal(decision)
     return not missing
+
+
+def require_now(subject: Subject, actions: dict[str, ActionDecision]) -> None:
+    """Refused, or Failed where only an approval is missing: who asks here cannot wait for one."""
+    if not require(subject.acts, actions):
+        raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
 
 
 def refusal(decision: ActionDecision) -> Refused:

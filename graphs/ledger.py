@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from control_plane.commands import Command
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json, plain
@@ -153,10 +154,12 @@ class Ledger:
 
     # runs ------------------------------------------------------------------------------------
 
-    def propose(self, connection: Connection, passage: Passage, kind: str) -> Outcome:
+    def propose(
+        self, connection: Connection, passage: Passage, lifecycle: Lifecycle, command: Command
+    ) -> Outcome:
         """Commit a run in ``pending`` with its job; its tenant is held by none, as ``hold`` has seen."""
         asked, call = passage.asked, passage.call
-        tenant = asked.command.target()
+        tenant = command.target()
         self._not_too_many(connection, asked)
         run = Run(
             id=call.derive_id("run"),
@@ -165,8 +168,10 @@ class Ledger:
             actor=asked.caller.actor,
             grant_id=asked.caller.grant_id,
             tenant=tenant,
-            kind=kind,
-            command=asked.command.model_dump(mode="json"),
+            kind=lifecycle.kind,
+            tool=asked.tool,
+            holds=lifecycle.holds,
+            command=command.model_dump(mode="json"),
             state="pending",
             as_of=call.as_of,
             seed=call.seed,
@@ -208,7 +213,7 @@ class Ledger:
     def hold(self, connection: Connection, tenant: str) -> None:
         """See that no run holds the tenant, and that its fence stands. Raises Conflict."""
         table = tables.run
-        active = (table.c.tenant == tenant) & table.c.state.in_(sorted(RUN_ACTIVE))
+        active = (table.c.tenant == tenant) & table.c.holds & table.c.state.in_(sorted(RUN_ACTIVE))
         holder = rows.first(connection, table, Run, active)
         if holder is not None:
             raise Conflict(run_id=holder.id)

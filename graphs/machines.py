@@ -85,18 +85,23 @@ def query_machine(steps: Steps) -> Machine:
 
 
 def change_machine(steps: Steps) -> Machine:
-    """decide → plan → act; a repeated call ends after decide, a dry run after plan."""
+    """decide → plan → act; a repeated call ends after decide, a dry run after plan.
+
+    What policy wants an approval for is not done here: it becomes a run, which asks for it.
+    """
     return Machine(
         nodes={
             "decide": _node(steps.load_change),
             "plan": _node(steps.plan_change),
             "act": _node(steps.act_change),
+            "ask": _node(steps.ask_first),
         },
         ways={
             START: _to("decide"),
             "decide": _unless_finished("plan"),
-            "plan": _unless_finished("act"),
+            "plan": Way(_planned, ("act", "ask", END)),
             "act": _to(END),
+            "ask": _to(END),
         },
     )
 
@@ -107,9 +112,9 @@ def lifecycle_machine(steps: Steps) -> Machine:
         nodes={
             "propose": _node(steps.load_lifecycle),
             "commit_run": _node(steps.commit_run),
-            "settle": _settling_node(steps.settle_run),
-            "release": _settling_node(steps.release),
-            "park": _settling_node(steps.park),
+            "settle": _settling_node(steps.runs.settle_run),
+            "release": _settling_node(steps.runs.release),
+            "park": _settling_node(steps.runs.park),
         },
         ways={
             START: Way(_entry, ("propose", "settle")),
@@ -159,6 +164,13 @@ def _unless_finished(next_node: str) -> Way:
         return END if _call(state).outcome is not None else next_node
 
     return Way(choose, (next_node, END))
+
+
+def _planned(state: State) -> str:
+    passage = _call(state)
+    if passage.outcome is not None:
+        return END
+    return "ask" if passage.must_ask else "act"
 
 
 def _entry(state: State) -> str:

@@ -53,6 +53,7 @@ class Passage:
     seen: dict[str, Json] = field(default_factory=dict[str, Json])
     parts: dict[str, Json] = field(default_factory=dict[str, Json])
     plan_digest: str = ""
+    must_ask: bool = False
     outcome: Outcome | None = None
 
     def witness(self, evidence: Evidence) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from graphs.machines import change_machine, lifecycle_machine, query_machine
+from graphs.run_steps import RunSteps
 from graphs.steps import Steps
 
 _ABOUT = {
     "query": "A command that changes nothing: one node, because a refusal is an exception.",
     "change": "A command carried out within one request. A repeated call ends after `decide`, "
-    "a dry run after `plan`.",
+    "a dry run after `plan`; `ask` makes a run of what policy wants an approval for.",
     "lifecycle": "A command that the worker executes. A face enters by `propose`, the worker by "
     "`settle`: with every decision the same steps are walked again.",
 }
@@ -18,6 +19,7 @@ def pictures() -> str:
     """The page `docs/machines/graphs.md`."""
     # Compiling binds methods and calls none: no port is needed for a drawing.
     steps = object.__new__(Steps)
+    steps.runs = object.__new__(RunSteps)
     machines = {
         "query": query_machine(steps),
         "change": change_machine(steps),

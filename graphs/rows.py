@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json
+from control_plane.facts.base import Facts
 from control_plane.ports import Restriction
 from graphs.gatekeeper import Gatekeeper, Witness
-from policies.request import Resource
+from policies.request import RESOURCES_MAX, Attribute, Resource
 
 
 class KeptRows:
@@ -40,7 +42,7 @@ class KeptRows:
     def judged(
         self, collection: str, images: Mapping[str, Mapping[str, Json]], actions: Sequence[str]
     ) -> Mapping[str, frozenset[str]]:
-        """Of each image which of ``actions`` are allowed, in one question."""
+        """Of each image which of ``actions`` are allowed, in as few questions as the engine takes."""
         named = self._rules.get(collection)
         if named is None or not images:
             return dict.fromkeys(images, frozenset(actions))
@@ -51,7 +53,22 @@ class KeptRows:
             )
             for row_id, image in images.items()
         ]
-        return self._keeper.judged(self._caller, resources, self._witness)
+        said: dict[str, frozenset[str]] = {}
+        for start in range(0, len(resources), RESOURCES_MAX):
+            part = resources[start : start + RESOURCES_MAX]
+            said |= self._keeper.judged(self._caller, part, self._witness)
+        return said
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        """The principal and the actor of the caller."""
+        return self._caller.principal, self._caller.actor
+
+    def standing(self, subject_id: str, facts: Facts, actions: Sequence[str]) -> frozenset[str]:
+        """What is allowed on an object as a whole, whether it has rows with rules or not."""
+        attributes = cast("dict[str, Attribute]", facts.attributes())
+        asked = Resource(facts.kind, subject_id, attributes, tuple(actions))
+        return self._keeper.judged(self._caller, [asked], self._witness)[subject_id]
 
 
 def kind_of(collection: str) -> str:

@@ -15,7 +15,7 @@ from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.run_record import Run
 from control_plane.errors import BadInput, PaybillError
-from control_plane.ports import Settled
+from control_plane.ports import Asker, Settled
 from graphs.machines import (
     RECURSION_MAX,
     Compiled,
@@ -65,9 +65,13 @@ class Runner:
         self._invoke("lifecycle", {"passage": settling})
         return settling.finished()
 
+    def asker(self, run: Run) -> Asker:
+        """Who asked for a run, decided anew."""
+        return self._steps.runs.asker(run)
+
     def permit(self, run: Run, step: str, epoch: int) -> Permit:
         """Decide again for one step of a run."""
-        return self._steps.permit(run, step, epoch)
+        return self._steps.runs.permit(run, step, epoch)
 
     def _machine(self, name: str) -> Compiled:
         with self._compiling:

@@ -8,26 +8,21 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from control_plane.domain.caller import Caller
-from control_plane.domain.canonical import Json, digest
+from control_plane.domain.canonical import Json
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
-from control_plane.domain.run_record import Run
-from control_plane.errors import Failed, PaybillError, Refused, Unknown
+from control_plane.errors import Failed, PaybillError, Unknown
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
-from control_plane.handlers.settings import approval_rule
 from control_plane.plane import Plane
-from control_plane.ports import RowGate, Settled
-from graphs.approvals import Approvals
-from graphs.errors import Unlisted
-from graphs.evidence import Evidence
-from graphs.gatekeeper import Gatekeeper, Witness, require, unwitnessed
+from control_plane.ports import RowGate
+from graphs.gatekeeper import Gatekeeper, Witness, require, require_now, unwitnessed
 from graphs.ledger import Ledger, Raced
 from graphs.outcomes import of_error
-from graphs.passage import Passage, Settling, Verdict
-from graphs.requests import Requests
+from graphs.passage import Passage, Verdict
 from graphs.rows import KeptRows
+from graphs.run_steps import RunSteps
 from policies.decision import ActionDecision
 
 
@@ -42,7 +37,7 @@ class Steps:
         queries: Mapping[str, Query],
         changes: Mapping[str, Change],
         lifecycles: Mapping[str, Lifecycle],
-        run_tools: Mapping[str, tuple[str, ToolFacts]],
+        tools: Mapping[str, ToolFacts],
     ) -> None:
         self.ports = ports
         self.keeper = keeper
@@ -50,9 +45,7 @@ class Steps:
         self.queries = queries
         self.changes = changes
         self.lifecycles = lifecycles
-        self.run_tools = run_tools
-        self.approvals = Approvals(ports, keeper)
-        self.requests = Requests(ports, lifecycles, self.approvals)
+        self.runs = RunSteps(ports, keeper, plane, lifecycles, tools)
         self.ledger = Ledger(ports, changes, lifecycles, self._rows)
 
     # query -----------------------------------------------------------------------------------
@@ -81,7 +74,7 @@ class Steps:
             )
             actions = self._decide_or_replay(passage, subject, connection)
         if passage.outcome is None:
-            _require_now(subject, actions)
+            passage.must_ask = self._must_ask(subject, actions, handler)
 
     def plan_change(self, passage: Passage) -> None:
         """Make the plan and its digest; a dry run ends here."""
@@ -90,12 +83,58 @@ class Steps:
         command, caller = passage.asked.command, passage.asked.caller
         rows, may = self._rows(caller, passage.witness_rows), _verdict(passage).may
         passage.seen = handler.look(command, subject, self.ports, rows, may)
+        self._weigh(passage, handler)
         parts = handler.parts(command, passage.call, subject, self.ports, passage.seen)
         plan = self._plan(passage, subject, parts)
         passage.parts, passage.plan_digest = parts, plan.digest
         if passage.asked.dry_run:
-            passage.outcome = Outcome(outcome="planned", result=parts, plan_digest=plan.digest)
+            told = "It would wait for a human's approval." if passage.must_ask else ""
+            passage.outcome = Outcome(
+                outcome="planned", result=parts, plan_digest=plan.digest, message=told
+            )
             self.ledger.note("planned", passage)
+
+    def _weigh(self, passage: Passage, handler: Change) -> None:
+        # What it weighs is known only now that the rows were seen: then it is decided once more.
+        subject, asked = _subject(passage), passage.asked
+        weighed = handler.weighed(subject, passage.seen)
+        if weighed is None:
+            return
+        passage.verdict, actions = self.keeper.decide(
+            asked.caller, asked.tool, asked.tool_facts, weighed, passage.witness
+        )
+        passage.must_ask = self._must_ask(weighed, actions, handler)
+
+    def _must_ask(
+        self, subject: Subject, actions: dict[str, ActionDecision], handler: Change
+    ) -> bool:
+        if require(subject.acts, actions):
+            return False
+        if not handler.can_wait:
+            raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
+        return True
+
+    def ask_first(self, passage: Passage) -> None:
+        """Commit the change as a run, which waits for its approval: nothing is done here."""
+        asked = passage.asked
+        command = self.changes[asked.command.name].as_run(asked.command, passage.call, passage.seen)
+        handler = self.lifecycles[command.name]
+        with (
+            self._replayed_if_raced(passage),
+            self.ports.store.write(_scope(passage)) as connection,
+        ):
+            if self._replayed_meanwhile(passage, connection):
+                return
+            self._same_as_decided(
+                passage,
+                self.changes[asked.command.name].subject(
+                    asked.command, self._view(connection, asked.caller)
+                ),
+            )
+            passage.outcome = self.ledger.propose(connection, passage, handler, command)
+            # The plan that counts is the worker's: it is what the approval is bound to.
+            passage.plan_digest = ""
+            self.ledger.leaf(connection, "run.proposed", passage)
 
     def act_change(self, passage: Passage) -> None:
         """act → verify → record. The permit is consumed with the change or with its intent."""
@@ -167,7 +206,17 @@ class Steps:
         if passage.outcome is None:
             # First what the catalog says: the policy's refusal would name a consequence of it.
             handler.guard(asked.command, subject, self.ports)
-            _require_now(subject, actions)
+            require_now(subject, actions)
+            self._look_first(passage, handler, subject)
+
+    def _look_first(self, passage: Passage, handler: Lifecycle, subject: Subject) -> None:
+        asked, may = passage.asked, _verdict(passage).may
+        with self.ports.store.read() as connection:
+            view = self._view(connection, asked.caller)
+            shown = handler.look(asked.command, view, subject, may)
+        if asked.dry_run and shown is not None:
+            passage.outcome = Outcome(outcome="planned", result=shown)
+            self.ledger.note("planned", passage)
 
     def commit_run(self, passage: Passage) -> None:
         """Commit the run, its job, its key and its leaf: from here on it is the worker's."""
@@ -180,89 +229,13 @@ class Steps:
             if self._replayed_meanwhile(passage, connection):
                 return
             # First whether another run holds the tenant: that one has moved the facts.
-            self.ledger.hold(connection, asked.command.target())
+            if handler.holds:
+                self.ledger.hold(connection, asked.command.target())
             view = self._view(connection, asked.caller)
             again = handler.subject(asked.command, view, None, None)
             self._same_as_decided(passage, again)
-            passage.outcome = self.ledger.propose(connection, passage, handler.kind)
+            passage.outcome = self.ledger.propose(connection, passage, handler, asked.command)
             self.ledger.leaf(connection, "run.proposed", passage)
-
-    # the worker's entry ------------------------------------------------------------------------
-
-    def settle(self, connection: Connection, run: Run) -> Settled:
-        """Plan again over fresh facts, then decide ``apply``: the port Regate, for a whole plan."""
-        caller, handler, command = self.requests.of(connection, run)
-        view = self._view(connection, caller)
-        approval = self.requests.approval(connection, run)
-        subject = handler.subject(command, view, run, approval)
-        handler.guard(command, subject, self.ports)
-        self.requests.young_enough(run)
-        observed = (run.plan or {}).get("parts")
-        assert isinstance(observed, Mapping), "a run is planned before it is settled"
-        parts = {**observed, **handler.pure_parts(command, self.ports)}
-        plan = Plan.model_validate(
-            {
-                "command": command.name,
-                "tenant": run.tenant,
-                "as_of": run.as_of,
-                "catalog": self.ports.catalog.digest,
-                "bundle": self.keeper.bundle,
-                "facts": {subject.facts.kind: subject.facts.values_digest()},
-                "parts": parts,
-            }
-        )
-        planned = run.model_copy(update={"plan_digest": plan.digest})
-        subject = handler.subject(command, view, planned, approval)
-        seen: list[Evidence] = []
-        _, actions = self._decide_run(caller, run, subject, seen.append)
-        allowed = require(subject.acts, actions)
-        evidence = seen[0].as_json()
-        return Settled(plan, allowed, approval_rule(connection), evidence)
-
-    def settle_run(self, settling: Settling) -> None:
-        """The node of the worker's entry."""
-        settling.settled = self.settle(settling.connection, settling.run)
-
-    def release(self, settling: Settling) -> None:
-        """The plan may be carried out as it is."""
-        settling.parked = False
-
-    def park(self, settling: Settling) -> None:
-        """Only an approval is missing: the worker asks for it, and the run waits."""
-        settling.parked = True
-
-    def permit(self, run: Run, step: str, epoch: int) -> Permit:
-        """Decide again for one step, over fresh facts: the port Regate, for one effect."""
-        with self.ports.store.write(run.tenant or None) as connection:
-            caller, handler, command = self.requests.of(connection, run)
-            view = self._view(connection, caller)
-            subject = handler.subject(
-                command, view, run, self.requests.approval(connection, run), step
-            )
-            verdict, actions = self._decide_run(caller, run, subject)
-            if not require(subject.acts, actions):
-                raise Refused("The approval no longer holds.", code="approval_void")
-            return self.plane.issue(
-                connection,
-                permit_id=digest({"run": run.id, "step": step, "epoch": epoch})[:32],
-                command=command,
-                tenant=run.tenant,
-                run_id=run.id,
-                step=step,
-                decision_id=verdict.decision_id,
-                facts_digest=verdict.facts_digest,
-            )
-
-    def _decide_run(
-        self, caller: Caller, run: Run, subject: Subject, witness: Witness = unwitnessed
-    ) -> tuple[Verdict, dict[str, ActionDecision]]:
-        tool, tool_facts = self.run_tools[run.kind]
-        try:
-            return self.keeper.decide(caller, tool, tool_facts, subject, witness)
-        except Unlisted:
-            raise Refused(
-                "The requester may no longer use this tool.", code="tool_not_allowed", fact="roles"
-            ) from None
 
     # refusals --------------------------------------------------------------------------------
 
@@ -293,7 +266,7 @@ class Steps:
             asked.caller, asked.tool, asked.tool_facts, subject, passage.witness
         )
         passage.verdict = verdict
-        _require_now(subject, actions)
+        require_now(subject, actions)
         return verdict
 
     def _decide_or_replay(
@@ -365,11 +338,6 @@ class Steps:
         may = _verdict(passage).may
         result = handler.answer(effect, passage.asked.command, view, may)
         return Outcome(outcome="done", result=result, plan_digest=passage.plan_digest or None)
-
-
-def _require_now(subject: Subject, actions: dict[str, ActionDecision]) -> None:
-    if not require(subject.acts, actions):
-        raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
 
 
 def _scope(passage: Passage) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -40,6 +40,8 @@ from server.private_files import (
     write_new_file,
 )
 from tools.toolbox import check_names
+
+Sample: TypeAlias = Literal["contacts", "helpdesk"]
 
 SETTING: Final = CATALOG_SETTING
 FILES_MAX: Final = 600
@@ -69,14 +71,15 @@ class Catalog:
         return build_bundle(policy_sources(self.policy_folder), into, generated)
 
 
-def write_sample(folder: Path) -> None:
-    """Write the sample catalog into a folder that is not there yet; FileExistsError when it is."""
+def write_sample(folder: Path, sample: Sample = "contacts") -> None:
+    """Write a sample catalog into a folder that is not there yet; FileExistsError when it is."""
     folder.mkdir()
-    (folder / _COLLECTIONS).mkdir()
     write_new_file(folder / _PLANS, (SAMPLES / _PLANS).read_bytes(), mode=0o644)
-    for sample in sorted(SAMPLES.glob("*.yaml")):
-        if sample.name != _PLANS:
-            write_new_file(folder / _COLLECTIONS / sample.name, sample.read_bytes(), mode=0o644)
+    if sample == "contacts":
+        _copy_yaml(SAMPLES, folder / _COLLECTIONS)
+        return
+    for part in (_COLLECTIONS, _POLICIES):
+        _copy_yaml(SAMPLES / sample / part, folder / part)
 
 
 def policy_sources(extra: Path | None) -> list[Path]:
@@ -193,6 +196,13 @@ def digest_of(files: Mapping[str, bytes]) -> str:
             total.update(len(part).to_bytes(8, "big"))
             total.update(part)
     return total.hexdigest()
+
+
+def _copy_yaml(source: Path, folder: Path) -> None:
+    folder.mkdir()
+    for file in sorted(source.glob("*.yaml")):
+        if file.name != _PLANS:
+            write_new_file(folder / file.name, file.read_bytes(), mode=0o644)
 
 
 def _names(folder: Path) -> list[str]:

@@ -57,6 +57,7 @@ class Front:
     ) -> None:
         self._ports = ports
         self.tools = tools
+        self._tool_facts = {name: tool.facts for name, tool in tools.items()}
         self._keeper = keeper
         self._runner = runner
         self._identify = identify
@@ -68,9 +69,7 @@ class Front:
         """The tools of this caller; none without a valid token or a policy engine that answers."""
         try:
             caller = self._identify()
-            names = self._keeper.listed(
-                caller, {name: tool.facts for name, tool in self.tools.items()}
-            )
+            names = self._keeper.listed(caller, self._tool_facts)
         except PaybillError:
             return []
         return [tool for name, tool in self.tools.items() if name in names]
@@ -130,7 +129,8 @@ class Front:
             # Another question would only make the caller wait as long again.
             return outcome
         try:
-            names = {name: self.tools[name].facts for name in tool.next_tools if name in self.tools}
+            known = self._tool_facts
+            names = {name: known[name] for name in tool.next_tools if name in known}
             listed = self._keeper.listed(caller, names)
         except PaybillError:
             return outcome

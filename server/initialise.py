@@ -52,13 +52,15 @@ _FOLDERS: Final = ("data", "backups", "terraform", "bundles")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What `init` asks. `name` holds for a new `paybill.toml` only."""
+    """What `init` asks. `name` holds for a new `paybill.toml` only, `sample` for a new catalog."""
 
     name: str
     approval_rule: ApprovalRule
     passphrase: bytes = field(repr=False)
     postgres: URL | None = field(default=None, repr=False)
     """An owner's login on a Postgres server that shall hold the rows; else they lie in files."""
+    sample: catalog.Sample = "contacts"
+    """What a new catalog is made of."""
 
 
 def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids) -> Workspace:
@@ -76,7 +78,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
         _clear_drafts(state, answers.postgres)
         _write_workspace_file(root, ids.new(), answers.name)
         file = read_workspace_file(root)
-        _write_catalog(root / file.catalog.path)
+        _write_catalog(root / file.catalog.path, answers.sample)
         _check_policies(root / file.catalog.path)
         mark = secrets.token_hex(8)
         draft = state.with_name(f"{_draft_prefix(state)}{mark}")
@@ -150,13 +152,13 @@ def _write_workspace_file(root: Path, workspace_id: str, name: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _write_catalog(folder: Path) -> None:
+def _write_catalog(folder: Path, sample: catalog.Sample) -> None:
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
-        catalog.write_sample(draft)
+        catalog.write_sample(draft, sample)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -6,18 +6,18 @@ import json
 import logging
 import traceback
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 
 from control_plane.domain.outcome import Outcome
 from graphs.errors import Unlisted
 from server.dispatch import DeadlineExceeded, Hop
 from server.front import Answer, Front
+from server.published_tools import LIST, published, wire_form
 from tools.spec import ToolSpec
 
 _LOG = logging.getLogger("paybill.face")
@@ -50,27 +50,33 @@ class McpFace:
             title="Paybill",
             instructions=INSTRUCTIONS,
             get_tool_input_schema=self._input_schema,
-            on_list_tools=self._list_tools,
+            on_list_tools=_empty_list,
             on_call_tool=self._call_tool,
         )
+        # Behind the SDK's own: what it makes of an empty list is filled with finished tools.
+        self.server.middleware.append(self._fill_list)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         # Read before any decision: it tells nothing, since no tool here routes by header.
         tool = self._front.tools.get(name)
-        return None if tool is None else _published(tool).input_schema
+        return None if tool is None else published(tool).input_schema
 
-    async def _list_tools(
-        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
-    ) -> types.ListToolsResult:
+    async def _fill_list(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        result = await call_next(ctx)
+        if ctx.method != LIST or not isinstance(result, dict):
+            return result
+        tools = await self._listed()
+        return {**result, "tools": [wire_form(tool, ctx.protocol_version) for tool in tools]}
+
+    async def _listed(self) -> list[ToolSpec]:
         try:
-            tools = await self._dispatch.run(self._front.listed)
+            return await self._dispatch.run(self._front.listed)
         except DeadlineExceeded:
-            tools = []
+            return []
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
             raise _fault(error) from None
-        return types.ListToolsResult(
-            tools=[_published(tool) for tool in tools], cache_scope="private"
-        )
 
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
@@ -97,22 +103,12 @@ def _fault(error: Exception) -> MCPError:
     return MCPError(types.INTERNAL_ERROR, "Internal error")
 
 
-@cache
-def _published(tool: ToolSpec) -> types.Tool:
-    return types.Tool(
-        name=tool.name,
-        title=tool.title,
-        description=tool.description,
-        input_schema=tool.input_schema(),
-        output_schema=tool.output_schema(),
-        annotations=types.ToolAnnotations(
-            title=tool.title,
-            read_only_hint=tool.risk == "read",
-            destructive_hint=tool.risk == "destructive",
-            idempotent_hint=True,
-            open_world_hint=False,
-        ),
-    )
+async def _empty_list(
+    _ctx: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
+) -> types.ListToolsResult:
+    # The SDK reads the request and makes the envelope; dumping and proving the tools themselves on
+    # each call would be most of a list's cost.
+    return types.ListToolsResult(tools=[], cache_scope="private")
 
 
 def _result(answer: Answer) -> types.CallToolResult:

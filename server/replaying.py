@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from control_plane.errors import Failed, PaybillError
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES
 from graphs.replay import Recorded, Replay, Replayed, recorded
-from policies.binary import find_binary
 from policies.bundle import Bundle, load_bundle
 from policies.errors import GateError
 from policies.gate import Gate
-from policies.pdp import Pdp, new_runtime_dir
 from server import catalog
 from server.auditing import Entry
-from server.settings import Settings, process_environment
+from server.private_engine import engine_program, private_gate
+from server.settings import Settings
 from server.workspace import Workspace
 
-_READY_S: Final = 20.0
-_GATE_DEADLINE_S: Final = 5.0
 # Each bundle is an engine of its own while the replay runs.
 BUNDLES_MAX: Final = 8
 
@@ -86,28 +81,11 @@ class Replaying:
 
     @contextmanager
     def _engine(self, bundle: Bundle) -> Generator[Gate]:
-        runtime: Path = new_runtime_dir()
         try:
-            binary = find_binary(
-                setting=self._settings.cerbos_bin,
-                environment=process_environment(),
-                cache_dir=self._settings.cache,
-            )
-            pdp = Pdp(binary.path, bundle, runtime)
-            pdp.start()
-            try:
-                pdp.wait_ready(_READY_S)
-                gate = Gate(pdp.socket, bundle.version, _GATE_DEADLINE_S)
-                try:
-                    yield gate
-                finally:
-                    gate.close()
-            finally:
-                pdp.stop()
+            with private_gate(engine_program(self._settings), bundle) as gate:
+                yield gate
         except GateError as error:
             raise Failed("The policy engine does not start.", code=error.code) from error
-        finally:
-            shutil.rmtree(runtime, ignore_errors=True)
 
 
 @contextmanager

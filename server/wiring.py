@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ from server.login_files import read_login
 from server.opening import open_store
 from server.settings import Settings
 from server.workspace import Workspace
-from tools.registry import RUN_TOOLS
+from tools.spec import ToolSpec
 from tools.toolbox import toolbox
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def wire_face(
     ports = face_ports(workspace, settings, store)
     gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
     keeper = Gatekeeper(gate)
-    runner = _lazily(lambda: make_runner(ports, keeper))
     tools = toolbox(ports.catalog.collections, settings.collection_tools)
+    runner = _lazily(lambda: make_runner(ports, keeper, tools))
     in_flight = InFlight(settings.limits.calls_in_flight_max)
 
     def front_for(caller: Callable[[], Caller]) -> Front:
@@ -187,7 +187,8 @@ def wire_worker(
         artifacts=artifacts,
         archives=ArchiveFolder(workspace.backups, keys.public.seal_bytes, keys.seal_private),
     )
-    runner = make_runner(ports, Gatekeeper(gate))
+    tools = toolbox(ports.catalog.collections, settings.collection_tools)
+    runner = make_runner(ports, Gatekeeper(gate), tools)
     clock, log = SystemClock(), StoredLog(store)
     executor = Executor(ports, LIFECYCLES, runner, failpoints)
     shared = workspace.store == "postgres"
@@ -246,13 +247,14 @@ def _provisioner(
     return provisioner
 
 
-def make_runner(ports: Ports, keeper: Gatekeeper) -> Runner:
-    """Compile the machines."""
+def make_runner(ports: Ports, keeper: Gatekeeper, tools: Mapping[str, ToolSpec]) -> Runner:
+    """Compile the machines; what a run was asked for by is one of ``tools``."""
     from control_plane.plane import Plane
     from graphs.runner import Runner
     from graphs.steps import Steps
 
-    return Runner(Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, RUN_TOOLS))
+    facts = {name: tool.facts for name, tool in tools.items()}
+    return Runner(Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, facts))
 
 
 def _overrides(modules: Path | None) -> dict[tuple[str, str], Path]:

@@ -27,11 +27,12 @@ from policies.bundle import Bundle
 from policies.errors import GateError
 from policies.gate import Gate
 from policies.pdp import RUNTIME_PREFIX, Pdp, Supervisor, canary, new_runtime_dir
-from server.catalog import load_applied
+from server.catalog import Catalog, load_applied
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
 from server.presence import faces_open, hold
+from server.proving import prove_once
 from server.settings import Settings, process_environment
 from server.wiring import Backend, store_claim, wire_worker
 from server.worker_state import WorkerState, read_state, write_state
@@ -134,12 +135,12 @@ class Worker:
                 pid=os.getpid(),
                 socket=str(pdp.socket),
                 bundle=bundle.version,
-                catalog=catalog,
+                catalog=catalog.digest,
                 started_at=instant(SystemClock().now()),
             )
             supervisor = Supervisor(pdp)
             if self._claimed(supervisor, state):
-                self._work(supervisor, gate, state)
+                self._work(supervisor, gate, state, catalog)
         finally:
             pdp.stop()
 
@@ -173,16 +174,18 @@ class Worker:
         except GateError as error:
             _LOG.warning("the policy engine: %s", error.code)
 
-    def _bundle(self) -> tuple[Bundle, str]:
+    def _bundle(self) -> tuple[Bundle, Catalog]:
         store = open_store(self._workspace)
         try:
             with store.read() as connection:
                 catalog = load_applied(connection, self._workspace.catalogs)
         finally:
             store.close()
-        return catalog.bundle(self._workspace.bundles), catalog.digest
+        return catalog.bundle(self._workspace.bundles), catalog
 
-    def _work(self, supervisor: Supervisor, gate: Gate, state: WorkerState) -> None:
+    def _work(
+        self, supervisor: Supervisor, gate: Gate, state: WorkerState, catalog: Catalog
+    ) -> None:
         backend = wire_worker(
             self._workspace,
             self._settings,
@@ -193,6 +196,7 @@ class Worker:
         )
         engine = backend.engine
         try:
+            prove_once(backend.ports, catalog, gate)
             taken = engine.recover()
             _LOG.info("ready; %d jobs taken over", taken)
             write_state(self._workspace.worker_json, state)

@@ -89,16 +89,21 @@ def _arguments(collection: Collection, verb: Verb, name: str) -> type[Arguments]
 
 def _typed(collection: Collection, verb: Verb) -> Mapping[str, Any]:
     if verb == "create":
-        return {"values": (input_model(collection), ...)}
+        return {"values": (input_model(collection, handles=True), ...)}
     if verb == "update":
-        return {"values": (patch_model(collection), ...)}
+        return {"values": (patch_model(collection, handles=True), ...)}
     columns = {name: field for name, field in collection.columns.items() if name != _HIDDEN}
     names = tuple(columns)
+    if verb in ("bulk_update", "bulk_delete"):
+        found = (Annotated[schemas.SomeFilter, WithJsonSchema(_some_filter(names))], ...)
+        changed = {"values": (patch_model(collection), ...)} if verb == "bulk_update" else {}
+        return {"filter": found, **changed}
     filtered = (Annotated[dict[str, Any] | None, WithJsonSchema(_filter(names))], None)
     if verb == "aggregate":
-        return {"filter": filtered, **_adding_up(columns)}
+        return {"filter": filtered, **_adding_up(columns, collection.handled)}
     if verb == "query":
-        ordered = tuple(name for name, field in columns.items() if has_order(field))
+        clear = {name: one for name, one in columns.items() if name not in collection.handled}
+        ordered = tuple(name for name, field in clear.items() if has_order(field))
         return {
             "filter": filtered,
             "sort": (
@@ -110,14 +115,16 @@ def _typed(collection: Collection, verb: Verb) -> Mapping[str, Any]:
     return {"fields": (_fields(names), ())} if verb == "get" else {}
 
 
-def _adding_up(columns: Mapping[str, Field]) -> Mapping[str, Any]:
+def _adding_up(columns: Mapping[str, Field], handled: frozenset[str]) -> Mapping[str, Any]:
+    clear = {name: field for name, field in columns.items() if name not in handled}
     figures: list[dict[str, Any]] = [{"properties": {"op": {"const": "count"}}, "required": ["op"]}]
     for op in get_args(AggregateOp):
-        names = [name for name, field in columns.items() if fits(op, field)]
+        offered = columns if op == "count" else clear
+        names = [name for name, field in offered.items() if fits(op, field)]
         shown = {"op": {"const": op}, "field": {"enum": names}}
         figures.append({"properties": shown, "required": ["op", "field"]})
     measure = [{"type": "object", "additionalProperties": False, **one} for one in figures]
-    groups = [name for name, field in columns.items() if makes_groups(field)]
+    groups = [name for name, field in clear.items() if makes_groups(field)]
     measures = {
         "type": "array",
         "minItems": 1,
@@ -147,6 +154,10 @@ def _optional_enum(values: list[str]) -> dict[str, Any]:
 
 
 def _filter(names: tuple[str, ...]) -> dict[str, Any]:
+    return {"anyOf": [*_some_filter(names)["anyOf"], {"type": "null"}]}
+
+
+def _some_filter(names: tuple[str, ...]) -> dict[str, Any]:
     """The tree's outermost node; what is under `args` is of the same form."""
     junction = {
         "type": "object",
@@ -167,7 +178,7 @@ def _filter(names: tuple[str, ...]) -> dict[str, Any]:
         "required": ["op", "field"],
         "additionalProperties": False,
     }
-    return {"anyOf": [comparison, junction, {"type": "null"}]}
+    return {"anyOf": [comparison, junction]}
 
 
 def _result(collection: Collection, verb: Verb, name: str) -> type[Result]:

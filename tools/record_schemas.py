@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from control_plane.data.measures import GROUP_FIELDS_MAX, MEASURES_MAX, AggregateOp
-from tools.schemas import DryRun, Key, TenantName
+from tools.schemas import DryRun, Handle, Key, TenantName
 from tools.spec import Arguments, Result
 
 FIELD_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
@@ -33,6 +33,13 @@ Filter = Annotated[
     Field(
         description='{"op":"and|or|not","args":[…]} or '
         '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}',
+    ),
+]
+SomeFilter = Annotated[
+    dict[str, Any],
+    Field(
+        description='{"op":"and|or|not","args":[…]} or '
+        '{"op":"eq|ne|lt|le|gt|ge|in|is_null","field":…,"value":…}; a change has no default.',
     ),
 ]
 Fields = Annotated[
@@ -130,6 +137,36 @@ class DeleteArguments(Arguments):
     dry_run: DryRun = False
 
 
+class BulkUpdateArguments(Arguments):
+    """Which records, by a filter, and the fields that are to change in each."""
+
+    tenant: TenantName
+    collection: CollectionName
+    filter: SomeFilter
+    values: dict[str, Any] = Field(min_length=1, max_length=64)
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class BulkDeleteArguments(Arguments):
+    """Which records, by a filter."""
+
+    tenant: TenantName
+    collection: CollectionName
+    filter: SomeFilter
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class UndoArguments(Arguments):
+    """The run whose changes are to be taken back."""
+
+    tenant: TenantName
+    run_id: Handle
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
 class CollectionLine(Result):
     """A collection in short; its fields only where it was named."""
 
@@ -181,3 +218,10 @@ class DeletedResult(Result):
     """The id of the record that is gone."""
 
     deleted: str
+
+
+class ChangedResult(Result):
+    """The records that a run has changed, by their ids."""
+
+    changed: int
+    ids: list[str]

@@ -112,15 +112,70 @@ RECORD_TOOLS = (
         ),
         next_tools=("tenant_get", "record_get", "collection_describe"),
     ),
+    ToolSpec(
+        name="record_bulk_update",
+        title="Update many records",
+        description="Change fields of every record that a filter finds, all or none. With dry_run: "
+        "the exact before and after of each. Answers 'running' with a run_id; a large change waits "
+        "for a human's approval.",
+        arguments=schemas.BulkUpdateArguments,
+        result=schemas.ChangedResult,
+        risk="write",
+        domain="record",
+        machine="lifecycle",
+        to_command=lambda a: commands.ChangeRecords(
+            tenant=a.tenant,
+            collection=a.collection,
+            op="bulk_update",
+            filter=a.filter,
+            values=a.values,
+        ),
+        next_tools=("tenant_get", "record_query", "run_get", "record_undo"),
+    ),
+    ToolSpec(
+        name="record_bulk_delete",
+        title="Delete many records",
+        description="Remove every record that a filter finds, all or none. With dry_run: which. "
+        "Answers 'running' with a run_id; a large change waits for a human's approval.",
+        arguments=schemas.BulkDeleteArguments,
+        result=schemas.ChangedResult,
+        risk="destructive",
+        domain="record",
+        machine="lifecycle",
+        to_command=lambda a: commands.ChangeRecords(
+            tenant=a.tenant, collection=a.collection, op="bulk_delete", filter=a.filter
+        ),
+        next_tools=("tenant_get", "record_query", "run_get", "record_undo"),
+    ),
 )
 """In the order in which they are listed."""
 
-BY_VERB: Mapping[Verb, ToolSpec] = MappingProxyType(
-    dict(
-        zip(("query", "get", "aggregate", "create", "update", "delete"), RECORD_TOOLS, strict=True)
-    )
+_VERBS: tuple[Verb, ...] = (
+    "query",
+    "get",
+    "aggregate",
+    "create",
+    "update",
+    "delete",
+    "bulk_update",
+    "bulk_delete",
 )
+BY_VERB: Mapping[Verb, ToolSpec] = MappingProxyType(dict(zip(_VERBS, RECORD_TOOLS, strict=True)))
 """The tool of each verb that a collection may offer."""
+
+UNDO = ToolSpec(
+    name="record_undo",
+    title="Undo a run of changes",
+    description="Take back what a run has changed in records, for 24 hours, as long as each of them "
+    "still stands as the run left it. With dry_run: the exact before and after of each.",
+    arguments=schemas.UndoArguments,
+    result=schemas.ChangedResult,
+    risk="write",
+    domain="record",
+    machine="lifecycle",
+    to_command=lambda a: commands.ChangeRecords(tenant=a.tenant, op="undo", undone_run=a.run_id),
+    next_tools=("tenant_get", "run_get"),
+)
 
 DESCRIBE = ToolSpec(
     name="collection_describe",

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from control_plane import commands
 from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
-from tools.record_tools import DESCRIBE, RECORD_TOOLS
+from tools.record_tools import DESCRIBE, RECORD_TOOLS, UNDO
 from tools.spec import ToolSpec
 
 _ALL = (
@@ -87,7 +87,6 @@ _ALL = (
             proposed_region=a.region,
         ),
         next_tools=("plan_list", "tenant_get", "run_get"),
-        run_kind="onboard",
     ),
     ToolSpec(
         name="tenant_suspend",
@@ -106,7 +105,6 @@ _ALL = (
             tenant=a.tenant, proposed_reason=a.reason, proposed_access=a.access
         ),
         next_tools=("tenant_get", "run_get", "tenant_resume"),
-        run_kind="suspend",
     ),
     ToolSpec(
         name="tenant_resume",
@@ -122,7 +120,6 @@ _ALL = (
         machine="lifecycle",
         to_command=lambda a: commands.ResumeTenant(tenant=a.tenant, proposed_reason=a.reason),
         next_tools=("tenant_get", "run_get", "tenant_suspend"),
-        run_kind="resume",
     ),
     ToolSpec(
         name="tenant_offboard",
@@ -142,7 +139,6 @@ _ALL = (
             tenant=a.tenant, proposed_cancel=a.cancel_subscription
         ),
         next_tools=("tenant_get", "run_get", "tenant_suspend"),
-        run_kind="offboard",
     ),
     ToolSpec(
         name="tenant_restore",
@@ -159,7 +155,6 @@ _ALL = (
         machine="lifecycle",
         to_command=lambda a: commands.RestoreTenant(tenant=a.tenant),
         next_tools=("tenant_get", "run_get"),
-        run_kind="restore",
     ),
     ToolSpec(
         name="run_get",
@@ -251,9 +246,7 @@ _ALL = (
     ),
     DESCRIBE,
     *RECORD_TOOLS,
+    UNDO,
 )
 
 TOOLS: Mapping[str, ToolSpec] = MappingProxyType({tool.name: tool for tool in _ALL})
-RUN_TOOLS = MappingProxyType(
-    {tool.run_kind: (tool.name, tool.facts) for tool in _ALL if tool.run_kind}
-)

@@ -42,8 +42,6 @@ class ToolSpec:
     to_command: Callable[[Any], Command]
     next_tools: tuple[str, ...] = ()
     """What may help after a refusal; a caller is told those that it may list."""
-    run_kind: str = ""
-    """The kind of the runs that this tool proposes; the worker decides them under this tool's name."""
 
     @property
     def facts(self) -> ToolFacts:
@@ -93,6 +91,5 @@ def _outcomes(machine: Machine) -> tuple[str, ...]:
     common = ("done", "refused", "not_found", "failed")
     if machine == "query":
         return common
-    if machine == "change":
-        return (*common, "planned", "conflict", "unknown")
+    # A change, too, becomes a run where policy wants an approval for it.
     return (*common, "planned", "running", "awaiting_approval", "conflict", "unknown")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mcp_types as types
 from fastmcp import FastMCP
 from fastmcp.tools import Tool
 from reads import Rows, listed
@@ -18,7 +19,8 @@ from reads import Rows, listed
 def make(folder: Path) -> FastMCP[Any]:
     """The server over one folder of rows; what it does not serve it only lists."""
     rows = Rows(folder)
-    server: FastMCP[Any] = FastMCP("bare")
+    # What it does to schemas by default, on each list, is most of a list's cost; nobody else does it.
+    server: FastMCP[Any] = FastMCP("bare", dereference_schemas=False)
 
     def tenant_get(tenant: str) -> dict[str, Any]:
         return {"outcome": "done", "result": rows.tenant(tenant)}
@@ -33,10 +35,18 @@ def make(folder: Path) -> FastMCP[Any]:
 
     served = {one.__name__: one for one in (tenant_get, record_query, record_create)}
     for tool in listed(folder):
-        name, told = tool["name"], tool["description"]
-        made = Tool.from_function(served.get(name, tenant_get), name=name, description=told)
+        name = tool["name"]
+        serves = served.get(name, tenant_get)
+        made = Tool.from_function(serves, name=name, description=tool["description"])
         if name not in served:
-            made = made.model_copy(update={"parameters": tool["input_schema"]})
+            # Whoever is only listed is listed word for word.
+            told = {
+                "title": tool["title"],
+                "parameters": tool["input_schema"],
+                "output_schema": tool["output_schema"],
+                "annotations": types.ToolAnnotations(**tool["annotations"]),
+            }
+            made = made.model_copy(update=told)
         server.add_tool(made)
     return server
 

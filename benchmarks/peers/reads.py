@@ -67,7 +67,7 @@ class Rows:
 
 
 def listed(folder: Path) -> list[dict[str, Any]]:
-    """The tools that are to be listed: name, description and input schema of each."""
+    """The tools that are to be listed, as the protocol has them."""
     tools: list[dict[str, Any]] = json.loads((folder / "tools.json").read_text())
     return tools
 

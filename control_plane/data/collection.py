@@ -29,6 +29,7 @@ from control_plane.data.collection_rules import (
     check_declared_rows_fields,
     check_defaults,
     check_groups,
+    check_handled,
     check_indexes,
     resolved_fields,
 )
@@ -72,11 +73,24 @@ class CollectionLimits(BaseModel):
 class FieldGroup(BaseModel):
     """What holds for the fields of a group, beyond who may read them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, json_schema_extra={"minProperties": 1}
+    )
 
     group_size_min: Annotated[
-        int, Ge(1), Le(100), Described(description="Rows that an aggregate must be over, at least.")
-    ]
+        Annotated[int, Ge(1), Le(100)] | None,
+        Described(description="Rows that an aggregate must be over, at least."),
+    ] = None
+    leaves_as: Annotated[
+        Literal["clear", "handle"],
+        Described(description="Whether its values leave, or handles that stand for them."),
+    ] = "clear"
+
+    @model_validator(mode="after")
+    def _something_is_said(self) -> FieldGroup:
+        if not self.model_fields_set:
+            raise DeclarationError("must say something of the group")
+        return self
 
 
 class Collection(BaseModel):
@@ -150,6 +164,7 @@ class Collection(BaseModel):
         check_defaults(self.fields)
         check_indexes(self.indexes, resolved_fields(self.fields))
         check_groups(self.groups, self.fields)
+        check_handled(self.handled, self.columns, reference=self.reference)
         verbs = self.verbs or ()
         for place, verb in enumerate(verbs):
             if verb in verbs[:place]:
@@ -217,6 +232,12 @@ class Collection(BaseModel):
         """Every column by name, the implicit ones first; a computed one as its result is read."""
         return {**self.implicit, **resolved_fields(self.fields)}
 
+    @cached_property
+    def handled(self) -> frozenset[str]:
+        """The fields whose values never leave: a handle does instead."""
+        groups = {name for name, group in self.groups.items() if group.leaves_as == "handle"}
+        return frozenset(name for name, field in self.fields.items() if field.group in groups)
+
     @property
     def computed(self) -> frozenset[str]:
         """The fields that nobody sets."""
@@ -244,7 +265,7 @@ class Collection(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As the base class does, but what differs has a digest and columns of its own."""
         copied = super().model_copy(update=update, deep=deep)
-        for made in ("_whole", "columns"):
+        for made in ("_whole", "columns", "handled"):
             vars(copied).pop(made, None)
         return copied
 

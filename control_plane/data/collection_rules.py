@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as AnyCollection
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from control_plane.data.declaration_errors import DeclarationError
-from control_plane.data.field import Field
+from control_plane.data.field import OPEN_GROUP, Field
 from control_plane.data.formula import computed_field
 from control_plane.data.values import ValueReader
 
@@ -70,6 +71,18 @@ def check_groups(groups: Mapping[str, object], fields: Mapping[str, Field]) -> N
     for name in groups:
         if name not in used:
             raise DeclarationError("must be the group of a field", "groups", name)
+
+
+def check_handled(
+    handled: AnyCollection[str], fields: Mapping[str, Field], *, reference: bool
+) -> None:
+    """What leaves as a handle has a group of its own, in rows of a tenant. Raises DeclarationError."""
+    for name in sorted(handled):
+        path = ("groups", fields[name].group, "leaves_as")
+        if reference:
+            raise DeclarationError("does not belong to a reference collection", *path)
+        if fields[name].group == OPEN_GROUP:
+            raise DeclarationError(f"the group {OPEN_GROUP} leaves clear", *path)
 
 
 def check_declared_rows_fields(fields: Mapping[str, Field]) -> None:

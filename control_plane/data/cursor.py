@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.data.collection import Collection
 from control_plane.data.filters import Tree, filter_digest
+from control_plane.data.sealed_text import raw_of, text_of
 from control_plane.data.sort import Position, Sort
 from control_plane.data.values import ValueReader, to_json
 from control_plane.domain.canonical import Json, canonical
@@ -82,7 +81,7 @@ def seal_end(key: bytes, scope: BaseModel, end: Sequence[Json]) -> str:
     """Any page's end as text that only this scope opens; scopes of two kinds differ in a field."""
     plain = json.dumps(end, ensure_ascii=False)
     sealed = _cipher(key).encrypt(_NONCE, plain.encode(), canonical(scope))
-    return base64.urlsafe_b64encode(_FORM + sealed).rstrip(b"=").decode()
+    return text_of(_FORM + sealed)
 
 
 def open_end(key: bytes, scope: BaseModel, text: str) -> list[Any]:
@@ -96,14 +95,8 @@ def open_end(key: bytes, scope: BaseModel, text: str) -> list[Any]:
 
 
 def _decoded(text: str) -> bytes:
-    if len(text) > CHARS_MAX or not text.isascii():
-        raise ValueError("not a cursor")
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
-        raise ValueError("not a cursor") from None
-    one_text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text
-    if not one_text or raw[:1] != _FORM or len(raw) < len(_FORM) + 16:
+    raw = raw_of(text, CHARS_MAX)
+    if raw[:1] != _FORM or len(raw) < len(_FORM) + 16:
         raise ValueError("not a cursor")
     return raw
 

@@ -39,6 +39,7 @@ FormulaOp: TypeAlias = Literal["concat", "sum", "difference", "product"]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 FIELDS_MAX: Final = 64
+OPEN_GROUP: Final = "general"  # for whoever may query
 PRECISION_MAX: Final = 18
 SCALE_MAX: Final = 9
 LENGTH_MAX: Final = {"string": 1_000, "text": 100_000, "json": 100_000}

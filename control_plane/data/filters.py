@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from sqlalchemy import ColumnElement, Table, and_, not_, or_
 
 from control_plane.data.collection import Collection
-from control_plane.data.field import Field
+from control_plane.data.handles import is_handle_text
 from control_plane.data.values import Value, ValueReader, to_json
 from control_plane.domain.canonical import Json, digest
 from control_plane.errors import BadInput, Refused
@@ -54,13 +54,24 @@ class Junction:
 Tree: TypeAlias = Comparison | Junction
 
 
-def parse_filter(data: object, collection: Collection, readable_fields: AnyCollection[str]) -> Tree:
+Redeem: TypeAlias = Callable[[str, str, str], Json]
+"""What a handle stands for, from the field it is compared with, its text and its path; BadInput."""
+
+
+def parse_filter(
+    data: object,
+    collection: Collection,
+    readable_fields: AnyCollection[str],
+    redeem: Redeem | None = None,
+) -> Tree:
     """Read a tree over the fields that the caller may read (the implicit ones must be named too).
 
-    Raises BadInput naming the path and the rule, never a value; a field that may not be read
+    A field that leaves as a handle is compared with handles alone, which `redeem` resolves: an
+    order, or equality with a value of the caller's choice, would tell the value. Raises BadInput naming the path and the rule, never a value; a field that may not be read
     answers what an unknown one does.
     """
-    return _Parser(collection, readable_fields, _AGENTS).node(data, "filter", 1)
+    parser = _Parser(collection, readable_fields, _AGENTS, collection.handled, redeem)
+    return parser.node(data, "filter", 1)
 
 
 def parse_rule(data: object, collection: Collection) -> Tree:
@@ -150,9 +161,16 @@ class _Parser:
     """Counts the nodes of one tree while it reads them."""
 
     def __init__(
-        self, collection: Collection, readable_fields: AnyCollection[str], bounds: _Bounds
+        self,
+        collection: Collection,
+        readable_fields: AnyCollection[str],
+        bounds: _Bounds,
+        handled: AnyCollection[str] = (),
+        redeem: Redeem | None = None,
     ) -> None:
         self._bounds = bounds
+        self._handled = handled
+        self._redeem = redeem
         self._fields = {
             name: field for name, field in collection.columns.items() if name in readable_fields
         }
@@ -198,26 +216,38 @@ class _Parser:
         unordered = op in _ORDERING and field.kind in _UNORDERED_KINDS
         if unordered or (op != "is_null" and field.kind == "json"):
             raise BadInput(f"{path}.op", f"does not fit kind {field.kind}")
-        return Comparison(op, cast("str", name), self._operand(op, field, node, f"{path}.value"))
+        if op in _ORDERING and name in self._handled:
+            raise BadInput(f"{path}.op", "leaves as a handle: it has no order")
+        operand = self._operand(op, cast("str", name), node, f"{path}.value")
+        return Comparison(op, cast("str", name), operand)
 
     def _operand(
-        self, op: ComparisonOp, field: Field, node: Mapping[object, object], path: str
+        self, op: ComparisonOp, name: str, node: Mapping[object, object], path: str
     ) -> Value | tuple[Value, ...]:
         if op == "is_null":
             value = node.get("value", True)
             if not isinstance(value, bool):
                 raise BadInput(path, "must be true or false")
             return value
-        reader = ValueReader(field)
+        reader = ValueReader(self._fields[name])
         if op == "in":
             items = _sequence(node["value"], path, self._bounds.in_values_max)
-            return tuple(_read(reader, item, f"{path}[{i}]") for i, item in enumerate(items))
-        return _read(reader, node["value"], path)
+            return tuple(
+                self._read(reader, name, item, f"{path}[{i}]") for i, item in enumerate(items)
+            )
+        return self._read(reader, name, node["value"], path)
+
+    def _read(self, reader: ValueReader, name: str, value: object, path: str) -> Value:
+        if value is None:
+            raise BadInput(path, "must not be null: use is_null")
+        if name not in self._handled:
+            return _read(reader, value, path)
+        if self._redeem is None or not is_handle_text(value):
+            raise BadInput(path, "must be a handle")
+        return _read(reader, self._redeem(name, value, path), path)
 
 
 def _read(reader: ValueReader, value: object, path: str) -> Value:
-    if value is None:
-        raise BadInput(path, "must not be null: use is_null")
     try:
         return reader.read(value)
     except ValueError as error:

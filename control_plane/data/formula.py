@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from control_plane.data.declaration_errors import DeclarationError
-from control_plane.data.field import PRECISION_MAX, Field, Formula, FormulaOp
+from control_plane.data.field import OPEN_GROUP, PRECISION_MAX, Field, Formula, FormulaOp
 
 _STRING_MAX: Final = 1_000
-_OPEN_GROUP: Final = "general"
 _NUMBER_KINDS: Final = frozenset({"integer", "money", "decimal"})
 _TEXT_KINDS: Final = frozenset({"string", "enum"})
 
@@ -22,7 +21,7 @@ def computed_field(field: Field, formula: Formula, fields: Mapping[str, Field]) 
     parts = [_part(formula, place, fields) for place in range(len(formula.fields))]
     options = _RESULTS[formula.op](formula, parts)
     # A computed value tells of its parts: who may not read them may not read it.
-    guarded = {part.group for part in parts} - {_OPEN_GROUP, field.group}
+    guarded = {part.group for part in parts} - {OPEN_GROUP, field.group}
     if guarded:
         raise DeclarationError("must be the one group of the fields it is made of", "group")
     nullable = any(part.nullable for part in parts)

@@ -68,6 +68,8 @@ def check_groups(
         raise BadInput("group_by", f"must be at most {GROUP_FIELDS_MAX} fields, each once")
     for place, name in enumerate(fields):
         field = _known(name, collection, readable, f"group_by[{place}]")
+        if name in collection.handled:
+            raise BadInput(f"group_by[{place}]", "leaves as a handle: it makes no groups")
         if not makes_groups(field):
             raise BadInput(f"group_by[{place}]", f"kind {field.kind} makes no groups")
     return tuple(fields)
@@ -94,6 +96,8 @@ def _measure(
     if name is None and known == "count":
         return Measure(known)
     field = _known(name, collection, readable, f"{path}.field")
+    if name in collection.handled and known != "count":
+        raise BadInput(f"{path}.op", "leaves as a handle: only counted")
     if not fits(known, field):
         raise BadInput(f"{path}.op", f"does not fit kind {field.kind}")
     return Measure(known, str(name))

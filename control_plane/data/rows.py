@@ -6,7 +6,7 @@ nobody's to change; beside these only `aggregates` reads the tables, under the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, s
 from control_plane.data.deadline import statement_deadline
 from control_plane.data.field import IMPLICIT_FIELDS
 from control_plane.data.filters import Tree, compile_filter
-from control_plane.data.sort import Position, Sort, after, order_by
+from control_plane.data.index_use import found_by_index
+from control_plane.data.sort import Position, Sort, order_by, stretches
 from control_plane.data.tables import REFERENCE_SCHEMA
 from control_plane.data.values import Value
 from control_plane.errors import BadInput, NotFound, Refused
@@ -54,12 +55,16 @@ def query_page(
     conditions = [of_tenant(table, tenant)]
     if predicate is not None:
         conditions.append(compile_filter(predicate, table))
-    if position is not None:
-        conditions.append(after(position, sort, table))
-    # One row more than asked tells whether there is a next page.
-    query = select(table).where(and_(*conditions)).order_by(*order_by(sort, table)).limit(limit + 1)
-    with statement_deadline(connection, deadline_ms):
-        found = [dict(row) for row in connection.execute(query).mappings()]
+    query = select(table).where(*conditions).order_by(*order_by(sort, table))
+    found: list[dict[str, Value | None]] = []
+    in_order = not found_by_index(predicate, table)
+    with statement_deadline(connection, deadline_ms, in_order=in_order):
+        for stretch in stretches(sort, table, position):
+            # One row more than asked tells whether there is a next page.
+            part = query.where(stretch).limit(limit + 1 - len(found))
+            found += [dict(row) for row in connection.execute(part).mappings()]
+            if len(found) > limit:
+                break
     rows = tuple(found[:limit])
     if len(found) <= limit:
         return Page(rows, None)
@@ -80,6 +85,32 @@ def insert_row(
     _only_declared(table, values)
     implicit = {"tenant_id": tenant, "id": row_id, "version": 1, "created_at": now}
     connection.execute(insert(table), {**values, **implicit})
+
+
+def restore_row(
+    connection: Connection, table: Table, tenant: str, row_id: str, values: Row, *, version: int
+) -> None:
+    """Put back a row that was removed, as it was, at `version`: no older reading of it counts.
+
+    `values` hold `created_at` beside the declared fields.
+    """
+    _only_own(table)
+    _only_declared(table, {name: value for name, value in values.items() if name != "created_at"})
+    implicit = {"tenant_id": tenant, "id": row_id, "version": version}
+    connection.execute(insert(table), {**values, **implicit})
+
+
+def get_rows(
+    connection: Connection, table: Table, tenant: str, ids: Sequence[str]
+) -> dict[str, Row]:
+    """The tenant's rows of these ids, by id; what is not there is left out.
+
+    Raises BadInput for more than a page of them.
+    """
+    if len(ids) > PAGE_ROWS_MAX:
+        raise BadInput("ids", f"must be at most {PAGE_ROWS_MAX}")
+    query = select(table).where(of_tenant(table, tenant), table.c.id.in_(ids))
+    return {str(row["id"]): dict(row) for row in connection.execute(query).mappings()}
 
 
 def update_row(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, MetaData, Table, insert
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, MetaData, Table, insert
 
 from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.field import Field
@@ -41,6 +41,15 @@ APPLIED: Final = Table(
     Column("call_id", short_text(_ID_LENGTH), primary_key=True),
     Column("digest", short_text(64), nullable=False),
     Column("applied_at", UtcTimestamp, nullable=False),
+)
+# What rows were before a run changed them: the tenant's data, and so it stays in its database.
+UNDO: Final = Table(
+    "paybill_undo",
+    PROTOCOL,
+    Column("tenant_id", short_text(40), primary_key=True),
+    Column("call_id", short_text(_ID_LENGTH), primary_key=True),
+    Column("images", JSON, nullable=False),
+    Column("kept_at", UtcTimestamp, nullable=False),
 )
 SCHEMA: Final = Table(
     "paybill_schema",
@@ -118,15 +127,16 @@ def reference_digest(collections: Sequence[Collection]) -> str | None:
     return digest({"version": SCHEMA_VERSION, "collections": declared})
 
 
-def fill_reference(connection: Connection, collections: Sequence[Collection]) -> None:
-    """Put the declared rows into empty tables of the schema, and the digest of what they are."""
+def fill_reference(
+    connection: Connection, collections: Sequence[Collection], serves: Sequence[str]
+) -> None:
+    """Put the declared rows into empty tables of the schema, and the digests that they serve."""
     for collection in collections:
         if collection.reference:
             table = collection_table(collection)
             connection.execute(insert(table), list(collection.reference_rows()))
-    kept = reference_digest(collections)
-    if kept is not None:
-        connection.execute(insert(REFERENCE).values(version=SCHEMA_VERSION, digest=kept))
+    for place, kept in enumerate(serves):
+        connection.execute(insert(REFERENCE).values(version=SCHEMA_VERSION + place, digest=kept))
 
 
 def schema_digest(collections: Sequence[Collection]) -> str:

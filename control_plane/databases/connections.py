@@ -12,12 +12,14 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from control_plane.data.tables import REFERENCE_SCHEMA
 
 READING: Final = "paybill_reading"
+REBUILDING: Final = "paybill_rebuilding"
 # Such a file is only ever replaced, so SQLite need neither lock nor watch it.
 _NEVER_WRITTEN: Final = "mode=ro&immutable=1"
 
 
 def open_engine(path: Path, busy_timeout_ms: int, reference: Path) -> Engine:
-    """An engine on a file that must be there; with the execution option READING it cannot write.
+    """An engine on a file that must be there; with the execution option READING it cannot write,
+    with REBUILDING tables may go for a moment though rows refer to them.
 
     Where there is a file of reference rows, it is the schema `reference`, which none of its
     connections can write. It keeps no connection: a file may be dropped and made anew under the
@@ -90,8 +92,12 @@ def _attach(connection: sqlite3.Connection, reference: Path) -> None:
 
 def _begin(connection: Connection) -> None:
     # Deferred locks would let two writers read first and then fail one of them.
-    if connection.get_execution_options().get(READING, False):
+    options = connection.get_execution_options()
+    if options.get(READING, False):
         connection.exec_driver_sql("PRAGMA query_only=ON")
         connection.exec_driver_sql("BEGIN")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    if options.get(REBUILDING, False):
+        # Inside of a transaction it could not be said any more.
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

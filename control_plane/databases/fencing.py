@@ -18,13 +18,25 @@ def fence_epoch(connection: Connection, tenant: str) -> int | None:
 def set_fence(connection: Connection, tenant: str, epoch: int, *, is_open: bool) -> None:
     """Open or close at `epoch`, which never falls. Raises NotFound, Refused (`fenced`)."""
     known = fence_epoch(connection, tenant)
+    _require_not_later(known, epoch)
+    connection.execute(
+        update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=epoch, open=is_open)
+    )
+
+
+def advance(connection: Connection, tenant: str, epoch: int) -> None:
+    """Stand at `epoch`, open or closed as before. Raises NotFound, Refused (`fenced`)."""
+    known = fence_epoch(connection, tenant)
+    _require_not_later(known, epoch)
+    if known != epoch:
+        connection.execute(update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=epoch))
+
+
+def _require_not_later(known: int | None, epoch: int) -> None:
     if known is None:
         raise NotFound
     if epoch < known:
         raise Refused("A later run holds the tenant.", code="fenced", rule="epoch")
-    connection.execute(
-        update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=epoch, open=is_open)
-    )
 
 
 def admit(connection: Connection, tenant: str, epoch: int) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 from sqlalchemy import Connection
 
 from control_plane.data.collection import Collection
+from control_plane.databases.migration import MigrationPhase
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput
 
@@ -45,6 +46,29 @@ class DatabaseEngine(Protocol):
 
     def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
         """Close the tenant and remove all it has, and nothing of others; again changes nothing."""
+        ...
+
+    def migrate(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+        phase: MigrationPhase,
+        epoch: int,
+    ) -> None:
+        """Make one phase of a change of declarations, whole or not at all; again changes nothing.
+
+        After `expand` the database serves calls under `before` and under `after`, and a probe of
+        either is `ready`; after `contract` it is as one made of `after`. `retract` goes back from
+        `expand`. Where tenants share tables, the first one's call makes it for all. The tenant
+        stands at `epoch` afterwards, open or closed as before.
+
+        Raises NotFound; Refused: `evolution_refused` (see `evolve`), `rows_do_not_fit` (`fact`
+        names collection and field, the text counts rows and tenants; no fact where a new computed
+        field cannot hold what its formula makes of a row), `not_expanded`,
+        `schema_differs` (it was made of other collections, or is on its way to others).
+        """
         ...
 
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:

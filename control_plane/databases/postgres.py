@@ -9,8 +9,9 @@ from sqlalchemy import URL, Connection, func, insert, select
 
 from control_plane.data.collection import Collection
 from control_plane.data.tables import APPLIED, FENCE
+from control_plane.databases.migration import Migration, MigrationPhase
 from control_plane.databases.port import Probe
-from control_plane.databases.postgres_layout import open_by, reference_is, schema_is
+from control_plane.databases.postgres_layout import open_by
 from control_plane.databases.postgres_names import Names
 from control_plane.databases.postgres_sessions import (
     Entries,
@@ -20,6 +21,7 @@ from control_plane.databases.postgres_sessions import (
     role_named,
 )
 from control_plane.databases.postgres_worker import Worker
+from control_plane.databases.served import serves, serves_rows
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed, NotFound
 
@@ -65,9 +67,7 @@ class PostgresDatabases:
         proof = {"tenant_id": tenant, "call_id": "probe", "digest": "", "applied_at": func.now()}
         try:
             with self._face.transaction(place, commit=False) as connection:
-                if not (
-                    schema_is(connection, collections) and reference_is(connection, collections)
-                ):
+                if not (serves(connection, collections) and serves_rows(connection, collections)):
                     return "differs"
                 if open_by(connection, place, collections) is not None:
                     return "differs"
@@ -96,6 +96,19 @@ class PostgresDatabases:
         if model == "silo":
             self._face.forget(place.database)
         worker.drop(place, model, epoch)
+
+    def migrate(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+        phase: MigrationPhase,
+        epoch: int,
+    ) -> None:
+        """Make one phase of a change of declarations, whole or not at all; again: no change."""
+        place = self._names.place(tenant, model)
+        self._worker().migrate(place, model, Migration(before, after, phase), epoch)
 
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound.

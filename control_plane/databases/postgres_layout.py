@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
-from sqlalchemy import ColumnElement, Connection, Inspector, Table, delete, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, inspect, select
 from sqlalchemy import column as named_column
 from sqlalchemy import table as named_table
 
@@ -18,10 +18,9 @@ from control_plane.data.collection import Collection
 from control_plane.data.tables import (
     APPLIED,
     FENCE,
-    REFERENCE,
-    REFERENCE_SCHEMA,
     SCHEMA,
     SCHEMA_VERSION,
+    UNDO,
     fill_reference,
     reference_digest,
     reference_metadata,
@@ -30,6 +29,7 @@ from control_plane.data.tables import (
 )
 from control_plane.databases.postgres_names import Place
 from control_plane.databases.postgres_openings import opening
+from control_plane.databases.served import served, serves_rows, tables_there
 
 GUARD: Final = "paybill"
 _ENTRY: Final = named_table(
@@ -73,6 +73,7 @@ _FENCE: Final[tuple[LiteralString, ...]] = (
 _GRANTS: Final[dict[str, tuple[LiteralString, ...]]] = {
     FENCE.name: ("GRANT SELECT, UPDATE (tenant_id) ON {table} TO {role}", *_FENCE),
     APPLIED.name: ("GRANT SELECT, INSERT ON {table} TO {role}", *_ROWS),
+    UNDO.name: ("GRANT SELECT, INSERT, DELETE ON {table} TO {role}", *_ROWS),
     SCHEMA.name: ("GRANT SELECT ON {table} TO {role}",),
 }
 _COLLECTION: Final[tuple[LiteralString, ...]] = (
@@ -119,7 +120,7 @@ def build_place(connection: Connection, place: Place, collections: Sequence[Coll
     metadata = tenant_metadata(collections)
     metadata.create_all(connection, checkfirst=False)
     for table in metadata.sorted_tables:
-        _guard(connection, table, place)
+        guard_table(connection, table, place)
     kept = schema_digest(collections)
     connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION, digest=kept))
 
@@ -128,12 +129,22 @@ def build_reference(
     connection: Connection, roles: Sequence[str], collections: Sequence[Collection]
 ) -> None:
     """The reference rows as they are declared now, for the roles to read and nobody to write."""
-    if reference_is(connection, collections):
-        return
+    wanted = reference_digest(collections)
+    if wanted is not None and not serves_rows(connection, collections):
+        replace_reference(connection, roles, collections, [wanted])
+
+
+def replace_reference(
+    connection: Connection,
+    roles: Sequence[str],
+    collections: Sequence[Collection],
+    serves: Sequence[str],
+) -> None:
+    """The declared rows anew, for the roles to read; `serves` are the digests that they stand for."""
     say(connection, "DROP SCHEMA IF EXISTS reference CASCADE")
     say(connection, "CREATE SCHEMA reference")
     reference_metadata(collections).create_all(connection, checkfirst=False)
-    fill_reference(connection, collections)
+    fill_reference(connection, collections, serves)
     for role in roles:
         say(connection, "GRANT USAGE ON SCHEMA reference TO {role}", role=role)
         say(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA reference TO {role}", role=role)
@@ -141,31 +152,12 @@ def build_reference(
 
 def open_by(connection: Connection, place: Place, collections: Sequence[Collection]) -> str | None:
     """By which rule's breach the place's rows lie open to others, or None: it is as it was built."""
-    tables = list(tenant_metadata(collections).tables)
-    return opening(connection, place, tables, _own(place).as_string())
-
-
-def schema_is(connection: Connection, collections: Sequence[Collection]) -> bool:
-    """Whether the place was made of the collections, and its tables are really there."""
-    recorded = connection.execute(
-        select(SCHEMA.c.digest).where(SCHEMA.c.version == SCHEMA_VERSION)
-    ).scalar_one_or_none()
-    if recorded != schema_digest(collections):
-        return False
-    found = _columns(inspect(connection), None)
-    expected = tenant_metadata(collections).tables.values()
-    return all(found.get(table.name) == set(table.c.keys()) for table in expected)
-
-
-def reference_is(connection: Connection, collections: Sequence[Collection]) -> bool:
-    """Whether the reference rows are those that are declared; always where none is."""
-    wanted = reference_digest(collections)
-    if wanted is None:
-        return True
-    if not inspect(connection).has_table(REFERENCE.name, schema=REFERENCE_SCHEMA):
-        return False
-    digest = select(REFERENCE.c.digest).where(REFERENCE.c.version == SCHEMA_VERSION)
-    return connection.execute(digest).scalar_one_or_none() == wanted
+    tables = set(tenant_metadata(collections).tables)
+    if served(connection).upcoming is not None:
+        # The tables of another declaration are there as well; each is held to the same rules.
+        there = tables_there(connection)
+        tables.update(name for name, columns in there.items() if "tenant_id" in columns)
+    return opening(connection, place, sorted(tables), _own(place).as_string())
 
 
 def admit_entry(connection: Connection, place: Place, token: str) -> None:
@@ -183,7 +175,26 @@ def remove_entry(connection: Connection, place: Place) -> None:
     connection.execute(delete(_ENTRY).where(*_of(place)))
 
 
-def _guard(connection: Connection, table: Table, place: Place) -> None:
+def force_row_security(connection: Connection, table: str, *, is_on: bool) -> None:
+    """Whether policies bind the owner too: they must again before the transaction ends."""
+    if is_on:
+        say(connection, _FORCED[1], table=table)
+    else:
+        say(connection, "ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY", table=table)
+
+
+def silence(connection: Connection, table: Table) -> None:
+    """Keep no statistics: what the planner has of columns are values of all tenants."""
+    silenced = [
+        SQL("ALTER COLUMN {} SET STATISTICS 0").format(Identifier(column.name))
+        for column in table.columns
+    ]
+    # EXPLAIN tells of them.
+    say(connection, "ALTER TABLE {table} {all}", table=table.name, all=SQL(", ").join(silenced))
+
+
+def guard_table(connection: Connection, table: Table, place: Place) -> None:
+    """Row security, policies and rights of a table that has just been made."""
     names: dict[str, str | Composable] = {
         "table": table.name,
         "role": place.role,
@@ -193,12 +204,7 @@ def _guard(connection: Connection, table: Table, place: Place) -> None:
     for statement in (*(_FORCED if has_tenant else ()), *_GRANTS.get(table.name, _COLLECTION)):
         say(connection, statement, **names)
     if has_tenant and place.is_shared:
-        # What the planner keeps of columns are values of all tenants, and EXPLAIN tells of them.
-        silenced = [
-            SQL("ALTER COLUMN {} SET STATISTICS 0").format(Identifier(column.name))
-            for column in table.columns
-        ]
-        say(connection, "ALTER TABLE {table} {all}", table=table.name, all=SQL(", ").join(silenced))
+        silence(connection, table)
 
 
 def _own(place: Place) -> Composable:
@@ -208,8 +214,3 @@ def _own(place: Place) -> Composable:
 
 def _of(place: Place) -> tuple[ColumnElement[bool], ...]:
     return (_ENTRY.c.place == place.schema, _ENTRY.c.tenant_id == place.tenant)
-
-
-def _columns(inspector: Inspector, schema: str | None) -> dict[str, set[str]]:
-    found = inspector.get_multi_columns(schema=schema)
-    return {name: {column["name"] for column in columns} for (_, name), columns in found.items()}

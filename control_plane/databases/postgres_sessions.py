@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
 from psycopg.pq import TransactionStatus
@@ -20,6 +21,7 @@ from psycopg.sql import Identifier
 from sqlalchemy import URL, Connection, Engine, RootTransaction, Select, column, func, select, table
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
+from control_plane.data.deadline import GATHERING, HELD
 from control_plane.databases.postgres_faults import (
     fault,
     leaves_nothing,
@@ -35,6 +37,7 @@ _READING: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": 
 _DATABASES: Final = table("pg_database", column("datname"), schema="pg_catalog")
 _ROLES: Final = table("pg_roles", column("rolname"), schema="pg_catalog")
 _ENTERED: Final = func.paybill.entered()
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Entries:
@@ -108,11 +111,14 @@ class Login:
     def reading(self, place: Place) -> Generator[Connection]:
         """A snapshot that cannot write. Raises NotFound."""
         with self.connected(place.database) as plain:
-            connection = plain.execution_options(**_READING)
+            # Most that is read is the first rows of an order: to say so costs nothing here.
+            settings = dict.fromkeys(GATHERING, "off")
+            held = {**settings, "statement_timeout": str(self._waits.statement_ms_max)}
+            connection = plain.execution_options(**_READING, **{HELD: held})
             transaction = connection.begin()
             try:
                 with translated():
-                    self._enter(connection, place)
+                    self._enter(connection, place, settings)
                     _require_entered(connection, place, writing=False)
                     yield connection
             finally:
@@ -166,8 +172,9 @@ class Login:
             self._pools.forget(database)
             raise NotFound from None
 
-    def _enter(self, connection: Connection, place: Place) -> None:
+    def _enter(self, connection: Connection, place: Place, more: Mapping[str, str] = _NONE) -> None:
         settings = {
+            **more,
             "search_path": Identifier(place.schema).as_string() + ", pg_temp",
             "paybill.tenant": place.tenant,
             "paybill.entry": self._entries.token(place),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from sqlalchemy import Connection, func, select
 
 from control_plane.data.collection import Collection
 from control_plane.data.tables import tenant_metadata
 from control_plane.databases.fencing import admit, fence_epoch, set_fence
+from control_plane.databases.migration import Migration, rows_that_stand
 from control_plane.databases.postgres_layout import (
     admit_entry,
     build_guard,
@@ -18,12 +19,13 @@ from control_plane.databases.postgres_layout import (
     open_by,
     remove_entry,
     say,
-    schema_is,
 )
+from control_plane.databases.postgres_migration import migrate_place
 from control_plane.databases.postgres_names import Names, Place
 from control_plane.databases.postgres_server import Server, databases_like
 from control_plane.databases.postgres_sessions import Entries, Login
 from control_plane.databases.removal import remove_tenant
+from control_plane.databases.served import serves
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound, Refused, Unavailable
 
@@ -55,7 +57,7 @@ class Worker:
                 if model == "bridge":
                     self._make_bridge_role(connection, place.role)
                 build_place(connection, place, collections)
-                if not schema_is(connection, collections):
+                if not serves(connection, collections):
                     raise Refused(
                         "The database was made of other collections.",
                         code="schema_differs",
@@ -71,6 +73,18 @@ class Worker:
                 # Without its entry nobody gets into a place: it is what makes it whole.
                 admit_entry(connection, place, self._entries.token(place))
                 admit(connection, place.tenant, epoch)
+
+    def migrate(self, place: Place, model: Isolation, migration: Migration, epoch: int) -> None:
+        """Make a phase of a change, in one transaction; what it waits for is bounded."""
+        is_shared = model != "silo"
+        roles = [self._names.bridge_group, self._names.pooled_role] if is_shared else [place.role]
+        with rows_that_stand(), ExitStack() as held:
+            if is_shared:
+                # The declared rows lie beside all these tenants' places.
+                held.enter_context(self._server.changing(self._names.shared))
+            held.enter_context(self._server.changing(_lock_name(place)))
+            connection = held.enter_context(self._owner.transaction(place))
+            migrate_place(connection, place, roles, migration, epoch)
 
     def fence(self, place: Place, epoch: int, *, is_open: bool) -> None:
         """Open or close the tenant; who writes is waited for, who would write waits."""

@@ -8,18 +8,26 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, RootTransaction, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, RootTransaction, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.data.collection import Collection
 from control_plane.data.tables import FENCE, SCHEMA, SCHEMA_VERSION, schema_digest, tenant_metadata
 from control_plane.databases import reference
-from control_plane.databases.connections import READING, open_engine
+from control_plane.databases.connections import READING, REBUILDING, open_engine
 from control_plane.databases.faults import fault, leaves_nothing
-from control_plane.databases.fencing import admit, fence_epoch, set_fence
+from control_plane.databases.fencing import admit, advance, fence_epoch, set_fence
 from control_plane.databases.files import DatabaseFiles, Place
+from control_plane.databases.migration import (
+    Migration,
+    MigrationPhase,
+    require_all_fit,
+    rows_that_stand,
+)
 from control_plane.databases.port import Probe
+from control_plane.databases.rebuild import rebuild
 from control_plane.databases.removal import remove_tenant
+from control_plane.databases.served import record, served, serves, serves_rows
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound, Refused, Unavailable, Unknown
 
@@ -61,9 +69,7 @@ class SqliteDatabases:
             with self._written(place, commit=False) as connection:
                 if fence_epoch(connection, tenant) is None:
                     return "absent"
-                if not (
-                    _schema_is(connection, collections) and reference.holds(connection, collections)
-                ):
+                if not (serves(connection, collections) and serves_rows(connection, collections)):
                     return "differs"
                 connection.execute(
                     update(FENCE).where(FENCE.c.tenant_id == tenant).values(epoch=FENCE.c.epoch)
@@ -98,6 +104,33 @@ class SqliteDatabases:
                 self._files.remove(place.rows)
             elif known:
                 remove_tenant(lambda: self._written(place), tenant)
+
+    def migrate(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+        phase: MigrationPhase,
+        epoch: int,
+    ) -> None:
+        """Make one phase of a change of declarations, whole or not at all; again: no change."""
+        place = self._files.place(tenant, model)
+        migration = Migration(before, after, phase)
+        if not place.rows.exists():
+            raise NotFound
+        with self._files.changing():
+            with rows_that_stand(), self._written(place, rebuilding=True) as connection:
+                advance(connection, tenant, epoch)
+                said = served(connection)
+                if migration.is_due(said):
+                    require_all_fit(connection, migration)
+                    rebuild(connection, migration.source(), migration.target())
+                    record(connection, migration.outcome)
+            if not migration.is_past(said):
+                # Last: a kill before it leaves what the repetition finishes.
+                digests = migration.reference_digests()
+                reference.settle(self._files, place.reference, migration.collections(), digests)
 
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
@@ -161,8 +194,11 @@ class SqliteDatabases:
             )
 
     @contextmanager
-    def _written(self, place: Place, *, commit: bool = True) -> Generator[Connection]:
-        with _connected(self._engine(place), place.rows) as connection:
+    def _written(
+        self, place: Place, *, commit: bool = True, rebuilding: bool = False
+    ) -> Generator[Connection]:
+        with _connected(self._engine(place), place.rows) as plain:
+            connection = plain.execution_options(**{REBUILDING: rebuilding})
             with _translated():
                 transaction = connection.begin()
             try:
@@ -231,22 +267,7 @@ def _roll_back(transaction: RootTransaction) -> None:
 
 
 def _require_schema(connection: Connection, collections: Sequence[Collection]) -> None:
-    if not _schema_is(connection, collections):
+    if not serves(connection, collections):
         raise Refused(
             "The database was made of other collections.", code="schema_differs", rule="collections"
         )
-
-
-def _schema_is(connection: Connection, collections: Sequence[Collection]) -> bool:
-    """Whether the recorded digest is that of the collections, and the tables are really there."""
-    inspector = inspect(connection)
-    expected = tenant_metadata(collections).tables
-    if not set(expected) <= set(inspector.get_table_names()):
-        return False
-    recorded = connection.execute(
-        select(SCHEMA.c.digest).where(SCHEMA.c.version == SCHEMA_VERSION)
-    ).scalar_one_or_none()
-    return recorded == schema_digest(collections) and all(
-        {column["name"] for column in inspector.get_columns(name)} == set(table.c.keys())
-        for name, table in expected.items()
-    )

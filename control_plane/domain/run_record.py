@@ -25,8 +25,14 @@ class RunSummary(Record):
 
 
 class Run(RunSummary):
-    """A piece of work that the worker executes for one call."""
+    """A piece of work that the worker executes for one call.
 
+    ``tool`` is the name under which it was asked for, and is decided on. ``holds`` says that no
+    other such run may be about the same tenant.
+    """
+
+    tool: str
+    holds: bool = True
     call_id: str
     grant_id: str
     command: dict[str, Json]

@@ -377,6 +377,7 @@ class Executor:
             ports=self._ports,
             epoch=book.epoch,
             should_stop=pulse.should_stop,
+            asker=lambda: self._regate.asker(run),
         )
 
 

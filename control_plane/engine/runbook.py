@@ -46,14 +46,11 @@ class Runbook:
         """Take the run over: a new epoch, and one more attempt."""
         with self._ports.store.write(self.scope) as connection:
             run = self._read(connection)
-            fence = tables.fence
-            held = connection.execute(
-                select(fence.c.epoch).where(fence.c.tenant == run.tenant)
-            ).scalar_one()
-            self.epoch = int(held) + 1
-            rows.change(
-                connection, fence, fence.c.tenant == run.tenant, epoch=self.epoch, run_id=run.id
-            )
+            self.epoch = self._held(connection, run)[0] + 1
+            if run.holds:
+                fence = tables.fence
+                mine = fence.c.tenant == run.tenant
+                rows.change(connection, fence, mine, epoch=self.epoch, run_id=run.id)
             rows.change(
                 connection, tables.run, tables.run.c.id == run.id, attempts=run.attempts + 1
             )
@@ -67,13 +64,19 @@ class Runbook:
         """
         with self._ports.store.write(None if alone else self.scope) as connection:
             run = self._read(connection)
-            fence = tables.fence
-            statement = select(fence.c.epoch, fence.c.run_id).where(fence.c.tenant == run.tenant)
-            held = connection.execute(statement).one()
-            if (held.epoch, held.run_id) != (self.epoch, self.run_id):
+            if self._held(connection, run) != (self.epoch, self.run_id):
                 raise Fenced
             self._vouched = self._guards(connection, run)
             yield connection
+
+    def _held(self, connection: Connection, run: Run) -> tuple[int, str | None]:
+        """The epoch that is in force, and whose; a run that leaves its tenant free counts its own."""
+        if not run.holds:
+            return run.attempts, run.id
+        fence = tables.fence
+        statement = select(fence.c.epoch, fence.c.run_id).where(fence.c.tenant == run.tenant)
+        held = connection.execute(statement).one()
+        return int(held.epoch), held.run_id
 
     def read(self) -> Run:
         """The run as it stands."""

@@ -20,6 +20,7 @@ from control_plane.facts.base import Facts
 from control_plane.ports import (
     Archives,
     Artifacts,
+    Asker,
     Clock,
     DatabaseEngine,
     Ids,
@@ -156,7 +157,9 @@ Seen: TypeAlias = dict[str, Json]
 
 
 class BlindChange:
-    """The base of changes whose plan needs no row."""
+    """The base of changes whose plan needs no row, and which no approval is asked for."""
+
+    can_wait = False
 
     def look(
         self,
@@ -169,15 +172,25 @@ class BlindChange:
         """Nothing."""
         return {}
 
+    def weighed(self, subject: Subject, seen: Seen) -> Subject | None:
+        """Nothing more is known."""
+        return None
+
+    def as_run(self, command: Command, call: Call, seen: Seen) -> Command:
+        """Never asked."""
+        raise AssertionError("what cannot wait is no run")
+
 
 class Change(Protocol):
     """A command that is carried out within one request.
 
     ``outside`` says that the effect is in a tenant's database: then ``affect`` runs between the
-    intent and the outcome; else it runs in the store's transaction that is given.
+    intent and the outcome; else it runs in the store's transaction that is given. ``can_wait`` says
+    that it becomes a run where policy asks for an approval.
     """
 
     outside: bool
+    can_wait: bool
     command_type: type[Command]
 
     def subject(self, command: Command, view: View) -> Subject:
@@ -193,6 +206,14 @@ class Change(Protocol):
         may: frozenset[str],
     ) -> Seen:
         """What the plan needs to know of a tenant's rows, once it is decided that it may be known."""
+        ...
+
+    def weighed(self, subject: Subject, seen: Seen) -> Subject | None:
+        """The subject with what the rows add to its facts, to be decided again; None for nothing."""
+        ...
+
+    def as_run(self, command: Command, call: Call, seen: Seen) -> Command:
+        """The same as a lifecycle's command; only asked where it can wait."""
         ...
 
     def parts(
@@ -228,13 +249,14 @@ class Change(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """One run in the worker's hands."""
+    """One run in the worker's hands. ``asker`` decides anew who asks, and for what they may see."""
 
     run: Run
     command: Command
     ports: Ports
     epoch: int
     should_stop: Callable[[], bool]
+    asker: Callable[[], Asker]
 
 
 def _no_undo(_work: Work, _connection: Connection | None) -> None:
@@ -274,12 +296,26 @@ class Observed:
     artifact: bytes = b""
 
 
+class TenantLifecycle:
+    """The base of lifecycles of a tenant: they have it to themselves, and only the worker plans."""
+
+    holds = True
+
+    def look(
+        self, command: Command, view: View, subject: Subject, may: frozenset[str]
+    ) -> dict[str, Json] | None:
+        """Nothing yet."""
+        return None
+
+
 class Lifecycle(Protocol):
     """A command that the worker executes as a run."""
 
     kind: str
     command_type: type[Command]
     steps: tuple[Step, ...]
+    holds: bool
+    """Whether no other run that holds may be about the same tenant until this one is over."""
 
     def subject(
         self,
@@ -297,6 +333,15 @@ class Lifecycle(Protocol):
 
     def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
         """The domain's own rules; raises Refused."""
+        ...
+
+    def look(
+        self, command: Command, view: View, subject: Subject, may: frozenset[str]
+    ) -> dict[str, Json] | None:
+        """What it would do, shown to who asks, before any run; None where only the worker can tell.
+
+        Raises what stands in the way: who asks learns it at once.
+        """
         ...
 
     def observe(self, work: Work) -> Observed:

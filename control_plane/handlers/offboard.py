@@ -16,7 +16,7 @@ from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, offboard_steps, stack_steps
-from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.tenant_moves import model_of, tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -26,7 +26,7 @@ RETENTION_DAYS: Final = 30
 _OFFBOARDABLE = frozenset(state for state in TENANT.states if "deprovision" in TENANT.legal(state))
 
 
-class OffboardTenantHandler:
+class OffboardTenantHandler(TenantLifecycle):
     """Takes a tenant away, as a run: shut, backed up, proven, removed; restorable for a while."""
 
     kind = OPERATION

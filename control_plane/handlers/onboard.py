@@ -9,7 +9,7 @@ from control_plane.domain.run_record import Run
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import onboard_steps, stack_steps
-from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.offers import free_offer, isolations_of, parts_of
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
@@ -18,7 +18,7 @@ _RESUMABLE = frozenset({"", "pending", "provision_failed"})
 OPERATION = "onboard"
 
 
-class OnboardTenantHandler:
+class OnboardTenantHandler(TenantLifecycle):
     """Brings a tenant into being, as a run with do, undo and probe."""
 
     kind = OPERATION

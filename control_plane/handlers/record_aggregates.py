@@ -11,9 +11,9 @@ from control_plane.data.filters import all_of, fields_of, parse_filter
 from control_plane.data.measures import check_groups, parse_measures
 from control_plane.data.tables import collection_table
 from control_plane.domain.canonical import Json
-from control_plane.errors import Refused
-from control_plane.facts.row import is_exact
-from control_plane.handlers.handler import Ports, SingleAnswer, Subject, View
+from control_plane.handlers.exactness import require_exact
+from control_plane.handlers.handler import SingleAnswer, Subject, View
+from control_plane.handlers.record_handles import Redeemer
 from control_plane.handlers.record_place import located, offered, record_subject
 from control_plane.handlers.record_sight import Sight
 
@@ -39,13 +39,14 @@ class AggregateRecordsHandler(SingleAnswer):
         """The groups. A field decides as it does in a query: only rows in which it may be read count."""
         assert isinstance(command, AggregateRecords)
         collection = offered(view.ports, command.collection, "aggregate")
-        _require_exact(collection, view.ports)
+        require_exact(view.connection, collection, view.ports)
         named = _named(command)
         sight = Sight(collection, view.rows, may)
         readable = sight.searchable(named)
         tree = None
         if command.filter is not None:
-            tree = parse_filter(command.filter, collection, readable)
+            redeem = Redeemer(view.ports, view.rows, subject).of(collection)
+            tree = parse_filter(command.filter, collection, readable, redeem)
         measures = parse_measures(command.measures, collection, readable)
         by = check_groups(command.group_by, collection, readable)
         any_row, rule = sight.rule(named)
@@ -75,15 +76,5 @@ def _rows_min(collection: Collection, named: tuple[str, ...], *, grouped: bool) 
     # A figure over few rows tells of each: a group of fields may ask for more.
     columns = collection.columns
     groups = {columns[name].group for name in named if name in columns}
-    asked = [collection.groups[one].group_size_min for one in groups if one in collection.groups]
-    return max(asked, default=_ONE_ROW if grouped else 0)
-
-
-def _require_exact(collection: Collection, ports: Ports) -> None:
-    named = ports.catalog.row_rules.get(collection.name)
-    if named is not None and not is_exact(collection, named):
-        raise Refused(
-            "The rows' policy decides on fields that may be missing: no sum over them is exact.",
-            code="aggregate_not_exact",
-            rule=f"rows_{collection.name}",
-        )
+    told = [collection.groups[one].group_size_min for one in groups if one in collection.groups]
+    return max((one for one in told if one is not None), default=_ONE_ROW if grouped else 0)

@@ -3,7 +3,7 @@
 Where the rows have a policy of their own, it decides row by row; else what was decided on the
 collection as a whole holds for every row. A field in a group needs the group's action, and whoever
 seeks or sorts by such a field is shown only the rows in which it may be read: an order or a match
-tells as much as a value.
+tells as much as a value. What leaves as a handle is seen as one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from control_plane.data.collection import Collection
 from control_plane.data.filters import Tree, parse_rule
+from control_plane.data.handles import Giving, leaving
 from control_plane.data.rows import Row
 from control_plane.data.values import to_json
 from control_plane.domain.canonical import Json
@@ -30,38 +31,60 @@ _LOG = logging.getLogger("paybill.rows")
 class Sight:
     """One caller before one collection; ``may`` is what was decided on the collection."""
 
-    def __init__(self, collection: Collection, rows: RowGate, may: frozenset[str]) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        rows: RowGate,
+        may: frozenset[str],
+        giving: Giving | None = None,
+    ) -> None:
         self._collection = collection
+        self._giving = giving
         self._rows = rows
         self._ruled = rows.ruled(collection.name)
         granted = {name for name in group_actions(collection) if name in may}
         self._groups = frozenset(group_actions(collection)) if self._ruled else frozenset(granted)
 
     def searchable(self, named: Iterable[str]) -> frozenset[str]:
-        """The fields that the caller may name; of a group that is not named nothing is asked."""
+        """The fields that the caller may name. Asks nothing where all that is named is open.
+
+        Else it asks for every group: a field that may not be read costs what an unknown one does.
+        """
         groups = self._groups
-        if self._ruled:
-            asked = self._groups & set(self._actions_of(named))
-            groups = groups - {name for name in asked if self._restricted((name,)) is None}
+        if self._ruled and not all(self._is_open(name) for name in named):
+            groups = frozenset(one for one in groups if self._restricted((one,)) is not None)
         return self._fields(groups)
 
-    def rule(self, named: Iterable[str]) -> tuple[bool, Tree | None]:
-        """Whether any row may be seen, and the policy's tree over them, when fields are named."""
-        restricted = self._restricted(("read", *self._actions_of(named)))
+    def _is_open(self, name: str) -> bool:
+        field = self._collection.columns.get(name)
+        return field is not None and field.group == OPEN_GROUP
+
+    def rule(self, named: Iterable[str], acts: tuple[str, ...] = ()) -> tuple[bool, Tree | None]:
+        """Whether any row may be seen, and the policy's tree over them, when fields are named.
+
+        ``acts`` are what must be allowed on them besides.
+        """
+        restricted = self._restricted(("read", *self._actions_of(named), *acts))
         return (False, None) if restricted is None else (True, restricted[0])
 
-    def seen(self, rows: Sequence[Row], fields: frozenset[str] | None) -> list[dict[str, Json]]:
+    def seen(
+        self,
+        rows: Sequence[Row],
+        fields: frozenset[str] | None,
+        named: Iterable[str] = (),
+    ) -> list[dict[str, Json]]:
         """The rows that may be seen, each with only the fields that may be; in one question.
 
-        ``fields`` narrows further. A row that the plan let through and the rule does not is left
-        out.
+        ``fields`` narrows further. Without ``giving`` a handle is one that opens nothing. A row
+        that the plan let through and the rule does not is left out.
         """
         images = {str(row["id"]): image_of(row) for row in rows}
         may = self._rows.judged(self._collection.name, images, ("read", *sorted(self._groups)))
+        needed = {"read", *self._actions_of(named)}
         kept = [
             self._masked(image, may[row_id], fields)
             for row_id, image in images.items()
-            if "read" in may[row_id]
+            if needed <= may[row_id]
         ]
         if len(kept) < len(rows):
             dropped = len(rows) - len(kept)
@@ -81,11 +104,15 @@ class Sight:
     ) -> dict[str, Json]:
         # The others are absent, not empty.
         readable = self._fields(self._groups & may)
-        return {
+        kept = {
             name: value
             for name, value in image.items()
             if name in readable and (fields is None or name in fields)
         }
+        if not self._collection.handled:
+            return kept
+        row_id, version = str(image["id"]), int(str(image["version"]))
+        return leaving(self._collection, kept, row_id, version, self._giving)
 
     def _restricted(self, actions: tuple[str, ...]) -> tuple[Tree | None] | None:
         left = self._rows.restriction(self._collection.name, actions)
@@ -122,5 +149,7 @@ def untrusted(collection: Collection, records: Sequence[Mapping[str, Json]]) -> 
     return sorted(
         name
         for name, field in collection.fields.items()
-        if field.kind in {"text", "json"} and any(name in record for record in records)
+        if field.kind in {"text", "json"}
+        and name not in collection.handled
+        and any(name in record for record in records)
     )

@@ -18,12 +18,12 @@ from control_plane.domain.canonical import Json
 from control_plane.errors import BadInput, NotFound
 from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import SingleAnswer, Subject, View
+from control_plane.handlers.record_handles import Redeemer, giving
 from control_plane.handlers.record_place import located, offered, record_subject
 from control_plane.handlers.record_sight import Sight, untrusted
 
 # Where plan and rule differ, how often the page is filled up from the next rows.
 _FILLS_MAX: Final = 3
-_SERVED: Final = frozenset({"query", "get", "aggregate", "create", "update", "delete"})
 
 
 class _Search(NamedTuple):
@@ -35,6 +35,7 @@ class _Search(NamedTuple):
     sort: Sort
     fields: frozenset[str] | None
     scope: CursorScope
+    named: tuple[str, ...]
 
 
 class QueryRecordsHandler(SingleAnswer):
@@ -55,7 +56,7 @@ class QueryRecordsHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """The page, and a cursor that is good for this caller and this query alone."""
         assert isinstance(command, QueryRecords)
-        search = _search(command, view, may)
+        search = _search(command, view, subject, may)
         place, key = located(subject), view.ports.cursor_key
         position = None
         if command.cursor is not None:
@@ -99,7 +100,8 @@ class GetRecordHandler(SingleAnswer):
         """The record. Raises NotFound, at the same cost, where it is absent or hidden."""
         assert isinstance(command, GetRecord)
         collection = offered(view.ports, command.collection, "get")
-        sight = Sight(collection, view.rows, may)
+        giving_now = giving(view, command.tenant, collection)
+        sight = Sight(collection, view.rows, may, giving_now)
         fields = _chosen(command.fields, sight.searchable(command.fields))
         table = collection_table(collection)
         with view.ports.databases.reading(command.tenant, located(subject).isolation) as connection:
@@ -139,14 +141,15 @@ class DescribeCollectionsHandler(SingleAnswer):
         return {"collections": [{**_line(found), "fields": _fields(found)}]}
 
 
-def _search(command: QueryRecords, view: View, may: frozenset[str]) -> _Search:
+def _search(command: QueryRecords, view: View, subject: Subject, may: frozenset[str]) -> _Search:
     collection = offered(view.ports, command.collection, "query")
-    sight = Sight(collection, view.rows, may)
+    sight = Sight(collection, view.rows, may, giving(view, command.tenant, collection))
     sort = _sort(command.sort)
     searchable = sight.searchable((*_named(command.filter), sort.field, *command.fields))
     tree = None
     if command.filter is not None:
-        tree = parse_filter(command.filter, collection, searchable)
+        redeem = Redeemer(view.ports, view.rows, subject).of(collection)
+        tree = parse_filter(command.filter, collection, searchable, redeem)
     sort = check_sort(sort, collection, searchable)
     scope = cursor_scope(
         caller=f"{view.caller.principal}\0{view.caller.actor}",
@@ -156,7 +159,8 @@ def _search(command: QueryRecords, view: View, may: frozenset[str]) -> _Search:
         sort=sort,
         bundle=view.ports.catalog.digest,
     )
-    return _Search(collection, sight, tree, sort, _chosen(command.fields, searchable), scope)
+    named = (*_named(command.filter), sort.field)
+    return _Search(collection, sight, tree, sort, _chosen(command.fields, searchable), scope, named)
 
 
 def _filled(
@@ -174,7 +178,7 @@ def _filled(
         page = query_page(
             connection, table, tenant, tree, search.sort, wanted, position, deadline_ms=deadline_ms
         )
-        records += search.sight.seen(page.rows, search.fields)
+        records += search.sight.seen(page.rows, search.fields, search.named)
         position = page.next
         if position is None or len(records) == limit:
             break
@@ -205,7 +209,7 @@ def _line(collection: Collection) -> dict[str, Json]:
     return {
         "collection": collection.name,
         "description": collection.description,
-        "verbs": [verb for verb in collection.offered_verbs if verb in _SERVED],
+        "verbs": [*collection.offered_verbs],
         "reference": collection.reference,
     }
 
@@ -214,6 +218,7 @@ def _fields(collection: Collection) -> dict[str, Json]:
     return {
         name: field.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         | {"kind": field.kind}
+        | ({"leaves_as": "handle"} if name in collection.handled else {})
         for name, field in collection.columns.items()
         if name != "tenant_id"
     }

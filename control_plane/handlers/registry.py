@@ -24,6 +24,7 @@ from control_plane.handlers.record_changes import (
     DeleteRecordHandler,
     UpdateRecordHandler,
 )
+from control_plane.handlers.record_runs import ChangeRecordsHandler
 from control_plane.handlers.records import (
     DescribeCollectionsHandler,
     GetRecordHandler,
@@ -62,6 +63,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.ResumeTenant.name: ResumeTenantHandler(),
         commands.OffboardTenant.name: OffboardTenantHandler(),
         commands.RestoreTenant.name: RestoreTenantHandler(),
+        commands.ChangeRecords.name: ChangeRecordsHandler(),
     }
 )
 CHANGES: Mapping[str, Change] = MappingProxyType(

@@ -14,7 +14,7 @@ from control_plane.errors import Refused
 from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, restore_steps, stack_steps
-from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.offers import free_offer, isolations_of, parts_of
 from control_plane.handlers.tenant_moves import tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
@@ -22,7 +22,7 @@ from control_plane.handlers.tenants import described
 OPERATION = "restore"
 
 
-class RestoreTenantHandler:
+class RestoreTenantHandler(TenantLifecycle):
     """Brings an offboarded tenant back with its data, as a run with do, undo and probe."""
 
     kind = OPERATION

@@ -10,14 +10,14 @@ from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import resume_steps
-from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
 
 OPERATION = "resume"
 
 
-class ResumeTenantHandler:
+class ResumeTenantHandler(TenantLifecycle):
     """Clears one reason; with the last one gone, opens the tenant again. Its plan is pure."""
 
     kind = OPERATION

@@ -10,14 +10,14 @@ from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import suspend_steps
-from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
+from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
 
 OPERATION = "suspend"
 
 
-class SuspendTenantHandler:
+class SuspendTenantHandler(TenantLifecycle):
     """Shuts a tenant. Its plan is pure: what will be follows from the command and our store."""
 
     kind = OPERATION

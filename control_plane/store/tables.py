@@ -152,10 +152,8 @@ idempotency = Table(
     comment="Which call a key stands for; the call is stored, never an answer.",
 )
 
-# The runs that hold their tenant: the closed list of states that are not terminal (domain/run.py).
-_HOLDING = text(
-    "state NOT IN ('applied','discarded','canceled','failed','compensated') AND tenant <> ''"
-)
+# The runs that hold their tenant; the closed list of states is those that are terminal (domain/run.py).
+_HOLDING = text("state NOT IN ('applied','discarded','canceled','failed','compensated') AND holds")
 
 run = Table(
     "run",
@@ -167,6 +165,8 @@ run = Table(
     Column("grant_id", ID, nullable=False),
     Column("tenant", SLUG, nullable=False),
     Column("kind", WORD, nullable=False),
+    Column("tool", NAME, nullable=False),
+    Column("holds", Boolean, nullable=False),
     Column("command", JSON, nullable=False),
     Column("state", WORD, nullable=False),
     Column("as_of", INSTANT, nullable=False),

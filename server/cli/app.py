@@ -14,12 +14,14 @@ from server.cli import (
     approvals,
     approvers,
     audit,
+    catalog,
     collections,
     connect,
     demo,
     doctor,
     init,
     mcp_config,
+    sample,
     serve,
     tenants,
     tokens,
@@ -79,3 +81,5 @@ app.add_typer(approvers.app, name="approvers")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(audit.app, name="audit")
 app.add_typer(collections.app, name="collections")
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(sample.app, name="sample")

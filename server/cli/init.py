@@ -28,6 +28,13 @@ class Rule(StrEnum):
     two_people = "two_people"
 
 
+class Sample(StrEnum):
+    """The choices of `--sample`."""
+
+    contacts = "contacts"
+    helpdesk = "helpdesk"
+
+
 def init(
     ctx: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="The folder; else this one.")] = None,
@@ -44,6 +51,9 @@ def init(
         Path | None,
         typer.Option(help="Keep the rows on a Postgres server: a 0600 file with its owner's URL."),
     ] = None,
+    sample: Annotated[
+        Sample, typer.Option(help="What a new catalog declares; one that stands is left as it is.")
+    ] = Sample.contacts,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: own_hand.")] = False,
 ) -> None:
     """Make this folder a workspace: paybill.toml, a sample catalog, keys and store."""
@@ -60,7 +70,7 @@ def init(
     owner = None if postgres_file is None else read_owner(postgres_file)
     rule = _rule(approval_rule, yes=yes)
     passphrase = read_passphrase(passphrase_fd, "the root key", new=True)
-    answers = Answers(name or _name_of(root), rule.value, passphrase, owner)
+    answers = Answers(name or _name_of(root), rule.value, passphrase, owner, sample.value)
     workspace = initialise(root, home, answers, SystemClock(), RandomIds())
     typer.echo(plain(f"Initialised workspace {workspace.name} ({workspace.id}) in {root}"))
     note(f"State, keys and store lie in {state_folder(root, home)}; approval rule: {rule.value}.")

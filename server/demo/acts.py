@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from control_plane.domain.canonical import Json
-from server.demo.ledger import ABSENT
+from server.demo import desk
 from server.demo.scenario import (
     BILLING_BOT,
     SUPPORT_BOT,
@@ -18,18 +18,28 @@ from server.demo.scenario import (
 from server.demo.stage import Stage, result_of
 
 ADA: dict[str, Json] = {
-    "full_name": "Ada Lovelace",
+    "number": 1815,
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+    "city": "London",
+    "country": "United Kingdom",
     "email": "ada@example.com",
-    "company": "Analytical Engines",
-    "status": "customer",
-    "balance": 1250,
+    "account_manager": "alice",
 }
 GRACE: dict[str, Json] = {
-    "full_name": "Grace Hopper",
+    "number": 1906,
+    "first_name": "Grace",
+    "last_name": "Hopper",
+    "city": "New York",
+    "country": "USA",
     "email": "grace@example.com",
-    "company": "Compilers",
-    "status": "lead",
-    "balance": 0,
+    "account_manager": "alice",
+}
+DESK_VERBS: Mapping[str, tuple[str, ...]] = {
+    "customers": ("query", "get", "aggregate", "create", "update"),
+    "invoices": ("query", "get", "aggregate", "create", "update"),
+    "orders": ("query", "get", "aggregate", "create"),
+    "tickets": ("query", "get", "aggregate", "create", "update"),
 }
 _ADAS_KEY = "demo-record-ada"
 _PLAN_LINES = 10
@@ -96,23 +106,23 @@ async def parked(stage: Stage, tenant: str) -> dict[str, Json]:
 
 
 async def records(stage: Stage) -> str:
-    """A record in each tenant, and what the agent may not see of it. The id of globex's record."""
-    masked = {"full_name": "Ada Lovelace", "balance": 1250, "email": ABSENT}
-    await stage.expect(
-        "the record is written; its pii field is absent, not empty",
-        _create("acme", ADA, _ADAS_KEY),
-        {"outcome": "done", "result": {"record": masked}},
-    )
+    """A record in each of two tenants, then one tenant's help desk. The id of globex's record."""
     seen = await stage.expect(
-        "the same in globex",
+        "a record in globex: alice looks after that customer, so the pii fields are shown",
         _create("globex", GRACE, "demo-record-grace"),
-        {"outcome": "done", "result": {"record": {"full_name": "Grace Hopper", "email": ABSENT}}},
+        {"outcome": "done", "result": {"record": {"full_name": "Grace Hopper"}}},
+    )
+    await stage.expect(
+        "and one in acme",
+        _create("acme", ADA, _ADAS_KEY),
+        {"outcome": "done", "result": {"record": {"email": "ada@example.com"}}},
     )
     await stage.expect(
         "acme has its own record alone",
-        Ask(SUPPORT_BOT, "contacts_query", {"tenant": "acme"}),
-        {"outcome": "done", "result": {"records": [masked]}},
+        Ask(SUPPORT_BOT, "customers_query", {"tenant": "acme"}),
+        {"outcome": "done", "result": {"records": [{"full_name": "Ada Lovelace"}]}},
     )
+    await desk.show(stage)
     record = result_of(seen)["record"]
     return str(record["id"]) if isinstance(record, dict) else ""
 
@@ -120,7 +130,7 @@ async def records(stage: Stage) -> str:
 def _create(tenant: str, values: dict[str, Json], key: str) -> Ask:
     return Ask(
         SUPPORT_BOT,
-        "contacts_create",
+        "customers_create",
         {"tenant": tenant, "values": values, "idempotency_key": key},
     )
 
@@ -172,12 +182,9 @@ _SUPPORT_TOOLS = [
     "approval_get",
     "approval_list",
     "collection_describe",
-    "contacts_query",
-    "contacts_get",
-    "contacts_aggregate",
-    "contacts_create",
-    "contacts_update",
+    "record_undo",
     "currencies_query",
     "currencies_get",
     "currencies_aggregate",
+    *(f"{collection}_{verb}" for collection, verbs in DESK_VERBS.items() for verb in verbs),
 ]

@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from typing import Final
 
 from control_plane.domain.canonical import Json
-from server.demo.ledger import ABSENT, Expected, Seen
+from server.demo.ledger import Expected, Seen
 from server.demo.scenario import SUPPORT_BOT, Ask, Command
 from server.demo.stage import Stage, result_of, told
 
 TENANT: Final = "hooli"
 _PLAN_LINES = 10
 _RECORD: Final[Mapping[str, Json]] = {
-    "full_name": "Katherine Johnson",
+    "number": 1918,
+    "first_name": "Katherine",
+    "last_name": "Johnson",
+    "city": "White Sulphur Springs",
+    "country": "USA",
     "email": "katherine@example.com",
-    "company": "Orbits",
-    "status": "customer",
-    "balance": 11,
+    "account_manager": "alice",
 }
+_CITY: Final = "Hampton"
 _SAME: Final[Expected] = {
     "outcome": "done",
-    "result": {"records": [{"full_name": "Katherine Johnson", "balance": 12, "email": ABSENT}]},
+    "result": {"records": [{"full_name": "Katherine Johnson", "city": _CITY}]},
 }
 
 
@@ -33,7 +36,7 @@ async def live(stage: Stage) -> None:
         _query("currencies", limit=1, sort="code"),
         {"outcome": "done", "result": {"records": [{"code": "AUD"}]}},
     )
-    writing = _ask("contacts_create", values=_RECORD)
+    writing = _ask("customers_create", values=_RECORD)
     await _changed(stage, await stage.expect("a record of its own", writing, {"outcome": "done"}))
     await _suspended(stage)
     await _offboarded(stage)
@@ -46,18 +49,18 @@ async def _changed(stage: Stage, seen: Seen) -> None:
     change: dict[str, Json] = {
         "id": record["id"],
         "version": record["version"],
-        "values": {"balance": 12},
+        "values": {"city": _CITY},
     }
     await stage.expect(
         "a change shows its before and after first",
-        _ask("contacts_update", **change, dry_run=True),
-        {"outcome": "planned", "result": {"rows": {"before": {"balance": 11}}}},
+        _ask("customers_update", **change, dry_run=True),
+        {"outcome": "planned", "result": {"rows": {"before": {"city": _RECORD["city"]}}}},
     )
-    changed: Expected = {"outcome": "done", "result": {"record": {"balance": 12, "version": 2}}}
-    await stage.expect("and is made", _ask("contacts_update", **change), changed)
+    changed: Expected = {"outcome": "done", "result": {"record": {"city": _CITY, "version": 2}}}
+    await stage.expect("and is made", _ask("customers_update", **change), changed)
     await stage.expect(
         "of a version that is past it is refused",
-        _ask("contacts_update", "-late", **change | {"values": {"balance": 13}}),
+        _ask("customers_update", "-late", **change | {"values": {"city": "Newport"}}),
         {"outcome": "refused", "code": "stale"},
     )
 
@@ -68,11 +71,11 @@ async def _suspended(stage: Stage) -> None:
     await _run(stage, _ask("tenant_suspend", reason="operator", access="none"), "is suspended")
     await stage.expect(
         "its records are closed",
-        _query("contacts"),
+        _query("customers"),
         {"outcome": "refused", "code": "access_suspended", "fact": "access_mode"},
     )
     await _run(stage, _ask("tenant_resume", reason="operator"), "is resumed")
-    await stage.expect("and they are served again", _query("contacts"), _SAME)
+    await stage.expect("and they are served again", _query("customers"), _SAME)
 
 
 async def _offboarded(stage: Stage) -> None:
@@ -98,7 +101,7 @@ async def _offboarded(stage: Stage) -> None:
     stage.check("hooli is offboarded", {"state": "applied"}, run)
     await stage.expect(
         "nothing of it is served",
-        _query("contacts"),
+        _query("customers"),
         {"outcome": "refused", "fact": "access_mode"},
     )
 
@@ -106,7 +109,7 @@ async def _offboarded(stage: Stage) -> None:
 async def _restored(stage: Stage) -> None:
     stage.voice.say("Restored from that backup, within its time.")
     await _run(stage, _ask("tenant_restore"), "is restored")
-    await stage.expect("the same record is there", _query("contacts"), _SAME)
+    await stage.expect("the same record is there", _query("customers"), _SAME)
 
 
 async def _run(stage: Stage, asked: Ask, about: str) -> Seen:

@@ -16,7 +16,9 @@ from pathlib import Path
 import anyio
 
 from control_plane.audit.recorder import LeafRecorder
+from control_plane.data.collection import SAMPLES
 from server import keys, tokens
+from server.catalog import write_sample
 from server.clock import SystemClock
 from server.demo.ledger import Seen
 from server.demo.worker_child import WorkerChild
@@ -29,6 +31,7 @@ from server.settings import Settings
 from server.workspace import Workspace
 
 NAME = "paybill-demo"
+_SHARED = "currencies.yaml"
 PYTHON = (sys.executable, "-P", "-m", "paybill")
 
 
@@ -146,6 +149,7 @@ def _made(folder: Path, settings: Settings) -> Place:
         }
     )
     secret = secrets.token_urlsafe(24).encode()
+    _declare(root / "catalog")
     workspace = initialise(
         root, own.home, Answers(NAME, "own_hand", secret), SystemClock(), RandomIds()
     )
@@ -157,6 +161,11 @@ def _made(folder: Path, settings: Settings) -> Place:
         root_secret=secret,
         approver_secret=secrets.token_urlsafe(24).encode(),
     )
+
+
+def _declare(folder: Path) -> None:
+    write_sample(folder, "helpdesk")
+    shutil.copy(SAMPLES / _SHARED, folder / "collections")
 
 
 @contextmanager

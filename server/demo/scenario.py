@@ -98,7 +98,7 @@ def _by_id(tenant: str, record: str) -> Ask:
 
 
 def _query(tenant: str, condition: Mapping[str, Json]) -> Ask:
-    return Ask(SUPPORT_BOT, "contacts_query", {"tenant": tenant, "filter": dict(condition)})
+    return Ask(SUPPORT_BOT, "customers_query", {"tenant": tenant, "filter": dict(condition)})
 
 
 def _create(values: Mapping[str, Json], key: str, **more: Json) -> Ask:
@@ -107,7 +107,7 @@ def _create(values: Mapping[str, Json], key: str, **more: Json) -> Ask:
         "values": dict(values),
         "idempotency_key": key,
     }
-    return Ask(SUPPORT_BOT, "contacts_create", arguments | more)
+    return Ask(SUPPORT_BOT, "customers_create", arguments | more)
 
 
 def _row_by_id(known: Known) -> Forbidden:
@@ -228,7 +228,7 @@ def _approval_by_agent(known: Known) -> Forbidden:
 
 
 def _key_with_other_arguments(known: Known) -> Forbidden:
-    other = {**known.used_values, "full_name": "Somebody Else"}
+    other = {**known.used_values, "first_name": "Somebody Else"}
     return Forbidden(
         "An idempotency key again, with other arguments",
         (

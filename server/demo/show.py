@@ -16,6 +16,7 @@ from policies.binary import find_binary
 from policies.errors import GateError
 from server.demo import acts, audit, crash, life
 from server.demo.agents import connected
+from server.demo.desk import LOADER
 from server.demo.ledger import Ledger
 from server.demo.narrator import Narrator
 from server.demo.place import Place, throw_away
@@ -31,7 +32,7 @@ _INTRO = (
 _PARTS = (
     "A workspace",
     "Onboarding: what policy allows, and what a human must approve",
-    "Records, without the fields that the agent may not read",
+    "Records: a help desk, without the rows and fields that the agent may not read",
     "A tenant's whole life",
     "Eight things that must not work",
     "A worker is killed in the middle",
@@ -130,12 +131,14 @@ async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerat
     voice.say(f"Workspace in {place.workspace.root}; approvals by own hand.")
     place.issue(SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,hooli,initech")
     place.issue(BILLING_BOT, "bob", BILLING_BOT, "viewer", "umbrella,stark")
+    place.issue(LOADER, "erin", LOADER, "platform_admin", "acme")
     place.issue("alice", "alice", None, "viewer", "acme,globex,hooli,initech")
     voice.table(
         ("who", "acts through", "roles", "tenants"),
         (
             ("alice", SUPPORT_BOT, "operator, support", "acme, globex, hooli, initech"),
             ("bob", BILLING_BOT, "viewer", "umbrella, stark"),
+            ("erin", LOADER, "platform_admin", "acme"),
             ("alice", "(herself: approves)", "viewer", "acme, globex, hooli, initech"),
         ),
     )

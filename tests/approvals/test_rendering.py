@@ -59,6 +59,7 @@ def question(**parts: Any) -> Question:
         grant_id="g",
         tenant="acme",
         kind="onboard",
+        tool="tenant_onboard",
         command={},
         state="awaiting_approval",
         as_of="2030-01-01T09:00:00.000000Z",

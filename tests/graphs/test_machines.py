@@ -33,11 +33,11 @@ MACHINES: dict[str, Callable[[Steps], Machine]] = {
     "lifecycle": lifecycle_machine,
 }
 STEPS = (
-    *("query", "load_change", "plan_change", "act_change", "load_lifecycle", "commit_run"),
-    *("settle_run", "release", "park"),
+    *("query", "load_change", "plan_change", "act_change", "ask_first", "load_lifecycle"),
+    *("commit_run", "settle_run", "release", "park"),
 )
 Deed = str
-DEEDS = st.sampled_from(("nothing", "finish", "refuse", "allow"))
+DEEDS = st.sampled_from(("nothing", "finish", "refuse", "allow", "ask"))
 
 
 class Doubles:
@@ -45,6 +45,7 @@ class Doubles:
 
     def __init__(self, deeds: dict[str, Deed]) -> None:
         self.visited: list[str] = []
+        self.runs = self
         for name in STEPS:
             setattr(self, name, self._step(name, deeds[name]))
 
@@ -58,6 +59,8 @@ class Doubles:
                 passage.settled = Settled(plan, deed == "allow", "own_hand", evidence)
             elif deed == "finish":
                 passage.outcome = Outcome(outcome="done", message=name)
+            elif deed == "ask":
+                passage.must_ask = True
 
         return step
 
@@ -95,7 +98,7 @@ def test_every_node_is_on_some_path() -> None:
     seen: set[str] = set()
     for machine in MACHINES:
         for settling in (False, machine == "lifecycle"):
-            for deed in ("nothing", "allow"):
+            for deed in ("nothing", "allow", "ask"):
                 deeds = dict.fromkeys(STEPS, deed)
                 seen |= set(passed(machine, deeds, settling, walked=True)[0])
     assert seen == set(STEPS)

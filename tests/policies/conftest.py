@@ -83,6 +83,18 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "tenant_state": "active",
         "cordoned": False,
         "reference": False,
+        "stage": "",
+        "step": "",
+        "change_rows": 0,
+        "change_groups": [],
+        "change_money_max": 0,
+        "approval_rule": "two_people",
+        "approval_present": False,
+        "approval_by": "",
+        "approval_digest": "",
+        "approval_expired": False,
+        "plan_digest": "",
+        "requester": "ann",
     },
 }
 

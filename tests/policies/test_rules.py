@@ -58,6 +58,9 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("record", "create"): {"support", "platform_admin"},
     ("record", "update"): {"support", "platform_admin"},
     ("record", "delete"): ADMIN,
+    ("record", "bulk_update"): {"support", "platform_admin"},
+    ("record", "bulk_delete"): ADMIN,
+    ("record", "undo"): {"support", "platform_admin"},
     ("record", "read_pii"): ADMIN,
 }
 

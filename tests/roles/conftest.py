@@ -32,6 +32,7 @@ from tests.support.ways import Person, Way, every_way
 from tools.registry import TOOLS
 
 MAKER = ("maker", "maker-bot")
+_NOBODYS = {"op": "eq", "field": "company", "value": "nobody's"}
 START, FAR = "2020-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
 
 
@@ -103,11 +104,16 @@ class Cast:
             "record_aggregate": _contacts(
                 tenant,
                 measures=[{"op": "count"}],
-                filter={"op": "eq", "field": "company", "value": "nobody's"},
+                filter=_NOBODYS,
             ),
             "record_create": _changing(tenant, values=contact()),
             "record_update": _changing(tenant, id=changed, version=1, values={"balance": 7}),
             "record_delete": _changing(tenant, id=self.records["deleted"], version=1),
+            "record_bulk_update": _changing(
+                tenant, filter=_NOBODYS, values={"balance": 7}, dry_run=True
+            ),
+            "record_bulk_delete": _changing(tenant, filter=_NOBODYS, dry_run=True),
+            "record_undo": _dry(tenant, run_id=self.runs["undone"]["run_id"]),
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:
@@ -129,6 +135,14 @@ def _changing(tenant: str, **more: Any) -> dict[str, Any]:
 def _record(face: Face, tenant: str) -> str:
     made = ask(face, "record_create", **_changing(tenant, values=contact()))
     return str(made["result"]["record"]["id"])
+
+
+def _changed(face: Face, tenant: str, record: str) -> dict[str, Any]:
+    """A run that has changed one record, which can be taken back."""
+    this = {"op": "eq", "field": "id", "value": record}
+    asked = _changing(tenant, filter=this, values={"balance": 3})
+    run_id = ask(face, "record_bulk_update", **asked)["run_id"]
+    return follow(face, run_id, {"applied"})
 
 
 def _recorder(house: House) -> LeafRecorder:
@@ -223,8 +237,9 @@ def cast(shared: House) -> Iterator[Cast]:
         keeper = face("support", "keeper", "keeper-bot")
         records = {
             name: _record(keeper, "acme")
-            for name in ("read", "support", "platform_admin", "deleted")
+            for name in ("read", "support", "platform_admin", "deleted", "undone")
         }
+        runs["undone"] = _changed(keeper, "acme", records["undone"])
         since = instant(SystemClock().now())
         made = Cast(shared, "acme", "globex", shut, gone, runs, names, records, since)
         for role in ROLES:

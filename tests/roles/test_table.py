@@ -20,7 +20,7 @@ from tests.support.ways import ERAS, SOCKET, WAYS, Person, Told, Way
 from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 
-ALLOWED = {"done", "running"}
+ALLOWED = {"done", "running", "planned"}
 UNLISTED = {"code": types.INVALID_PARAMS, "message": "Unknown tool"}
 # Every one of them is its own cell as well; the step meets each column in turn.
 UNLISTED_STEP = 4

@@ -100,6 +100,9 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "record_create": ("record", ("read", "create")),
     "record_update": ("record", ("read", "update")),
     "record_delete": ("record", ("read", "delete")),
+    "record_bulk_update": ("record", ("read", "bulk_update")),
+    "record_bulk_delete": ("record", ("read", "bulk_delete")),
+    "record_undo": ("record", ("read", "undo")),
 }
 # Where it is there and a member asks, most is open: the search ends soonest from there.
 _BOTH = (True, False)

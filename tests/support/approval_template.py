@@ -35,6 +35,7 @@ from tests.support.approval_world import (
     World,
     new_grant,
 )
+from tools.registry import TOOLS
 
 
 def make_template(folder: Path, rule: ApprovalRule) -> Template:
@@ -90,7 +91,7 @@ def make_world(template: Template, folder: Path, gate: Gate) -> World:
         ),
     )
     keeper = Gatekeeper(gate)
-    runner = make_runner(ports, keeper)
+    runner = make_runner(ports, keeper, TOOLS)
     return World(
         workspace=workspace,
         settings=template.settings,

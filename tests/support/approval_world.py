@@ -133,7 +133,7 @@ class World:
         return self._rewired(replace(self.ports, limits=limits), self.keeper)
 
     def _rewired(self, ports: Ports, keeper: Gatekeeper) -> World:
-        runner = make_runner(ports, keeper)
+        runner = make_runner(ports, keeper, TOOLS)
         executor = Executor(ports, LIFECYCLES, runner, Failpoints())
         return replace(self, ports=ports, keeper=keeper, runner=runner, executor=executor)
 

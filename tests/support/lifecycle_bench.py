@@ -84,8 +84,19 @@ class Bench:
 
     def ask(self, tool: str, who: str = REQUESTER, **arguments: Any) -> dict[str, Any]:
         """The answer to one call; a changing one gets a key of its own."""
+        answered = self._front(who).call(tool, arguments)
+        assert answered.outcome is not None, answered.bad_input
+        return answered.outcome.answer()
+
+    def bad_input(self, tool: str, who: str = REQUESTER, **arguments: Any) -> str:
+        """What is wrong with the arguments of a call."""
+        answered = self._front(who).call(tool, arguments)
+        assert answered.outcome is None, answered.outcome
+        return str(answered.bad_input)
+
+    def _front(self, who: str) -> Front:
         world = self.world
-        front = Front(
+        return Front(
             ports=world.ports,
             tools=TOOLS,
             keeper=world.keeper,
@@ -94,9 +105,6 @@ class Bench:
             limits=world.settings.limits,
             failpoints=Failpoints(),
         )
-        answered = front.call(tool, arguments)
-        assert answered.outcome is not None, answered.bad_input
-        return answered.outcome.answer()
 
     def propose(self, tool: str, who: str = REQUESTER, **arguments: Any) -> str:
         """Ask for a run; its id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from control_plane.domain.canonical import Json
+from control_plane.facts.base import Facts
 from control_plane.ports import Restriction
 
 
@@ -21,3 +22,10 @@ class Unruled:
         self, collection: str, images: Mapping[str, Mapping[str, Json]], actions: Sequence[str]
     ) -> Mapping[str, frozenset[str]]:
         return dict.fromkeys(images, frozenset(actions))
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        return "ann", "agent-1"
+
+    def standing(self, subject_id: str, facts: Facts, actions: Sequence[str]) -> frozenset[str]:
+        return frozenset(actions)

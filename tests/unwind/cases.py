@@ -64,6 +64,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
     "sqlite": (
         ("onboard.provision.undo_done", "onboard", "pooled"),
         ("run.observed", "onboard", "silo"),
+        ("change_records.change.done", "change_records", "silo"),
         ("suspend.close.undo_done", "suspend", "silo"),
         ("resume.open.done", "resume", "bridge"),
         ("offboard.destroy.dispatched", "offboard", "silo"),
@@ -71,6 +72,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
     ),
     "postgres": (
         ("onboard.database.dispatched", "onboard", "bridge"),
+        ("change_records.change.undo_done", "change_records", "bridge"),
         ("suspend.close.done", "suspend", "bridge"),
         ("resume.activate.inside", "resume", "bridge"),
         ("resume.open.undo_done", "resume", "pooled"),

@@ -104,7 +104,7 @@ def data_of(site: Site, tenant: str, model: Isolation) -> tuple[Any, ...]:
         with site.databases.reading(tenant, model) as connection:
             for table in (collection_table(site.contacts), APPLIED):
                 mine = select(table).where(table.c.tenant_id == tenant)
-                found += [tuple(row) for row in connection.execute(mine)]
+                found += connection.execute(mine).all()
     except NotFound:
         return ()
     return tuple(sorted(found, key=str))

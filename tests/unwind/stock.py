@@ -16,7 +16,9 @@ from tests.unwind.standing import data_of
 
 # Where a case leaves its tenant another may start, unless that tenant went through it before.
 _NEXT = {
-    ("onboard", False): "suspend",
+    ("onboard", False): "change_records",
+    ("change_records", False): "suspend",
+    ("change_records", True): "suspend",
     ("suspend", False): "resume",
     ("suspend", True): "offboard",
     ("resume", False): "offboard",
@@ -63,6 +65,8 @@ class Stock:
             return
         if case.kind == "onboard":
             prepared = Prepared(prepared.tenant, self._with_records(prepared.tenant, case.model))
+        if case.kind == "change_records":
+            prepared = Prepared(prepared.tenant, data_of(self._site, prepared.tenant, case.model))
         self._keep((kind, case.model), prepared)
 
     def _keep(self, place: Place, prepared: Prepared) -> None:

@@ -136,7 +136,7 @@ def test_the_pages_are_all_the_rows_once_and_in_order(
         if field == "id":
             return (False, 0, sign * number)
         count = counts[number]
-        return (count is None, sign * (count or 0), number)
+        return (count is None, sign * (count or 0), sign * number)
 
     expected = [row_id(number) for number in sorted(range(len(counts)), key=key)]
     assert walk(connection, table, Sort(field, descending=descending), limit) == expected

@@ -131,6 +131,7 @@ def test_a_face_outside_of_a_tenants_transaction_reads_nothing(two: Two) -> None
             (place.schema, "paybill_applied"),
             (place.schema, "paybill_fence"),
             (place.schema, "paybill_schema"),
+            (place.schema, "paybill_undo"),
             ("paybill", "entry"),
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -230,6 +231,7 @@ def test_every_table_of_rows_is_under_forced_row_security(two: Two) -> None:
             "paybill_applied": True,
             "paybill_fence": True,
             "paybill_schema": False,
+            "paybill_undo": True,
         }
         assert {owner for *_, owner in found} == {two.server.owner.username}
         # Even the owner, outside of a tenant, sees no row.

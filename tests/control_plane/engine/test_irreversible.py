@@ -154,6 +154,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         grant_id="g" * 32,
         tenant="acme",
         kind="leave",
+        tool="leave",
         command=COMMAND.model_dump(mode="json"),
         state="applying",
         as_of=AT,

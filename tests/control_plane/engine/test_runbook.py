@@ -54,6 +54,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         grant_id="g" * 32,
         tenant="acme",
         kind="onboard",
+        tool="tenant_onboard",
         command={},
         state="pending",
         as_of=AT,

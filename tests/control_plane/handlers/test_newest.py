@@ -38,6 +38,7 @@ def run(number: int, tenant: str, who: tuple[str, str] = ME, **changed: Any) -> 
         "grant_id": "0" * 32,
         "tenant": tenant,
         "kind": "onboard",
+        "tool": "tenant_onboard",
         "command": {},
         "state": "applied",
         "as_of": instant(number),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from server.wiring import Face
+from tests.support.costs import Cost, counted
 from tests.support.house import build_house, fresh_key
 from tests.support.onboarding import ask, onboard
 from tests.support.postgres import raze
@@ -231,64 +231,111 @@ def test_an_update_of_a_version_that_is_past_is_refused(desk: Desk) -> None:
     assert desk.update(desk.sam, "e", priority=5, version=2)["outcome"] == "done"
 
 
-@dataclass
-class Cost:
-    """What a call asked of databases and of the policy engine."""
-
-    statements: int = 0
-    questions: int = 0
-
-
-@contextmanager
-def counted(face: Face, monkeypatch: pytest.MonkeyPatch) -> Generator[Cost]:
-    cost = Cost()
-
-    def statement(*_: Any) -> None:
-        cost.statements += 1
-
-    def asking(real: Callable[..., Any]) -> Callable[..., Any]:
-        def ask_gate(*question: Any) -> Any:
-            cost.questions += 1
-            return real(*question)
-
-        return ask_gate
-
-    with monkeypatch.context() as patch:
-        patch.setattr(face.gate, "check", asking(face.gate.check))
-        patch.setattr(face.gate, "plan", asking(face.gate.plan))
-        event.listen(Engine, "before_cursor_execute", statement)
-        try:
-            yield cost
-        finally:
-            event.remove(Engine, "before_cursor_execute", statement)
-
-
 NEVER = "00000000-0000-4000-8000-000000000000"
+OPEN = {"op": "eq", "field": "status", "value": "open"}
+# Each tool over records, as it is asked about a row, or about a tenant that may not be there.
 ASKED: dict[str, dict[str, Any]] = {
-    "record_get": {},
-    "record_update": {"version": 1, "values": {"priority": 1}},
+    "record_query": {},
+    "record_get": {"id": NEVER},
+    "record_aggregate": {"measures": [{"op": "count"}]},
+    "record_create": {"values": {"title": "n", "status": "open", "priority": 1}},
+    "record_update": {"id": NEVER, "version": 1, "values": {"priority": 1}},
+    "record_delete": {"id": NEVER, "version": 1},
+    "record_bulk_update": {"filter": OPEN, "values": {"priority": 1}},
+    "record_bulk_delete": {"filter": OPEN},
+    "record_undo": {"run_id": "0" * 32},
 }
+READS = ("record_query", "record_get", "record_aggregate")
+
+
+def told(face: Face, monkeypatch: pytest.MonkeyPatch, tool: str, **more: Any) -> tuple[Any, Cost]:
+    """The answer to a call, bad input included, and what it cost."""
+    asked: dict[str, Any] = {"tenant": TENANT, "collection": "tickets", **ASKED[tool], **more}
+    if tool not in READS:
+        asked["idempotency_key"] = fresh_key()
+    if tool == "record_undo":
+        del asked["collection"]
+    # The first call about a tenant makes the key that its leaves are sealed to.
+    face.front.call(tool, asked)
+    with counted(face, monkeypatch) as cost:
+        answered = face.front.call(tool, asked)
+    outcome = None if answered.outcome is None else answered.outcome.answer()
+    return outcome or answered.bad_input, cost
+
+
+def vault(desk: Desk, **values: Any) -> dict[str, Any]:
+    """A new row that an administrator sees unless it is sealed; what is answered of it."""
+    asked = {"tenant": TENANT, "collection": "vaults", "idempotency_key": fresh_key()}
+    made: dict[str, Any] = ask(desk.admin, "record_create", **asked, values=values)
+    record: dict[str, Any] = made["result"]["record"]
+    return record
+
+
+@pytest.mark.parametrize("tool", ["record_get", "record_update"])
+def test_a_hidden_row_is_told_and_costs_what_an_absent_one_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    hidden = told(desk.sam, monkeypatch, tool, id=desk.ids["d"])
+    assert hidden == told(desk.sam, monkeypatch, tool, id=NEVER)
+    assert hidden[0]["outcome"] == "not_found"
+
+
+def test_a_hidden_row_that_is_to_be_deleted_is_told_and_costs_what_an_absent_one_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = vault(desk, label="away", sealed=True)
+    assert set(made) == {"id"}
+    hidden = told(desk.admin, monkeypatch, "record_delete", collection="vaults", id=made["id"])
+    assert hidden == told(desk.admin, monkeypatch, "record_delete", collection="vaults")
+    assert hidden[0]["outcome"] == "not_found"
 
 
 @pytest.mark.parametrize("tool", ASKED)
-def test_what_is_hidden_costs_what_is_absent_costs(
+def test_a_tenant_outside_the_grant_is_told_and_costs_what_none_does(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    face = desk.sam
+    foreign = told(desk.admin, monkeypatch, tool, tenant="foreign")
+    assert foreign == told(desk.admin, monkeypatch, tool, tenant="nobody")
+    assert foreign[0]["outcome"] == "not_found"
 
-    def told(tenant: str, row_id: str) -> tuple[dict[str, Any], Cost]:
-        asked = {"tenant": tenant, "collection": "tickets", "id": row_id, **ASKED[tool]}
-        if tool != "record_get":
-            asked["idempotency_key"] = fresh_key()
-        # The first call about a tenant makes the key that its leaves are sealed to.
-        ask(face, tool, **asked)
-        with counted(face, monkeypatch) as cost:
-            answered = ask(face, tool, **asked)
-        return answered, cost
 
-    assert told(TENANT, desk.ids["d"]) == told(TENANT, NEVER)
-    assert told("foreign", NEVER) == told("nobody", NEVER)
-    assert told(TENANT, NEVER)[0]["outcome"] == "not_found"
+def _naming(tool: str, name: str) -> list[dict[str, Any]]:
+    """Every place of a tool's arguments in which a field can be named."""
+    compared = {"op": "eq", "field": name, "value": "x"}
+    filtered: list[dict[str, Any]] = [{"filter": compared}]
+    return {
+        "record_query": [*filtered, {"sort": name}, {"fields": [name]}],
+        "record_get": [{"fields": [name]}],
+        "record_aggregate": [
+            *filtered,
+            {"measures": [{"op": "max", "field": name}]},
+            {"group_by": [name]},
+        ],
+        "record_update": [{"values": {name: "x"}}],
+        "record_bulk_update": [*filtered, {"values": {name: "x"}}],
+        "record_bulk_delete": filtered,
+    }.get(tool, [])
+
+
+@pytest.mark.parametrize("tool", [tool for tool in ASKED if _naming(tool, "x")])
+def test_a_field_that_is_never_shown_is_told_and_costs_what_an_unknown_one_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    made = vault(desk, label="shown", sealed=False)
+    place: dict[str, Any] = {"collection": "vaults"}
+    if "id" in ASKED[tool]:
+        place["id"] = made["id"]
+    if "filter" in ASKED[tool]:
+        place["filter"] = {"op": "eq", "field": "label", "value": "nobody's"}
+    if tool == "record_bulk_update":
+        place["values"] = {"sealed": False}
+    hidden = "code"
+    for known, unknown in zip(_naming(tool, hidden), _naming(tool, "nothing"), strict=True):
+        first, cost = told(desk.admin, monkeypatch, tool, **{**place, **known})
+        again, other = told(desk.admin, monkeypatch, tool, **{**place, **unknown})
+        assert cost == other, known
+        assert str(first).replace(hidden, "…") == str(again).replace("nothing", "…")
+        assert "unknown field" in str(first)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -154,6 +154,8 @@ def _run() -> None:
         sa.Column("grant_id", sa.String(64), nullable=False),
         sa.Column("tenant", sa.String(40), nullable=False),
         sa.Column("kind", sa.String(40), nullable=False),
+        sa.Column("tool", sa.String(120), nullable=False),
+        sa.Column("holds", sa.Boolean(), nullable=False),
         sa.Column("command", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(40), nullable=False),
         sa.Column("as_of", sa.String(32), nullable=False),
@@ -177,7 +179,7 @@ def _run() -> None:
         comment="Work that the worker executes; at most one that is not over holds a tenant.",
     )
     where = sa.text(
-        "state NOT IN ('applied','discarded','canceled','failed','compensated') AND tenant <> ''"
+        "state NOT IN ('applied','discarded','canceled','failed','compensated') AND holds"
     )
     op.create_index(
         "uq_run_holds_tenant",

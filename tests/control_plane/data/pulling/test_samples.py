@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from dbos._migration import ensure_dbos_schema, run_dbos_migrations, sqlite_migrations
 from sqlalchemy import URL, create_engine
@@ -20,17 +17,8 @@ from control_plane.data.pulling.declaring import declare
 from control_plane.data.pulling.draft import Pulled
 from control_plane.data.pulling.reading import read_schema
 from control_plane.data.pulling.writing import write_declarations
+from tests.support.foreign_schemas import as_postgres, chinook, job_queue, run_statements
 from tests.support.postgres import Postgres
-
-
-def shipped(package: str, path: str) -> Path:
-    """A file that an installed package ships; the package itself is not imported."""
-    try:
-        file = Path(str(distribution(package).locate_file(path)))
-    except PackageNotFoundError:
-        pytest.skip(f"the package {package} is not installed")
-    assert file.is_file()
-    return file
 
 
 def catalog(pulled: Pulled, folder: Path) -> dict[str, Collection]:
@@ -43,41 +31,6 @@ def catalog(pulled: Pulled, folder: Path) -> dict[str, Collection]:
 def database(postgres: Postgres) -> Iterator[URL]:
     with postgres.database() as url:
         yield url
-
-
-def run(url: URL, statements: Sequence[str]) -> str:
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-    return url.render_as_string(hide_password=False)
-
-
-def chinook() -> Path:
-    return shipped("db.py", "db/data/chinook.sqlite")
-
-
-def as_postgres(file: Path) -> list[str]:
-    """The sample's own statements in the other dialect: foreign keys last, two types renamed."""
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        standing = [(name, _renamed(sql)) for name, sql in found]
-    tables: list[str] = []
-    keys: list[str] = []
-    indexes: list[str] = []
-    for name, sql in standing:
-        if not sql.startswith("CREATE TABLE"):
-            indexes.append(sql)
-            continue
-        links = re.findall(r"FOREIGN KEY[^,]*?ON UPDATE NO ACTION", sql)
-        keys += [f'ALTER TABLE "{name}" ADD {link}' for link in links]
-        tables.append(re.sub(r",\s*FOREIGN KEY[^,]*?ON UPDATE NO ACTION", "", sql))
-    return [*tables, *keys, *indexes]
-
-
-def _renamed(statement: str) -> str:
-    quoted = re.sub(r"\[(\w+)\]", r'"\1"', statement)
-    return quoted.replace("NVARCHAR", "VARCHAR").replace("DATETIME", "TIMESTAMP")
 
 
 CHINOOK = {
@@ -133,7 +86,7 @@ def test_chinook_is_pulled_whole_and_alike_from_both(
     if store == "sqlite":
         found = f"sqlite:///{file}"
     else:
-        found = run(request.getfixturevalue("database"), as_postgres(file))
+        found = run_statements(request.getfixturevalue("database"), as_postgres(file))
     pulled = declare(read_schema(found))
     collections = catalog(pulled, tmp_path)
     assert {
@@ -155,8 +108,7 @@ def test_chinook_is_pulled_whole_and_alike_from_both(
 
 
 def test_a_queue_with_native_enums_is_pulled_from_postgres(tmp_path: Path, database: URL) -> None:
-    script = shipped("procrastinate", "procrastinate/sql/schema.sql").read_text()
-    pulled = declare(read_schema(run(database, [script])))
+    pulled = declare(read_schema(run_statements(database, [job_queue()])))
     collections = catalog(pulled, tmp_path)
     assert sorted(collections) == [
         *("procrastinate_events", "procrastinate_jobs"),

@@ -1,0 +1,251 @@
+"""What applying a catalog's working files would change: rows' tables, rights, approvals. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy import Connection, select
+
+from control_plane.data.collection import Collection
+from control_plane.data.evolution import Evolution, evolve
+from control_plane.data.moves import Phase
+from control_plane.databases.preview import DialectName, ddl_preview
+from control_plane.domain.plans import PlanCatalog
+from control_plane.ports import Store
+from control_plane.store import tables
+from policies.bundle import Bundle
+from policies.sources import mapping
+from server.catalog import Catalog, digest_of, load, load_applied
+from server.catalog_check import Checked, check_files, copied, read_working, scratch
+from server.policy_difference import Change, compare
+from server.policy_side import Side
+from server.private_engine import private_gate
+from server.workspace import StoreKind, Workspace
+
+WAITING_MAX: Final = 1_000
+_PHASES: Final[tuple[Phase, ...]] = ("expand", "contract")
+_DIALECTS: Final[Mapping[StoreKind, DialectName]] = {"sqlite": "sqlite", "postgres": "postgresql"}
+# Enough to see that a filter can say a condition at all: the whole proof is the check's.
+_ROWS_MAX: Final = 40
+_WAITING: Final = ("awaiting_approval", "approved")
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """By what a catalog is known: its files' digest, and its bundle's, with the bundle's version."""
+
+    catalog: str
+    bundle: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a tenant's database is told in a phase, as text for people to read."""
+
+    phase: Phase
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferChange:
+    """A plan's version that comes, goes, or says something else."""
+
+    name: str
+    version: int
+    change: Literal["added", "dropped", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """A run whose plan was made under other digests: its approval would not count any more."""
+
+    run_id: str
+    approval_id: str
+    tenant: str
+    kind: str
+    state: str
+    requester: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanges:
+    """Everything that applying the files would change.
+
+    Where the evolution has a move that is refused, there are no statements: none is made.
+    `told` are collections that are declared otherwise, in what no database knows of. `voided` has
+    at most `WAITING_MAX` runs.
+    """
+
+    before: Digests
+    after: Digests
+    evolution: Evolution
+    statements: tuple[Statement, ...]
+    dialect: DialectName
+    told: tuple[str, ...]
+    offers: tuple[OfferChange, ...]
+    rights: tuple[Change, ...]
+    voided: tuple[Voided, ...]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the files are what is applied."""
+        return self.before == self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What applying the files would change; or, where mistakes stand in the way, what was found of them."""
+
+    changes: CatalogChanges | None
+    checked: Checked | None = None
+
+
+def plan_changes(
+    workspace: Workspace, folder: Path, program: Callable[[], Path], store: Store
+) -> Planned:
+    """Check a folder, and compare it with what the store says is applied; the files are read once.
+
+    Raises BadInput when there is no such folder, Unavailable where the applied catalog's files are
+    gone or altered, GateError where no engine answers.
+    """
+    files, unread = read_working(folder)
+    with store.read() as connection:
+        applied = load_applied(connection, workspace.catalogs)
+    dialect = _DIALECTS[workspace.store]
+    if not unread and digest_of(files) == applied.digest:
+        return Planned(_changes(applied, applied, program, dialect))
+    checked = check_files(files, unread, program, _ROWS_MAX)
+    if checked.mistakes:
+        return Planned(None, checked)
+    with copied(files) as copy:
+        found = _changes(applied, load(copy), program, dialect)
+    # Late, and in a transaction of its own: nothing of the store waits for an engine.
+    with store.read() as connection:
+        return Planned(replace(found, voided=_voided(connection, found.after)))
+
+
+def _changes(
+    applied: Catalog, working: Catalog, program: Callable[[], Path], dialect: DialectName
+) -> CatalogChanges:
+    with scratch() as room:
+        before = applied.bundle(room / "before")
+        after = working.bundle(room / "after")
+        rights: tuple[Change, ...] = ()
+        if _differ(applied, working, before, after):
+            rights = _compared(applied, working, before, after, program())
+    sides = [*applied.collections.values()], [*working.collections.values()]
+    evolution = evolve(*sides)
+    return CatalogChanges(
+        before=_digests(applied, before),
+        after=_digests(working, after),
+        evolution=evolution,
+        statements=() if evolution.refused else _statements(*sides, dialect),
+        dialect=dialect,
+        told=_told(applied, working, evolution),
+        offers=_offers(applied.plans, working.plans),
+        rights=rights,
+        voided=(),
+    )
+
+
+def _statements(
+    before: Sequence[Collection], after: Sequence[Collection], dialect: DialectName
+) -> tuple[Statement, ...]:
+    return tuple(
+        Statement(phase, text)
+        for phase in _PHASES
+        for text in ddl_preview(before, after, phase, dialect)
+    )
+
+
+def _digests(catalog: Catalog, bundle: Bundle) -> Digests:
+    return Digests(catalog.digest, bundle.digest, bundle.version)
+
+
+def _differ(applied: Catalog, working: Catalog, before: Bundle, after: Bundle) -> bool:
+    same = dict(applied.collections) == dict(working.collections)
+    return before.digest != after.digest or not same
+
+
+def _compared(
+    applied: Catalog, working: Catalog, before: Bundle, after: Bundle, program: Path
+) -> tuple[Change, ...]:
+    with ExitStack() as engines:
+        was = engines.enter_context(private_gate(program, before))
+        becomes = was
+        if before.digest != after.digest:
+            becomes = engines.enter_context(private_gate(program, after))
+        return compare(
+            Side(before, was, applied.collections), Side(after, becomes, working.collections)
+        )
+
+
+def _told(applied: Catalog, working: Catalog, evolution: Evolution) -> tuple[str, ...]:
+    moved = {one.collection for one in evolution.moves}
+    both = applied.collections.keys() & working.collections.keys()
+    return tuple(
+        sorted(
+            name
+            for name in both - moved
+            if applied.collections[name].digest() != working.collections[name].digest()
+        )
+    )
+
+
+def _offers(before: PlanCatalog, after: PlanCatalog) -> tuple[OfferChange, ...]:
+    old = {(one.name, one.version): one for one in before.plans}
+    new = {(one.name, one.version): one for one in after.plans}
+    found: list[OfferChange] = []
+    for name, version in sorted({*old, *new}):
+        was, becomes = old.get((name, version)), new.get((name, version))
+        if was is None:
+            found.append(OfferChange(name, version, "added"))
+        elif becomes is None:
+            found.append(OfferChange(name, version, "dropped"))
+        elif was != becomes:
+            found.append(OfferChange(name, version, "changed"))
+    return tuple(found)
+
+
+def _voided(connection: Connection, after: Digests) -> tuple[Voided, ...]:
+    run = tables.run
+    waiting = (
+        select(
+            run.c.id,
+            run.c.approval_id,
+            run.c.tenant,
+            run.c.kind,
+            run.c.state,
+            run.c.principal,
+            run.c.created_at,
+            run.c.plan,
+        )
+        .where(run.c.state.in_(_WAITING))
+        .order_by(run.c.created_at, run.c.id)
+        .limit(WAITING_MAX)
+    )
+    return tuple(
+        Voided(
+            run_id=row.id,
+            approval_id=row.approval_id or "",
+            tenant=row.tenant,
+            kind=row.kind,
+            state=row.state,
+            requester=row.principal,
+            created_at=row.created_at,
+        )
+        for row in connection.execute(waiting)
+        if not _holds(row.plan, after)
+    )
+
+
+def _holds(plan: object, after: Digests) -> bool:
+    """Whether the plan was made under these very digests."""
+    named = mapping(plan)
+    return (named.get("catalog"), named.get("bundle")) == (after.catalog, after.version)

@@ -1,0 +1,166 @@
+"""Mistakes of a catalog's plans and collections, every one that can be found. Not its policies', and no repair."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from control_plane.data.collection import COLLECTIONS_MAX, Collection
+from control_plane.data.declaration_mistakes import misdeclarations
+from control_plane.domain.near_names import did_you_mean
+from control_plane.domain.plans import PlanCatalog, PlanOffer
+from control_plane.domain.strict_yaml import Document, Path, parse_document
+from control_plane.errors import BadInput
+from policies.sources import mapping, sequence
+from tools.toolbox import check_names
+
+PLANS: Final = "plans.yaml"
+COLLECTIONS: Final = "collections/"
+_PLACE: Final = re.compile(r", line (\d+), column \d+$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One broken rule: the file below the catalog's folder, its line, the part and the rule.
+
+    `line` is 0 where no line can be told.
+    """
+
+    file: str
+    line: int
+    part: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What was read of plans and collections: those without a mistake, and every mistake."""
+
+    collections: Mapping[str, Collection]
+    plans: tuple[PlanOffer, ...]
+    mistakes: tuple[Mistake, ...]
+
+
+def read_declared(files: Mapping[str, bytes]) -> Declared:
+    """Read a catalog's files, by their paths. Raises nothing: what is wrong is told."""
+    mistakes: list[Mistake] = []
+    documents: dict[str, Document] = {}
+    for name, content in sorted(files.items()):
+        if name == PLANS or name.startswith(COLLECTIONS):
+            try:
+                documents[name] = parse_document(content.decode(), name)
+            except UnicodeDecodeError:
+                mistakes.append(Mistake(name, 0, "", "must be UTF-8"))
+            except BadInput as error:
+                mistakes.append(_unparsed(name, error))
+    plans: tuple[PlanOffer, ...] = ()
+    if PLANS in documents:
+        plans, found = _plans(documents.pop(PLANS))
+        mistakes += found
+    collections, found = _collections(documents, {_stem(name) for name in files})
+    return Declared(collections, plans, tuple(sorted({*mistakes, *found})))
+
+
+def _unparsed(name: str, error: BadInput) -> Mistake:
+    place = _PLACE.search(error.field)
+    return Mistake(name, int(place[1]) if place else 0, "", error.rule)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".yaml")
+
+
+def _collections(
+    documents: Mapping[str, Document], named: set[str]
+) -> tuple[dict[str, Collection], list[Mistake]]:
+    found: dict[str, Collection] = {}
+    mistakes: list[Mistake] = []
+    for name, document in documents.items():
+        wrong = misdeclarations(document, _stem(name))
+        mistakes += [Mistake(name, one.line, one.part, one.rule) for one in wrong]
+        if not wrong:
+            found[_stem(name)] = Collection.model_validate_json(json.dumps(document.value))
+        mistakes += _references(name, document, named)
+    if len(documents) > COLLECTIONS_MAX:
+        mistakes.append(Mistake(COLLECTIONS, 0, "", f"must hold at most {COLLECTIONS_MAX}"))
+    mistakes += _tool_names(found, documents)
+    return found, mistakes
+
+
+def _references(name: str, document: Document, named: set[str]) -> Iterator[Mistake]:
+    """References to collections that no file declares: of a file with other mistakes, too."""
+    for field, options in mapping(mapping(document.value).get("fields")).items():
+        target = mapping(options).get("collection")
+        if isinstance(target, str) and target not in named:
+            path: Path = ("fields", field, "collection")
+            rule = f"must be a declared collection{did_you_mean(target, named)}"
+            yield Mistake(name, document.lines.get(path, 1), ".".join(map(str, path)), rule)
+
+
+def _tool_names(
+    collections: Mapping[str, Collection], documents: Mapping[str, Document]
+) -> Iterator[Mistake]:
+    left = dict(collections)
+    for _ in range(len(collections)):
+        try:
+            check_names(left)
+        except BadInput as error:
+            stem = error.field.partition(".yaml")[0]
+            name = f"{COLLECTIONS}{stem}.yaml"
+            yield Mistake(name, documents[name].lines.get(("name",), 1), "name", error.rule)
+            del left[stem]
+        else:
+            return
+
+
+def _plans(document: Document) -> tuple[tuple[PlanOffer, ...], list[Mistake]]:
+    value = document.value
+    try:
+        return PlanCatalog.model_validate_json(json.dumps(value)).plans, []
+    except ValidationError as error:
+        found = [_of_plans(document, one) for one in error.errors(include_url=False)]
+    offers: dict[int, PlanOffer] = {}
+    for place, one in enumerate(sequence(mapping(value).get("plans"))):
+        try:
+            offers[place] = PlanOffer.model_validate_json(json.dumps(one))
+        except ValidationError:
+            continue
+    kept, disagreeing = _agreeing(document, offers)
+    # What is told of the list as a whole follows from what is told of the offers in it.
+    told = [*disagreeing, *(one for one in found if one.part != "plans")]
+    return kept, told or found
+
+
+def _agreeing(
+    document: Document, offers: Mapping[int, PlanOffer]
+) -> tuple[tuple[PlanOffer, ...], list[Mistake]]:
+    """The offers that agree with those before them, and the others as mistakes."""
+    kept: list[PlanOffer] = []
+    mistakes: list[Mistake] = []
+    for place, offer in offers.items():
+        try:
+            PlanCatalog(plans=(*kept, offer))
+        except ValidationError as error:
+            cause = error.errors(include_url=False)[0]
+            mistakes.append(_of_plans(document, {**cause, "loc": ("plans", place)}))
+        else:
+            kept.append(offer)
+    return tuple(kept), mistakes
+
+
+def _of_plans(document: Document, error: Any) -> Mistake:
+    path: Path = (*error["loc"],) or ("plans",)
+    cause = error.get("ctx", {}).get("error")
+    rule = str(cause) if isinstance(cause, ValueError) else str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        known: Iterable[str] = PlanOffer.model_fields if len(path) > 1 else PlanCatalog.model_fields
+        rule = f"is not known{did_you_mean(list(path).pop(), known)}"
+    standing = path
+    while standing and standing not in document.lines:
+        standing = standing[:-1]
+    return Mistake(PLANS, document.lines.get(standing, 1), ".".join(map(str, path)), rule)
