@@ -113,7 +113,9 @@ class Cast:
                 tenant, filter=_NOBODYS, values={"balance": 7}, dry_run=True
             ),
             "record_bulk_delete": _changing(tenant, filter=_NOBODYS, dry_run=True),
-            "record_undo": _dry(tenant, run_id=self.runs["undone"]["run_id"]),
+            "record_undo": _dry(
+                tenant, run_id=self.runs["undone" if inside else "foreign"]["run_id"]
+            ),
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:

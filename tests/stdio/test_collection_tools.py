@@ -53,7 +53,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Itera
         yield house
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)]
+)
 def either(request: pytest.FixtureRequest) -> Iterator[House]:
     """Its rows in files, and on a server."""
     if request.param == "sqlite":

@@ -54,7 +54,8 @@ LIFE = Life(
 
 
 @pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)]
+    scope="module",
+    params=[pytest.param(one, marks=pytest.mark.sweep) for one in ("sqlite", "postgres")],
 )
 def desk(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path

@@ -58,15 +58,14 @@ def every_kill_of_a_face(store: StoreKind) -> list[Case]:
     ]
 
 
-# By lifecycle one boundary outside and one of undoing; the run's own and a step inside once.
-# In this order most find their tenant where an earlier one left it.
+# Each class of boundary, lifecycle and isolation model, the classes that undo or lie outside most.
+# In this order nearly all find their tenant where an earlier one left it.
 SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
     "sqlite": (
         ("onboard.provision.undo_done", "onboard", "pooled"),
         ("run.observed", "onboard", "silo"),
         ("change_records.change.done", "change_records", "silo"),
         ("suspend.close.undo_done", "suspend", "silo"),
-        ("resume.open.done", "resume", "bridge"),
         ("offboard.destroy.dispatched", "offboard", "silo"),
         ("restore.load.done", "restore", "silo"),
     ),
@@ -75,9 +74,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
         ("change_records.change.undo_done", "change_records", "bridge"),
         ("suspend.close.done", "suspend", "bridge"),
         ("resume.activate.inside", "resume", "bridge"),
-        ("resume.open.undo_done", "resume", "pooled"),
         ("offboard.backup.undo_done", "offboard", "bridge"),
-        ("restore.database.undo_done", "restore", "silo"),
     ),
 }
 FACE_SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {

@@ -104,7 +104,7 @@ class Stock:
     def _name(self, place: Place) -> str:
         # Of one width: no name is part of another.
         self._made += 1
-        return f"{place[0]}-{place[1]}-{self._made:04d}"
+        return f"{place[0].replace('_', '-')}-{place[1]}-{self._made:04d}"
 
 
 def _way(kind: str) -> list[str]:

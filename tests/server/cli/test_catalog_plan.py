@@ -81,6 +81,7 @@ def test_who_gains_and_who_loses_is_told_with_the_cases(run: Run, folder: Path) 
     assert "Collections: nothing changes." in ran.stdout
 
 
+@pytest.mark.sweep
 def test_a_new_collection_is_a_gain_of_those_who_may_use_it(run: Run, folder: Path) -> None:
     (folder / "collections" / "invoices.yaml").write_text(INVOICES)
     (folder / "policies" / "rows_contacts.yaml").unlink()
@@ -102,6 +103,7 @@ def test_a_new_collection_is_a_gain_of_those_who_may_use_it(run: Run, folder: Pa
     assert any("CREATE TABLE" in one["text"] for one in report["statements"]["sqlite"])
 
 
+@pytest.mark.sweep
 def test_a_field_in_another_group_is_a_gain_and_a_loss_of_sight(run: Run, folder: Path) -> None:
     contacts = folder / "collections" / "contacts.yaml"
     text = contacts.read_text().replace("    group: pii\n", "")
@@ -114,6 +116,7 @@ def test_a_field_in_another_group_is_a_gain_and_a_loss_of_sight(run: Run, folder
     assert {one[0] for one in found} == {"support"}
 
 
+@pytest.mark.sweep
 def test_a_renamed_field_is_one_that_goes_and_one_that_comes(run: Run, folder: Path) -> None:
     contacts = folder / "collections" / "contacts.yaml"
     contacts.write_text(contacts.read_text().replace("full_name", "whole_name"))
