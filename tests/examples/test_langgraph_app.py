@@ -155,6 +155,7 @@ def test_a_human_who_answers_in_time_is_waited_for(
     assert (code, told["outcome"]) == (0, "done"), started.told()
 
 
+@pytest.mark.sweep
 def test_a_refusal_is_reported_with_what_may_help_and_not_tried_again(
     app: Starter, house: House
 ) -> None:
@@ -193,7 +194,6 @@ def test_on_a_conflict_the_run_that_holds_the_tenant_is_followed(
     assert told["run"]["state"] == "canceled"
 
 
-@pytest.mark.sweep
 @pytest.mark.sweep
 def test_what_takes_longer_than_it_may_is_left_running(app: Starter, house: House) -> None:
     code, told = app.stdio("--tenant", "slow", "--wait-s", "0").ended()

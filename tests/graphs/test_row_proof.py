@@ -151,11 +151,13 @@ def proved(engine: tuple[Gate, Mapping[str, frozenset[str]]], name: str, seed: s
 Engine = tuple[Gate, Mapping[str, frozenset[str]]]
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", EXACT)
 def test_a_policy_whose_filter_is_its_rule_is_proved(engine: Engine, name: str) -> None:
     assert proved(engine, name) == Proof(name, exact=True, differences=())
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_policy_whose_filter_is_not_its_rule_is_found_out_by_name(
     engine: Engine, name: str

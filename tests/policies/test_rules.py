@@ -31,7 +31,7 @@ RISKS = ("read", "write", "destructive")
 
 TOOLS: dict[str, set[tuple[str, str]]] = {
     "viewer": COMMON | BILLED,
-    "support": COMMON | BILLED | {("record", "read"), ("record", "write")},
+    "support": COMMON | BILLED | {("record", "read"), ("record", "write"), ("run", "write")},
     "operator": COMMON
     | BILLED
     | {("tenant", "write"), ("tenant", "destructive"), ("run", "write")},
@@ -50,7 +50,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("subscription", "propose"): CHANGERS,
     ("subscription", "apply"): CHANGERS,
     ("run", "read"): EVERYONE,
-    ("run", "cancel"): CHANGERS,
+    ("run", "cancel"): CHANGERS | {"support"},
     ("approval", "read"): READERS,
     ("audit_leaf", "read"): {"auditor", "platform_admin"},
     ("record", "read"): {"support", "platform_admin"},

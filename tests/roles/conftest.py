@@ -252,6 +252,11 @@ def cast(shared: House) -> Iterator[Cast]:
                 made.people[role, column] = person(role, *who)
         made.faces["operator", "own"] = maker
         made.people["operator", "own"] = made.people["operator", "made"]
+        # Support asks for runs where a change of records must wait.
+        heavy = _changing("acme", values=contact(balance=2_000_000))
+        asked_for = ask(made.face("support", "own"), "record_create", **heavy)["run_id"]
+        waits = follow(made.face("support", "own"), asked_for, {"awaiting_approval"})
+        made.runs["support"] = waits
         yield made
 
 

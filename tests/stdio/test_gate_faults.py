@@ -182,7 +182,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.parametrize("fault", ["killed", pytest.param("stopped", marks=pytest.mark.sweep)])
 async def test_an_engine_that_is_gone_refuses_every_change_in_time(
     scene: Scene, engine: RunningWorker, agent: Agent, fault: str
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_dry_run_tells_its_plan_and_leaves_nothing(site: Site) -> None:
     assert not list(site.house.workspace.terraform.glob("dry-one/*/terraform.tfstate"))
 
 
+@pytest.mark.sweep
 def test_a_tenant_whose_onboarding_failed_is_onboarded_by_a_second_call(site: Site) -> None:
     tenant = "second-try"
     with running_worker(site.house, *site.worker_options(FAILING)):

@@ -183,7 +183,10 @@ def on_a_server(request: pytest.FixtureRequest) -> Iterator[TenantServer]:
         yield server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "sqlite analysed", "postgres"])
+@pytest.fixture(
+    scope="module",
+    params=["sqlite analysed", "postgres", pytest.param("sqlite", marks=pytest.mark.sweep)],
+)
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:

@@ -81,6 +81,7 @@ def at_work_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.sweep
 def test_the_whole_demo_holds_and_leaves_nothing(tmp_path: Path, cerbos_binary: Path) -> None:
     with started(tmp_path, cerbos_binary) as child:
         out, err = child.communicate(timeout=DEADLINE_S)
