@@ -21,6 +21,7 @@ _ORDER = (
     "entitlement",
     "rows",
 )
+_ASKED = ("filter", "values", "undone_run")
 
 
 def escaped(text: str) -> str:
@@ -43,23 +44,50 @@ def render(question: Question) -> list[str]:
         f"  {escaped(run.kind)} of tenant {escaped(approval.tenant)}",
         f"  asked by {escaped(approval.requester)} through {escaped(approval.requester_actor)}",
         f"  rule {approval.rule}; expires {approval.expires_at}",
-        "Cannot be undone:",
-        (
-            f"  deletes {facts.get('infra_deletes', 0)}, replaces {facts.get('infra_replaces', 0)}, "
-            f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
-            f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}"
-        ),
-        *_removed(_mapping(parts.get("data")), _mapping(parts.get("retention"))),
-        f"Will be made: {facts.get('infra_creates', 0)} resources",
     ]
+    placed: set[str] = set()
+    if "changes" in (rows := _mapping(parts.get("rows"))):
+        lines.extend(_of_records(rows, facts))
+        placed = {"rows", "facts"}
+    else:
+        lines.extend(_of_stack(parts, facts))
     # Parts that have no place of their own come last: what is signed is shown.
     for name in (*_ORDER, *sorted(set(parts) - set(_ORDER))):
-        if name in parts:
+        if name in parts and name not in placed:
             lines.append(f"{escaped(name)}:")
             lines.extend(f"  {line}" for line in _flat(parts[name], ""))
     if len(lines) > _LINES_MAX:
         lines = [*lines[:_LINES_MAX], f"… {len(lines) - _LINES_MAX} more lines"]
     return [*lines, f"Digest {approval.plan_digest}", _HOW]
+
+
+def _of_stack(parts: Mapping[str, Json], facts: Mapping[str, Json]) -> Iterator[str]:
+    yield "Cannot be undone:"
+    yield (
+        f"  deletes {facts.get('infra_deletes', 0)}, replaces {facts.get('infra_replaces', 0)}, "
+        f"stateful deletes {facts.get('infra_stateful_deletes', 0)}, "
+        f"programs run by the stack: {'yes' if facts.get('infra_local_exec') else 'no'}"
+    )
+    yield from _removed(_mapping(parts.get("data")), _mapping(parts.get("retention")))
+    yield f"Will be made: {facts.get('infra_creates', 0)} resources"
+
+
+def _of_records(rows: Mapping[str, Json], facts: Mapping[str, Json]) -> Iterator[str]:
+    """What would be done to records, then to which: their values are read by a tool, by who may."""
+    changes = rows["changes"]
+    listed = [_mapping(one) for one in changes] if isinstance(changes, list | tuple) else []
+    named = escaped(str(rows.get("collection")))
+    yield f"Records of {named}: {escaped(str(rows.get('op')))} of {len(listed)}"
+    yield from (f"  {line}" for name in _ASKED for line in _flat(rows.get(name), name))
+    groups = facts.get("change_groups")
+    told = (
+        ", ".join(escaped(str(one)) for one in groups) if isinstance(groups, list | tuple) else ""
+    )
+    yield f"  largest amount that changes: {escaped(str(facts.get('change_money_max', 0)))}"
+    yield f"  field groups that change: {told or 'none'}"
+    yield "Can be taken back for 24 hours, while nobody else has changed them. The records:"
+    for one in listed:
+        yield f"  {escaped(str(one.get('id')))} at version {escaped(str(one.get('version')))}"
 
 
 def _removed(data: Mapping[str, Json], retention: Mapping[str, Json]) -> Iterator[str]:

@@ -142,6 +142,11 @@ def delete_row(
         raise _missed(connection, table, tenant, row_id)
 
 
+def stale() -> Refused:
+    """What answers a change of a row that has moved on."""
+    return Refused("The row has changed since it was read.", code="stale", rule="version")
+
+
 def of_tenant(table: Table, tenant: str) -> ColumnElement[bool]:
     """What every statement over the table is ANDed with."""
     return true() if table.schema == REFERENCE_SCHEMA else table.c.tenant_id == tenant
@@ -154,7 +159,7 @@ def _one(table: Table, tenant: str, row_id: str) -> ColumnElement[bool]:
 def _missed(connection: Connection, table: Table, tenant: str, row_id: str) -> NotFound | Refused:
     if get_row(connection, table, tenant, row_id) is None:
         return NotFound()
-    return Refused("The row has changed since it was read.", code="stale", rule="version")
+    return stale()
 
 
 def _only_own(table: Table) -> None:

@@ -17,7 +17,7 @@ from control_plane.commands import (
 )
 from control_plane.data.applied import apply_once, was_applied
 from control_plane.data.collection import Collection, Verb
-from control_plane.data.rows import get_row
+from control_plane.data.rows import get_row, stale
 from control_plane.data.tables import collection_table
 from control_plane.domain.call import Call
 from control_plane.domain.canonical import Json
@@ -171,7 +171,7 @@ def standing_row(
 def require_version(before: Mapping[str, Json], version: int) -> None:
     """Refused (`stale`) where the row is at another version."""
     if before["version"] != version:
-        raise Refused("The row has changed since it was read.", code="stale", rule="version")
+        raise stale()
 
 
 def require_row(

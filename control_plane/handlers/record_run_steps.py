@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Table
 
@@ -19,7 +19,7 @@ from control_plane.domain.run_record import Run
 from control_plane.errors import NotFound, Refused
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.record_place import Place, place_of
-from control_plane.handlers.record_selection import Selection, bound, resolved
+from control_plane.handlers.record_selection import Selection, bound, planned_rows, resolved
 from control_plane.handlers.record_values import kept_implicit, kept_values
 from control_plane.handlers.record_weights import RowChange
 
@@ -150,8 +150,7 @@ class _Writing(NamedTuple):
 
 
 def _planned(run: Run) -> Sequence[Mapping[str, Json]]:
-    parts = cast("Mapping[str, Any]", (run.plan or {}).get("parts") or {})
-    changes: Sequence[Mapping[str, Json]] = parts["rows"]["changes"]
+    changes: Sequence[Mapping[str, Json]] = planned_rows(run)["changes"]
     return changes
 
 

@@ -101,6 +101,7 @@ class ChangeRecordsHandler:
         rows: dict[str, Json] = {
             "collection": collection.name,
             "op": asked.op,
+            **_said(collection, asked),
             "changes": bound(changes, work.ports.hmac_key),
         }
         return Observed(parts={"rows": rows}, facts=weigh(collection, changes))
@@ -123,6 +124,18 @@ class ChangeRecordsHandler:
 def _asked(command: Command) -> ChangeRecords:
     assert isinstance(command, ChangeRecords)
     return command
+
+
+def _said(collection: Collection, asked: ChangeRecords) -> dict[str, Json]:
+    """What was asked for, which an approver must see: digests alone tell nobody what would be done."""
+    told: dict[str, Json] = {}
+    if asked.filter is not None:
+        told["filter"] = asked.filter
+    if asked.values:
+        told["values"] = leaving(collection, asked.values, asked.record_id, asked.version, None)
+    if asked.undone_run:
+        told["undone_run"] = asked.undone_run
+    return told
 
 
 def _shown(collection: Collection, change: RowChange) -> dict[str, Json]:

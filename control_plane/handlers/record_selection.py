@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
@@ -16,12 +16,13 @@ from control_plane.commands import ChangeRecords
 from control_plane.data.collection import Collection
 from control_plane.data.filters import all_of, fields_of, parse_filter
 from control_plane.data.handles import Giving
-from control_plane.data.rows import Row, get_rows, query_page
+from control_plane.data.rows import Row, get_rows, query_page, stale
 from control_plane.data.sort import Sort
 from control_plane.data.tables import collection_table
 from control_plane.data.undo import Image, images_of
 from control_plane.domain.canonical import Json, keyed_digest
 from control_plane.domain.isolation import Isolation
+from control_plane.domain.run_record import Run
 from control_plane.errors import NotFound, Refused
 from control_plane.facts.load import run_row
 from control_plane.handlers.handler import Ports
@@ -84,7 +85,7 @@ class Selection:
             self._sight.phantom()
             raise NotFound
         if changes[0].version != self._command.version:
-            raise _stale()
+            raise stale()
         return changes
 
     def _filtered(self) -> list[RowChange]:
@@ -155,7 +156,7 @@ class Selection:
     def _back(self, image: Image, row: Row | None, shown: Mapping[str, Json] | None) -> RowChange:
         """The inverse of what was done to one row, if it still stands as that left it."""
         if (0 if row is None else row["version"]) != image.version:
-            raise _stale()
+            raise stale()
         if row is None:
             assert image.before is not None, "a row that is gone was there before"
             # One further than it ever was: no older reading of it counts.
@@ -219,8 +220,14 @@ def resolved(asked: ChangeRecords, connection: Connection) -> ChangeRecords:
     run = run_row(connection, asked.undone_run)
     if run is None or (run.kind, run.tenant, run.state) != (RUN_KIND, asked.tenant, "applied"):
         return asked
-    undone = resolved(ChangeRecords.model_validate(run.command), connection)
-    return asked.model_copy(update={"collection": undone.collection})
+    return asked.model_copy(update={"collection": str(planned_rows(run)["collection"])})
+
+
+def planned_rows(run: Run) -> Mapping[str, Any]:
+    """The part of a run's plan that is about rows: ``collection``, ``op``, ``changes``."""
+    parts = cast("Mapping[str, Any]", (run.plan or {})["parts"])
+    rows: Mapping[str, Any] = parts["rows"]
+    return rows
 
 
 def _verb(op: str) -> str:
@@ -231,10 +238,6 @@ def _verb_of(change: RowChange) -> str:
     if change.before is None:
         return "create"
     return "delete" if change.after is None else "update"
-
-
-def _stale() -> Refused:
-    return Refused("The row has changed since it was read.", code="stale", rule="version")
 
 
 def bound(changes: Sequence[RowChange], key: bytes) -> list[Json]:

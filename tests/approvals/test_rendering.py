@@ -130,6 +130,38 @@ def test_a_plan_of_many_lines_is_capped_says_so_and_still_ends_in_its_digest() -
     assert lines[-2] == f"Digest {made.approval.plan_digest}"
 
 
+def test_a_change_of_records_says_what_is_asked_for_and_of_which_records() -> None:
+    made = question(
+        rows={
+            "collection": "contacts",
+            "op": "bulk_update",
+            "filter": {"op": "eq", "field": "status", "value": "lead"},
+            "values": {"status": "former\x1b[2J"},
+            "changes": [
+                {"id": f"id-{number}", "version": 4, "before": "0" * 64, "after": "1" * 64}
+                for number in range(21)
+            ],
+        },
+        facts={"change_rows": 21, "change_groups": ["pii"], "change_money_max": 700},
+    )
+
+    lines = render(made)
+
+    assert "Records of contacts: bulk_update of 21" in lines
+    for told in (
+        "  filter.field = status",
+        "  filter.value = lead",
+        "  values.status = former·[2J",
+        "  largest amount that changes: 700",
+        "  field groups that change: pii",
+        "  id-20 at version 4",
+    ):
+        assert told in lines, told
+    assert all(harmless(line) for line in lines)
+    # Of a stack there is nothing to say, and a digest tells nobody what a value becomes.
+    assert not any("resources" in line or "0" * 64 in line for line in lines[:-2])
+
+
 def test_an_offboarding_says_first_what_is_dropped_and_until_when_it_can_come_back() -> None:
     lines = render(
         question(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,38 +16,13 @@ from control_plane.data.rows import get_row, insert_row, query_page
 from control_plane.data.sort import Sort
 from control_plane.data.tables import APPLIED, FENCE, collection_table
 from control_plane.databases.port import DatabaseEngine
-from control_plane.databases.sqlite import SqliteDatabases
-from control_plane.domain.isolation import ISOLATIONS, Isolation
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput, NotFound, PaybillError, Refused
-from tests.support.postgres import Postgres
-from tests.support.tenants import TenantServer, tenant_server, workspace
 
 pytestmark = pytest.mark.slice_of(3)
 
 NOW: Final = datetime(2024, 1, 1, tzinfo=UTC)
 ROW: Final = "00000000-0000-4000-8000-000000000001"
-ENGINES: Final = ("sqlite", "postgres")
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Postgres) -> Iterator[TenantServer]:
-    with tenant_server(postgres) as made:
-        yield made
-
-
-@pytest.fixture(params=ENGINES)
-def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseEngine]:
-    if request.param == "sqlite":
-        yield SqliteDatabases(tmp_path / "data", busy_timeout_ms=2_000)
-        return
-    with workspace(request.getfixturevalue("server")) as fresh, fresh.engine() as engine:
-        yield engine
-
-
-@pytest.fixture(params=ISOLATIONS)
-def model(request: pytest.FixtureRequest) -> Isolation:
-    chosen: Isolation = request.param
-    return chosen
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,8 +13,7 @@ from control_plane.data.collection import Collection, bind_collections
 from control_plane.data.tables import FENCE, collection_table
 from control_plane.databases.migration import MigrationPhase
 from control_plane.databases.port import DatabaseEngine
-from control_plane.databases.sqlite import SqliteDatabases
-from control_plane.domain.isolation import ISOLATIONS, Isolation
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound, PaybillError, Refused
 from tests.support.evolutions import (
     AFTER,
@@ -33,36 +31,13 @@ from tests.support.evolutions import (
     row,
     tables_shape,
 )
-from tests.support.postgres import Postgres
 from tests.support.rows import row_id
-from tests.support.tenants import TenantServer, tenant_server, workspace
+from tests.support.tenants import TenantServer, workspace
 
 pytestmark = pytest.mark.slice_of(6)
 
-ENGINES: Final = ("sqlite", "postgres")
 NOTES: Final = declared("notes", {"text": {"kind": "string", "max_length": 9, "nullable": True}})
 PHASES: Final[tuple[MigrationPhase, ...]] = ("expand", "contract")
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Postgres) -> Iterator[TenantServer]:
-    with tenant_server(postgres) as made:
-        yield made
-
-
-@pytest.fixture(params=ENGINES)
-def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseEngine]:
-    if request.param == "sqlite":
-        yield SqliteDatabases(tmp_path / "data", busy_timeout_ms=2_000)
-        return
-    with workspace(request.getfixturevalue("server")) as fresh, fresh.engine() as engine:
-        yield engine
-
-
-@pytest.fixture(params=ISOLATIONS)
-def model(request: pytest.FixtureRequest) -> Isolation:
-    chosen: Isolation = request.param
-    return chosen
 
 
 def shape(databases: DatabaseEngine, tenant: str, model: Isolation) -> dict[str, Any]:

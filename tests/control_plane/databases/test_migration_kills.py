@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +24,9 @@ from tests.support.evolutions import (
     row,
     tables_shape,
 )
+from tests.support.killed import kill_when_ready
 from tests.support.slices import sliced
 
-CHECKOUT: Final = Path(__file__).parents[3]
-DEADLINE_S: Final = 20
 CHILD: Final = """
 import itertools, sys, threading
 from pathlib import Path
@@ -92,23 +88,6 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Here]:
         yield Here(stack.enter_context(server.engine()), (*urls, server.prefix))
 
 
-@contextmanager
-def killed_child(here: Here, *how: str) -> Generator[None]:
-    """A process that is killed (SIGKILL) at the moment, before the block runs."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *how, *here.where], stdout=subprocess.PIPE, cwd=CHECKOUT
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(DEADLINE_S)
-        if child.stdout is not None:
-            child.stdout.close()
-    yield
-
-
 def shape(databases: DatabaseEngine, model: Isolation) -> dict[str, Any]:
     with databases.reading("acme", model) as connection:
         return tables_shape(connection)
@@ -132,12 +111,12 @@ def test_a_change_that_was_killed_left_the_old_or_the_new_and_is_finished_by_its
     if phase == "contract":
         databases.migrate("acme", model, BEFORE, AFTER, "expand", 1)
     stood = shape(databases, model)
-    with killed_child(here, model, phase, moment):
-        # On SQLite the declared rows are a file of their own, which follows the tables.
-        is_new = moment == "before the declared rows" and len(here.where) == 1
-        assert (shape(databases, model) != stood) is is_new
-        if phase == "expand":
-            assert databases.probe("acme", model, BEFORE) == "ready"
+    kill_when_ready(CHILD, model, phase, moment, *here.where)
+    # On SQLite the declared rows are a file of their own, which follows the tables.
+    is_new = moment == "before the declared rows" and len(here.where) == 1
+    assert (shape(databases, model) != stood) is is_new
+    if phase == "expand":
+        assert databases.probe("acme", model, BEFORE) == "ready"
     databases.migrate("acme", model, BEFORE, AFTER, phase, 1)
     assert databases.probe("acme", model, AFTER) == "ready"
     other = "differs" if phase == "contract" else "ready"

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Table
 
@@ -17,13 +10,12 @@ from control_plane.databases.postgres import PostgresDatabases
 from control_plane.databases.postgres_names import Names
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound
+from tests.support.killed import kill_when_ready
 from tests.support.rows import apply
 from tests.support.tenants import TenantServer, standing
 
 pytestmark = pytest.mark.slice_of(4)
 
-CHECKOUT = Path(__file__).parents[3]
-DEADLINE_S = 20
 CHILD = """
 import sys, threading
 from sqlalchemy import make_url
@@ -61,24 +53,10 @@ else:
 """
 
 
-@contextmanager
-def killed_child(server: TenantServer, model: Isolation, moment: str) -> Generator[None]:
-    """A process that is killed (SIGKILL) at the moment, before the block runs."""
+def kill(server: TenantServer, model: Isolation, moment: str) -> None:
+    """A worker on the same server, killed at the moment."""
     urls = [url.render_as_string(hide_password=False) for url in (server.owner, server.face)]
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *urls, server.prefix, model, moment],
-        stdout=subprocess.PIPE,
-        cwd=CHECKOUT,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(DEADLINE_S)
-        if child.stdout is not None:
-            child.stdout.close()
-    yield
+    kill_when_ready(CHILD, *urls, server.prefix, model, moment)
 
 
 @pytest.mark.parametrize("moment", ["before the tables", "before the commit"])
@@ -90,10 +68,10 @@ def test_a_creation_that_was_killed_is_finished_by_the_same_call(
     any_model: Isolation,
     moment: str,
 ) -> None:
-    with killed_child(server, any_model, moment):
-        assert on_postgres.probe("acme", any_model, [people]) != "ready"
-        with pytest.raises(NotFound), on_postgres.transaction("acme", any_model):
-            pass
+    kill(server, any_model, moment)
+    assert on_postgres.probe("acme", any_model, [people]) != "ready"
+    with pytest.raises(NotFound), on_postgres.transaction("acme", any_model):
+        pass
     on_postgres.create("acme", any_model, [people], 1)
     assert on_postgres.probe("acme", any_model, [people]) == "ready"
     with on_postgres.transaction("acme", any_model) as connection:
@@ -103,8 +81,8 @@ def test_a_creation_that_was_killed_is_finished_by_the_same_call(
 def test_a_half_made_database_is_removed_whole(
     on_postgres: PostgresDatabases, server: TenantServer
 ) -> None:
-    with killed_child(server, "silo", "before the commit"):
-        assert on_postgres.exists("acme", "silo")
+    kill(server, "silo", "before the commit")
+    assert on_postgres.exists("acme", "silo")
     on_postgres.drop("acme", "silo", 1)
     assert standing(server) == {"databases": set(), "roles": set()}
 
@@ -128,8 +106,8 @@ def test_a_removal_that_was_killed_is_to_be_seen_and_finished(
     on_postgres.create("other", model, [people], 1)
     before = standing(server)
     on_postgres.create("acme", model, [people], 1)
-    with killed_child(server, model, moment):
-        assert on_postgres.exists("acme", model)
+    kill(server, model, moment)
+    assert on_postgres.exists("acme", model)
     on_postgres.drop("acme", model, 1)
     assert standing(server) == before
     assert on_postgres.probe("acme", model, [people]) == "absent"
@@ -139,8 +117,8 @@ def test_the_next_trial_sweeps_what_a_killed_one_left(
     on_postgres: PostgresDatabases, server: TenantServer, people: Collection
 ) -> None:
     left = Names(server.prefix).trial("acme")
-    with killed_child(server, "bridge", "in a trial"):
-        assert left in standing(server)["databases"]
+    kill(server, "bridge", "in a trial")
+    assert left in standing(server)["databases"]
     with on_postgres.scratch("other", "bridge", [people]):
         assert left not in standing(server)["databases"]
     assert standing(server)["databases"] == set()

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,11 +19,11 @@ from control_plane.databases import removal
 from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unavailable
+from tests.support.killed import kill_when_ready
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 ROW = "00000000-0000-4000-8000-{:012d}"
 MODELS: tuple[Isolation, ...] = ("silo", "pooled")
-CHECKOUT = Path(__file__).parents[3]
 CHILD = """
 import sys, threading
 from datetime import UTC, datetime
@@ -96,25 +91,6 @@ def path_of(root: Path, model: Isolation) -> Path:
     return root / "pooled.db" if model == "pooled" else root / model / "acme.db"
 
 
-@contextmanager
-def killed_child(root: Path, model: Isolation, moment: str) -> Generator[None]:
-    """A process that is killed (SIGKILL) at the moment, before the block runs."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(root), model, moment],
-        stdout=subprocess.PIPE,
-        cwd=CHECKOUT,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-        if child.stdout is not None:
-            child.stdout.close()
-    yield
-
-
 def values(number: int = 0) -> dict[str, str | int]:
     return {"full_name": f"n{number}", "email": "a@b", "status": "lead", "balance": number}
 
@@ -123,7 +99,8 @@ def test_a_write_killed_in_its_transaction_left_nothing(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection, table: Table
 ) -> None:
     databases.create("acme", model, [contacts], 1)
-    with killed_child(root, model, "inside"), databases.reading("acme", model) as connection:
+    kill_when_ready(CHILD, str(root), model, "inside")
+    with databases.reading("acme", model) as connection:
         assert was_applied(connection, "acme", "call") is None
         assert get_row(connection, table, "acme", ROW.format(1)) is None
     with databases.transaction("acme", model) as connection:
@@ -134,7 +111,8 @@ def test_a_write_killed_after_its_transaction_is_proved(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection, table: Table
 ) -> None:
     databases.create("acme", model, [contacts], 1)
-    with killed_child(root, model, "after"), databases.reading("acme", model) as connection:
+    kill_when_ready(CHILD, str(root), model, "after")
+    with databases.reading("acme", model) as connection:
         assert was_applied(connection, "acme", "call") == "d"
         assert get_row(connection, table, "acme", ROW.format(1)) is not None
 
@@ -143,10 +121,10 @@ def test_a_creation_that_was_killed_left_no_half_database(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection
 ) -> None:
     folder = path_of(root, model).parent
-    with killed_child(root, model, "creating"):
-        assert list(folder.glob(".*.creating"))
-        assert databases.probe("acme", model, [contacts]) == "absent"
-        databases.create("acme", model, [contacts], 1)
+    kill_when_ready(CHILD, str(root), model, "creating")
+    assert list(folder.glob(".*.creating"))
+    assert databases.probe("acme", model, [contacts]) == "absent"
+    databases.create("acme", model, [contacts], 1)
     assert databases.probe("acme", model, [contacts]) == "ready"
     assert not list(folder.glob(".*.creating*"))
 

@@ -10,6 +10,7 @@ import pytest
 from control_plane.data.rows import insert_row
 from control_plane.data.tables import collection_table
 from control_plane.domain.canonical import Json
+from control_plane.handlers.record_selection import planned_rows
 from control_plane.handlers.record_values import new_values
 from control_plane.handlers.registry import failpoint_names
 from tests.support.approval_world import TENANT
@@ -137,6 +138,8 @@ def test_a_large_change_waits_for_an_approval_of_these_rows_at_these_versions(
     run = bench.work(run_id)
     assert run.state == "awaiting_approval", run
     assert run.plan_facts == {"change_rows": 21, "change_groups": [], "change_money_max": 0}
+    rows_part = planned_rows(run)
+    assert (rows_part["filter"], rows_part["values"]) == (LEADS, {"status": "former"})
     bench.world.forge(run, seed=bench.world.template.approver_seed)
     assert bench.work(run_id).state == "applied"
     assert {one["status"] for one in rows(bench)} == {"former"}

@@ -1,0 +1,12 @@
+"""What must be so before any module of the tests is imported: a plugin. Not a fixture."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# A terminal test forks, and its child must reach its program; gRPC reads this once, when imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# What its shared modules assert tells what was found, as in a test itself.
+pytest.register_assert_rewrite("tests.unwind")
