@@ -101,6 +101,13 @@ class RestoreTenant(Command):
     tenant: str
 
 
+class ApplyCatalog(Command):
+    """Put a kept catalog in force: policies, plans, and every tenant's tables."""
+
+    name: ClassVar[str] = "apply_catalog"
+    catalog: str
+
+
 class GetRun(Command):
     """Read one run."""
 

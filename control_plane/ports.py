@@ -11,10 +11,12 @@ from typing import IO, Literal, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from control_plane.audit.leaf import Guard
+from control_plane.data.collection import Collection
 from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
+from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.run_record import Run
 from control_plane.engine.port import JobEngine
 from control_plane.facts.base import Facts
@@ -25,7 +27,9 @@ __all__ = [
     "Archives",
     "Artifacts",
     "Asker",
+    "Catalogs",
     "Clock",
+    "Compared",
     "DatabaseEngine",
     "Ids",
     "JobEngine",
@@ -142,6 +146,59 @@ class Archives(Protocol):
 
     def drop(self, tenant: str, backup_id: str) -> None:
         """Forget; nothing happens when it is gone already."""
+        ...
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two catalogs side by side: what a plan shows of their difference, and what policy is told of it."""
+
+    parts: dict[str, Json]
+    facts: dict[str, Json]
+
+
+class Catalogs(Protocol):
+    """Kept catalogs by their digests, and the way from the one in force to the next; a worker's own.
+
+    Every method may raise Refused (`catalog_absent`) and Unavailable (`catalog_altered`).
+    """
+
+    def collections(self, digest: str) -> tuple[Collection, ...]:
+        """What a kept catalog declares."""
+        ...
+
+    def plans(self, digest: str) -> PlanCatalog:
+        """The plans that a kept catalog offers."""
+        ...
+
+    def compared(self, before: str, after: str) -> Compared:
+        """What would change from one to the other; takes seconds, and changes nothing."""
+        ...
+
+    def ready(self, digest: str) -> None:
+        """See that everything which decides and works by it stands by; again does nothing.
+
+        Raises Unavailable where its policy engine does not answer.
+        """
+        ...
+
+    def forget(self, digest: str) -> None:
+        """Let go of what stands by for it, since it will not be gone over to; again does nothing."""
+        ...
+
+    def go_over(self, digest: str) -> None:
+        """Decide and work by it from now on: it is in force. Again does nothing."""
+        ...
+
+    def leaving(self) -> bool:
+        """Whether this worker is about to end: what waits lets go, and the next one takes it up."""
+        ...
+
+    def await_calls(self, digest: str, should_stop: Callable[[], bool]) -> None:
+        """Wait until no call can be under way that was decided by an earlier one.
+
+        Raises Failed (`catalog_moved`) where another is gone over to, or ``should_stop`` says so.
+        """
         ...
 
 

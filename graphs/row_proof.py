@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection as AnyCollection
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, insert, select
 
@@ -20,8 +20,11 @@ from control_plane.data.filters import Tree, compile_filter, parse_rule
 from control_plane.data.rows import Row
 from control_plane.data.table_types import column_type
 from control_plane.domain.caller import ROLES, Caller, Role
+from control_plane.domain.canonical import Json
 from control_plane.errors import Refused
+from control_plane.facts.row import wanted_form
 from control_plane.handlers.record_sight import group_actions, image_of
+from control_plane.ports import Restriction
 from graphs.gatekeeper import Gatekeeper, unwitnessed
 from graphs.proof_rows import ROWS_MAX, generated_rows
 from graphs.rows import KeptRows, kind_of
@@ -32,6 +35,7 @@ Side: TypeAlias = Literal["plan", "rule", "untranslatable"]
 DIFFERENCES_MAX: Final = 50
 _ROWS_PER_QUESTION: Final = 100
 _BASE_ACTIONS: Final = ("read", "update", "delete")
+_CREATE: Final = ("create",)
 _KINDS: Final[tuple[Literal["human", "agent"], ...]] = ("human", "agent")
 
 
@@ -49,13 +53,30 @@ class Difference:
     null_fields: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Misspelt:
+    """A text of the policy in another form than the values of the field that it is compared with.
+
+    `rule` is one that says so; `literal` is the policy's own, and `wanted` the form it must have.
+    """
+
+    field: str
+    literal: str
+    wanted: str
+    rule: str
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found: `exact` when there is no difference; at most `DIFFERENCES_MAX` are told."""
+    """What was found: `exact` when there is nothing; at most `DIFFERENCES_MAX` of each are told.
+
+    Where a plan has a text that is `misspelt`, its rows are not compared: that they part follows.
+    """
 
     collection: str
     exact: bool
     differences: tuple[Difference, ...]
+    misspelt: tuple[Misspelt, ...] = ()
 
 
 class _Plan(NamedTuple):
@@ -67,6 +88,7 @@ class _Plan(NamedTuple):
 
 _Actions: TypeAlias = tuple[str, ...]
 _Plans: TypeAlias = Mapping[_Actions, _Plan | None]
+_Left: TypeAlias = Mapping[_Actions, Restriction | None]
 
 
 def asked_actions(collection: Collection) -> tuple[_Actions, ...]:
@@ -117,9 +139,11 @@ def prove(
     engine gives no answer: that is no difference.
     """
     gates = [KeptRows(keeper, one, _rules(collection, named), unwitnessed) for one in callers]
-    plans = [_planned(collection, gate) for gate in gates]
-    trees = [plan.tree for one in plans for plan in one.values() if plan is not None and plan.tree]
     texts = [text for one in callers for text in (one.principal, one.actor) if text]
+    lefts = [_left(collection, gate) for gate in gates]
+    misspelt = {one for left in lefts for one in _misspelt(collection, left, texts)}
+    plans = [_planned(collection, left, {one.rule for one in misspelt}) for left in lefts]
+    trees = [plan.tree for one in plans for plan in one.values() if plan is not None and plan.tree]
     rows = generated_rows(collection, named, trees, texts, seed, rows_max)
     found: set[Difference] = set()
     with _scratch(collection, named, rows) as (connection, table):
@@ -131,26 +155,76 @@ def prove(
             }
             found.update(_parted(collection, caller, rows, selected, allowed))
     told = tuple(sorted(_least(found)))
-    return Proof(collection.name, not told, told[:DIFFERENCES_MAX])
+    # What is created was in no database: no filter is asked for.
+    exact = not told and {one.rule for one in misspelt} <= {_rule(collection, *_CREATE)}
+    spelled = tuple(sorted(misspelt))
+    return Proof(collection.name, exact, told[:DIFFERENCES_MAX], spelled[:DIFFERENCES_MAX])
 
 
 def _rules(collection: Collection, named: AnyCollection[str]) -> Mapping[str, frozenset[str]]:
     return {collection.name: frozenset(named)}
 
 
-def _planned(collection: Collection, gate: KeptRows) -> _Plans:
-    return {actions: _plan(collection, gate, actions) for actions in asked_actions(collection)}
+def _rule(collection: Collection, action: str) -> str:
+    return f"{kind_of(collection.name)}#{action}"
 
 
-def _plan(collection: Collection, gate: KeptRows, actions: _Actions) -> _Plan | None:
+def _left(collection: Collection, gate: KeptRows) -> _Left:
+    return {
+        actions: _restriction(collection, gate, actions)
+        for actions in (*asked_actions(collection), _CREATE)
+    }
+
+
+def _restriction(collection: Collection, gate: KeptRows, actions: _Actions) -> Restriction | None:
     try:
-        left = gate.restriction(collection.name, actions)
-        tree = None if left.filter is None else parse_rule(left.filter, collection)
+        return gate.restriction(collection.name, actions)
     except Refused as refused:
         # Told apart from an engine that does not answer: this one never will.
-        if isinstance(refused.__cause__, Untranslatable) or refused.code == "rule_unreadable":
+        if isinstance(refused.__cause__, Untranslatable):
             return None
         raise
+
+
+def _misspelt(collection: Collection, left: _Left, texts: AnyCollection[str]) -> Iterator[Misspelt]:
+    """What the caller brings into a plan, `texts`, is not the policy's to spell."""
+    for (action, *more), found in left.items():
+        if more or found is None or found.filter is None:
+            continue
+        for name, literal in _literals(found.filter):
+            field = collection.fields.get(name)
+            wanted = None if field is None else wanted_form(field, literal)
+            if wanted is not None and literal not in texts:
+                yield Misspelt(name, literal, wanted, _rule(collection, action))
+
+
+def _literals(tree: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Each field with each text that it is compared with; the gate bounds a plan's tree."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(cast("Sequence[Mapping[str, Json]]", node.get("args", ())))
+        said = node.get("value")
+        for one in said if isinstance(said, list) else [said]:
+            if isinstance(one, str):
+                yield str(node["field"]), one
+
+
+def _planned(collection: Collection, left: _Left, misspelt: AnyCollection[str]) -> _Plans:
+    return {
+        actions: _plan(collection, left[actions])
+        for actions in asked_actions(collection)
+        if not any(_rule(collection, action) in misspelt for action in actions)
+    }
+
+
+def _plan(collection: Collection, left: Restriction | None) -> _Plan | None:
+    if left is None:
+        return None
+    try:
+        tree = None if left.filter is None else parse_rule(left.filter, collection)
+    except Refused:
+        return None
     return _Plan(left.none, tree)
 
 
@@ -232,7 +306,7 @@ def _difference(
     side: Side,
     null_fields: Iterable[str] = (),
 ) -> Difference:
-    rule = f"{kind_of(collection.name)}#{action}"
+    rule = _rule(collection, action)
     return Difference(rule, action, tuple(sorted(caller.roles)), side, tuple(sorted(null_fields)))
 
 

@@ -13,6 +13,7 @@ from control_plane.domain.plan import Plan
 from control_plane.domain.run_record import Run
 from control_plane.errors import Refused
 from control_plane.facts.tool import ToolFacts
+from control_plane.handlers.catalog_in_force import require_in_force
 from control_plane.handlers.handler import Lifecycle, Ports, Subject, View
 from control_plane.handlers.settings import approval_rule
 from control_plane.plane import Plane
@@ -46,6 +47,7 @@ class RunSteps:
 
     def settle(self, connection: Connection, run: Run) -> Settled:
         """Plan again over fresh facts, then decide ``apply``: the port Regate, for a whole plan."""
+        require_in_force(connection, self._ports.catalog.digest)
         caller, handler, command = self._requests.of(connection, run)
         view = View(connection, caller, self._ports, self._rows(caller))
         approval = self._requests.approval(connection, run)
@@ -100,6 +102,7 @@ class RunSteps:
     def permit(self, run: Run, step: str, epoch: int) -> Permit:
         """Decide again for one step, over fresh facts: the port Regate, for one effect."""
         with self._ports.store.write(run.tenant or None) as connection:
+            require_in_force(connection, self._ports.catalog.digest)
             caller, handler, command = self._requests.of(connection, run)
             view = View(connection, caller, self._ports, self._rows(caller))
             subject = handler.subject(

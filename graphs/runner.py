@@ -15,6 +15,7 @@ from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.run_record import Run
 from control_plane.errors import BadInput, PaybillError
+from control_plane.handlers.catalog_in_force import CatalogMoved
 from control_plane.ports import Asker, Settled
 from graphs.machines import (
     RECURSION_MAX,
@@ -50,11 +51,11 @@ class Runner:
             self._machine(machine)
 
     def call(self, machine: MachineName, passage: Passage) -> Outcome:
-        """Run one call. Unlisted and BadInput pass through; every other named error is an outcome."""
+        """Run one call. Unlisted, BadInput and CatalogMoved pass through; else an error is an outcome."""
         try:
             self._invoke(machine, {"passage": passage})
             return passage.finished()
-        except BadInput:
+        except (BadInput, CatalogMoved):
             raise
         except PaybillError as error:
             return self._steps.refuse(passage, error)

@@ -14,6 +14,7 @@ from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.errors import Failed, PaybillError, Unknown
 from control_plane.facts.tool import ToolFacts
+from control_plane.handlers.catalog_in_force import require_in_force
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
 from control_plane.plane import Plane
 from control_plane.ports import RowGate
@@ -126,6 +127,7 @@ class Steps:
             if self._replayed_meanwhile(passage, connection):
                 return
             self._same_as_decided(
+                connection,
                 passage,
                 self.changes[asked.command.name].subject(
                     asked.command, self._view(connection, asked.caller)
@@ -151,6 +153,7 @@ class Steps:
             if self._replayed_meanwhile(passage, connection):
                 return
             subject = self._same_as_decided(
+                connection,
                 passage,
                 handler.subject(asked.command, self._view(connection, asked.caller)),
             )
@@ -168,6 +171,7 @@ class Steps:
             if self._replayed_meanwhile(passage, connection):
                 return
             subject = self._same_as_decided(
+                connection,
                 passage,
                 handler.subject(asked.command, self._view(connection, asked.caller)),
             )
@@ -233,7 +237,7 @@ class Steps:
                 self.ledger.hold(connection, asked.command.target())
             view = self._view(connection, asked.caller)
             again = handler.subject(asked.command, view, None, None)
-            self._same_as_decided(passage, again)
+            self._same_as_decided(connection, passage, again)
             passage.outcome = self.ledger.propose(connection, passage, handler, asked.command)
             self.ledger.leaf(connection, "run.proposed", passage)
 
@@ -298,7 +302,8 @@ class Steps:
         passage.outcome = self.ledger.replay(connection, passage.asked, verdict.may)
         return passage.outcome is not None
 
-    def _same_as_decided(self, passage: Passage, again: Subject) -> Subject:
+    def _same_as_decided(self, connection: Connection, passage: Passage, again: Subject) -> Subject:
+        require_in_force(connection, passage.call.catalog)
         if again.facts.values_digest() != _verdict(passage).facts_digest:
             raise Failed(
                 "The facts changed between decision and effect.", code="facts_moved", retryable=True

@@ -49,11 +49,17 @@ def line_of(text: str, finding: str) -> int:
 
 def word_line(text: str, pattern: str) -> int:
     """The first line, from 1, in which a pattern is found outside of comments; 0 where in none."""
+    return next(iter(word_lines(text, pattern)), 0)
+
+
+def word_lines(text: str, pattern: str) -> list[int]:
+    """Every line, from 1, in which a pattern is found outside of comments."""
     wanted = re.compile(pattern)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.lstrip().startswith("#") and wanted.search(line):
-            return number
-    return 0
+    return [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if not line.lstrip().startswith("#") and wanted.search(line)
+    ]
 
 
 def action_line(text: str, action: str) -> int:

@@ -29,9 +29,10 @@ def open_approving(
     workspace: Workspace, settings: Settings, token_file: Path | None
 ) -> Generator[tuple[Approving, Caller]]:
     """The service and its caller; a worker is started when there is none, for its policy engine."""
-    ensure_worker(workspace, settings)
+    state = ensure_worker(workspace, settings)
     store = open_store(workspace)
-    gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
+    gate = LinkedGate(settings.limits.gate_deadline_s)
+    gate.link(state.bundle, state.socket)
     try:
         ports = face_ports(workspace, settings, store)
         verifier = Identify(store, keys.load_public(workspace.keys).issuer_bytes, workspace.id)
@@ -46,7 +47,7 @@ def open_approving(
 def open_enrolling(workspace: Workspace, settings: Settings) -> Generator[Approving]:
     """The service for keys alone: a signature is the right here, no token and no policy engine."""
     store = open_store(workspace)
-    gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
+    gate = LinkedGate(settings.limits.gate_deadline_s)
     try:
         ports = face_ports(workspace, settings, store)
         yield Approving(workspace, ports, Approvals(ports, Gatekeeper(gate)))

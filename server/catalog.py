@@ -17,18 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
 import policies
-from control_plane.audit.guarded import APPLIED, CATALOG_TABLE
-from control_plane.audit.recorder import CATALOG_SETTING, guard
 from control_plane.data.collection import SAMPLES, Collection, load_collections
 from control_plane.domain.canonical import instant
 from control_plane.domain.plans import PlanCatalog, parse_plans
 from control_plane.errors import BadInput, PaybillError, Unavailable
 from control_plane.facts.row import row_schemas
+from control_plane.handlers.catalog_in_force import applied_digest, put_in_force
 from control_plane.ports import Recorder
-from control_plane.store import tables
 from policies.bundle import Bundle, build_bundle
 from policies.errors import BundleError
 from policies.row_policies import ROWS_PREFIX, named_attributes
@@ -43,7 +41,6 @@ from tools.toolbox import check_names
 
 Sample: TypeAlias = Literal["contacts", "helpdesk"]
 
-SETTING: Final = CATALOG_SETTING
 FILES_MAX: Final = 600
 FILE_BYTES_MAX: Final = 1_048_576
 _PLANS = "plans.yaml"
@@ -102,10 +99,7 @@ def apply(
     BadInput; nothing is applied then.
     """
     catalog = keep_copy(catalogs, read_files(folder))
-    guards = ((tables.setting.name, SETTING), (CATALOG_TABLE, APPLIED))
-    found = tuple(guard(connection, *one) for one in guards)
-    _set_digest(connection, catalog.digest, instant(now))
-    recorder.record(connection, "catalog.applied", "", {"digest": catalog.digest}, guards, found)
+    put_in_force(connection, recorder, catalog.digest, "", instant(now))
     return catalog
 
 
@@ -148,14 +142,6 @@ def load_kept(catalogs: Path, digest: str) -> Catalog:
     if not _intact(target, digest):
         raise Unavailable("the catalog's files were altered", code="catalog_altered")
     return _parsed(target, digest)
-
-
-def applied_digest(connection: Connection) -> str | None:
-    """The digest of the catalog in force, or None."""
-    found = connection.execute(
-        select(tables.setting.c.value).where(tables.setting.c.name == SETTING)
-    ).scalar()
-    return found if isinstance(found, str) else None
 
 
 def standing_digest(connection: Connection, catalogs: Path) -> str | None:
@@ -258,11 +244,3 @@ def _intact(folder: Path, digest: str) -> bool:
         return digest_of(read_files(folder)) == digest
     except BadInput:
         return False
-
-
-def _set_digest(connection: Connection, digest: str, now: str) -> None:
-    table = tables.setting
-    values = {"value": digest, "updated_at": now}
-    changed = connection.execute(update(table).where(table.c.name == SETTING).values(**values))
-    if changed.rowcount == 0:
-        connection.execute(insert(table).values(name=SETTING, **values))

@@ -1,4 +1,4 @@
-"""What applying a catalog's working files would change: rows' tables, rights, approvals. Changes nothing."""
+"""What leads from one catalog to another: moves of tables, plans, rights, approvals that end. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from control_plane.data.evolution import Evolution, evolve
 from control_plane.data.moves import Phase
 from control_plane.databases.preview import DialectName, ddl_preview
 from control_plane.domain.plans import PlanCatalog
+from control_plane.handlers.catalog_in_force import KIND
 from control_plane.ports import Store
 from control_plane.store import tables
 from policies.bundle import Bundle
@@ -75,7 +76,7 @@ class Voided:
 
 @dataclass(frozen=True, slots=True)
 class CatalogChanges:
-    """Everything that applying the files would change.
+    """Everything that is otherwise by the second catalog.
 
     Where the evolution has a move that is refused, there are no statements: none is made.
     `told` are collections that are declared otherwise, in what no database knows of. `voided` has
@@ -94,7 +95,7 @@ class CatalogChanges:
 
     @property
     def nothing(self) -> bool:
-        """Whether the files are what is applied."""
+        """Whether both are the same."""
         return self.before == self.after
 
 
@@ -117,41 +118,54 @@ def plan_changes(
     files, unread = read_working(folder)
     with store.read() as connection:
         applied = load_applied(connection, workspace.catalogs)
-    dialect = _DIALECTS[workspace.store]
+    dialect = dialect_of(workspace)
     if not unread and digest_of(files) == applied.digest:
-        return Planned(_changes(applied, applied, program, dialect))
+        return Planned(changes_between(applied, applied, program, dialect))
     checked = check_files(files, unread, program, _ROWS_MAX)
     if checked.mistakes:
         return Planned(None, checked)
     with copied(files) as copy:
-        found = _changes(applied, load(copy), program, dialect)
-    # Late, and in a transaction of its own: nothing of the store waits for an engine.
-    with store.read() as connection:
-        return Planned(replace(found, voided=_voided(connection, found.after)))
+        found = changes_between(applied, load(copy), program, dialect)
+    return Planned(with_voided(found, store))
 
 
-def _changes(
-    applied: Catalog, working: Catalog, program: Callable[[], Path], dialect: DialectName
+def dialect_of(workspace: Workspace) -> DialectName:
+    """What the databases of the workspace's tenants are told statements in."""
+    return _DIALECTS[workspace.store]
+
+
+def changes_between(
+    before: Catalog, after: Catalog, program: Callable[[], Path], dialect: DialectName
 ) -> CatalogChanges:
+    """What leads from one catalog to another; of runs that would be void nothing yet.
+
+    Raises GateError where no engine answers, Unavailable where there is no room for the bundles.
+    """
     with scratch() as room:
-        before = applied.bundle(room / "before")
-        after = working.bundle(room / "after")
+        was, becomes = before.bundle(room / "before"), after.bundle(room / "after")
         rights: tuple[Change, ...] = ()
-        if _differ(applied, working, before, after):
-            rights = _compared(applied, working, before, after, program())
-    sides = [*applied.collections.values()], [*working.collections.values()]
+        if _differ(before, after, was, becomes):
+            rights = _compared(before, after, was, becomes, program())
+    sides = [*before.collections.values()], [*after.collections.values()]
     evolution = evolve(*sides)
     return CatalogChanges(
-        before=_digests(applied, before),
-        after=_digests(working, after),
+        before=_digests(before, was),
+        after=_digests(after, becomes),
         evolution=evolution,
         statements=() if evolution.refused else _statements(*sides, dialect),
         dialect=dialect,
-        told=_told(applied, working, evolution),
-        offers=_offers(applied.plans, working.plans),
+        told=_told(before, after, evolution),
+        offers=_offers(before.plans, after.plans),
         rights=rights,
         voided=(),
     )
+
+
+def with_voided(found: CatalogChanges, store: Store) -> CatalogChanges:
+    """The same with the runs that would be void, as they wait now."""
+    # In a transaction of its own: nothing of the store waits for an engine.
+    with store.read() as connection:
+        return replace(found, voided=_voided(connection, found.after))
 
 
 def _statements(
@@ -226,7 +240,8 @@ def _voided(connection: Connection, after: Digests) -> tuple[Voided, ...]:
             run.c.created_at,
             run.c.plan,
         )
-        .where(run.c.state.in_(_WAITING))
+        # One that applies a catalog is about this very change.
+        .where(run.c.state.in_(_WAITING) & (run.c.kind != KIND))
         .order_by(run.c.created_at, run.c.id)
         .limit(WAITING_MAX)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from control_plane.errors import BadInput, PaybillError, Refused, Unavailable
 from control_plane.facts.row import row_schemas
 from graphs.gatekeeper import Gatekeeper
 from graphs.proof_rows import ROWS_MAX
-from graphs.row_proof import Difference, proof_callers, prove
+from graphs.row_proof import Difference, Misspelt, proof_callers, prove
 from policies import places
 from policies.bundle import Bundle, build_bundle
 from policies.compiler import compile_folder
@@ -31,6 +32,7 @@ from server.private_files import read_plain_file, write_new_file
 from server.proving import SEED, named_roles
 
 _PREFIX: Final = "paybill-catalog-"
+_NEVER: Final = "compares a field with what it can never be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class _Bundled:
         for name, fields in sorted(self._found.named.items()):
             collection, keeper = self._collections[name], Gatekeeper(gate)
             proof = prove(collection, fields, keeper, callers, SEED, self._rows_max)
+            mistakes += [mis for one in proof.misspelt for mis in self._misspelt(name, one)]
             for one, roles in _by_roles(proof.differences):
                 found = self._difference(name, one, roles)
                 (mistakes if one.side == "untranslatable" else notes).append(found)
@@ -191,12 +194,34 @@ class _Bundled:
 
     def _difference(self, collection: str, found: Difference, roles: str) -> Mistake:
         kind = f"{ROWS_PREFIX}{collection}"
+        file, text = self._policy(kind)
+        line = places.action_line(text, found.action)
+        rule = f"for {roles}: {_rule(found)}"
+        return Mistake(f"{POLICIES}{file}", line, f"{kind}: {found.action}", rule)
+
+    def _misspelt(self, collection: str, found: Misspelt) -> Iterator[Mistake]:
+        kind = f"{ROWS_PREFIX}{collection}"
+        file, text = self._policy(kind)
+        rule = f"{_NEVER}: it must be {found.wanted}"
+        for line in _literal_lines(text, found.field, found.literal):
+            yield Mistake(f"{POLICIES}{file}", line, f"{kind}: {found.field}", rule)
+
+    def _policy(self, kind: str) -> tuple[str, str]:
+        """The file of the policy of a kind, and its text."""
         named = rf"\bresource\s*:\s*[\"']?{kind}\b"
         texts = {name: content.decode() for name, content in self._found.files.items()}
         file = next((name for name, text in texts.items() if places.word_line(text, named)), "")
-        line = places.action_line(texts.get(file, ""), found.action)
-        rule = f"for {roles}: {_rule(found)}"
-        return Mistake(f"{POLICIES}{file}", line, f"{kind}: {found.action}", rule)
+        return file, texts.get(file, "")
+
+
+def _literal_lines(text: str, field: str, literal: str) -> list[int]:
+    """Where the policy says it of the field; else where it says it at all, or the field."""
+    said = rf"[\"']{re.escape(literal)}\\?[\"']"
+    named = rf"\battr\s*\.\s*{field}\b"
+    for pattern in (rf"{named}.*{said}|{said}.*{named}", said, named):
+        if lines := places.word_lines(text, pattern):
+            return lines
+    return [0]
 
 
 def _by_roles(differences: Iterable[Difference]) -> Iterator[tuple[Difference, str]]:
@@ -212,7 +237,7 @@ def _by_roles(differences: Iterable[Difference]) -> Iterator[tuple[Difference, s
 
 def _rule(found: Difference) -> str:
     if found.side == "untranslatable":
-        return "the condition is no filter of rows, or compares a field with what it can never be"
+        return f"the condition is no filter of rows, or {_NEVER}"
     nulls = f" where {', '.join(found.null_fields)} is missing" if found.null_fields else ""
     if found.side == "plan":
         return f"the filter selects rows that are then not allowed{nulls}"

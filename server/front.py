@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from control_plane.domain.call import Call
@@ -15,21 +15,20 @@ from control_plane.domain.outcome import Outcome
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import BadInput, PaybillError, Refused
 from control_plane.facts.tool import ToolFacts
-from control_plane.handlers.handler import Ports
+from control_plane.handlers.catalog_in_force import CatalogMoved
 from graphs.errors import Unlisted
-from graphs.gatekeeper import Gatekeeper
 from graphs.outcomes import of_error
 from graphs.passage import Asked, Passage
-
-# The machines cost more than a second to import: only a call needs them, never a listing.
-if TYPE_CHECKING:
-    from graphs.runner import Runner
 from policies.errors import GateUnavailable
+from server.generations import Generation, Present
 from server.in_flight import InFlight
 from server.settings import Limits
 from server.tokens import Unauthenticated
 from tools.parsing import parse_arguments
 from tools.spec import ToolSpec
+
+# A catalog is applied by a human's hand: twice within one call is more than there will be.
+_MOVES_MAX: Final = 3
 
 
 @dataclass(frozen=True)
@@ -46,50 +45,67 @@ class Front:
     def __init__(
         self,
         *,
-        ports: Ports,
-        tools: Mapping[str, ToolSpec],
-        keeper: Gatekeeper,
-        runner: Callable[[], Runner],
+        present: Present,
         identify: Callable[[], Caller],
         limits: Limits,
         failpoints: Failpoints,
         in_flight: InFlight | None = None,
     ) -> None:
-        self._ports = ports
-        self.tools = tools
-        self._tool_facts = {name: tool.facts for name, tool in tools.items()}
-        self._keeper = keeper
-        self._runner = runner
+        self._present = present
         self._identify = identify
         self._limits = limits
         self._failpoints = failpoints
         self._in_flight = in_flight or InFlight(limits.calls_in_flight_max)
 
+    @property
+    def tools(self) -> Mapping[str, ToolSpec]:
+        """The tools of the catalog in force, whoever may list them."""
+        return self._present.current().tools
+
+    @property
+    def catalog(self) -> str:
+        """The digest of the catalog that calls are answered by now."""
+        return self._present.current().ports.catalog.digest
+
     def listed(self) -> list[ToolSpec]:
         """The tools of this caller; none without a valid token or a policy engine that answers."""
         try:
             caller = self._identify()
-            names = self._keeper.listed(caller, self._tool_facts)
+            now = self._present.current()
+            names = now.keeper.listed(caller, now.tool_facts)
         except PaybillError:
             return []
-        return [tool for name, tool in self.tools.items() if name in names]
+        return [tool for name, tool in now.tools.items() if name in names]
 
     def call(self, name: str, raw: Mapping[str, Any]) -> Answer:
         """Answer one call. Unlisted: the tool does not exist, or not for this caller."""
         try:
             caller = self._identify()
             with self._in_flight.slot(caller):
-                return self._admitted(caller, name, raw)
+                return self._decided(caller, name, raw)
         except Unauthenticated as error:
             return Answer(outcome=Outcome(outcome="refused", message=str(error), code=error.told))
         except PaybillError as error:
             return Answer(outcome=of_error(error))
 
-    def _admitted(self, caller: Caller, name: str, raw: Mapping[str, Any]) -> Answer:
-        tool = self.tools.get(name)
+    def _decided(self, caller: Caller, name: str, raw: Mapping[str, Any]) -> Answer:
+        now = self._present.current()
+        for _ in range(_MOVES_MAX):
+            try:
+                return self._admitted(now, caller, name, raw)
+            except CatalogMoved:
+                # Another catalog was put in force while this call was decided by the one before.
+                # Nothing was done: the new one decides it from the top.
+                now = self._present.after(now)
+        raise CatalogMoved
+
+    def _admitted(
+        self, now: Generation, caller: Caller, name: str, raw: Mapping[str, Any]
+    ) -> Answer:
+        tool = now.tools.get(name)
         if tool is None:
             # Asked all the same: an engine that does not answer must not tell which tools exist.
-            self._keeper.admit(caller, "unknown", ToolFacts(risk="read", domain="unknown"))
+            now.keeper.admit(caller, "unknown", ToolFacts(risk="read", domain="unknown"))
             raise Unlisted
         try:
             self._bounded(raw)
@@ -97,7 +113,7 @@ class Front:
         except BadInput as error:
             # Held until the tool itself is decided: what is wrong with the arguments of an
             # unlisted tool would tell that it exists.
-            self._keeper.admit(caller, tool.name, tool.facts)
+            now.keeper.admit(caller, tool.name, tool.facts)
             return Answer(bad_input=str(error))
         given = arguments.model_dump(mode="json")
         asked = Asked(
@@ -106,39 +122,43 @@ class Front:
             tool_facts=tool.facts,
             command=tool.to_command(arguments),
             arguments_hmac=keyed_digest(
-                self._ports.hmac_key, {k: v for k, v in given.items() if k != "idempotency_key"}
+                now.ports.hmac_key, {k: v for k, v in given.items() if k != "idempotency_key"}
             ),
             idempotency_key=given.get("idempotency_key"),
             dry_run=bool(given.get("dry_run", False)),
         )
-        return self._through(tool, asked)
+        return self._through(now, tool, asked)
 
-    def _through(self, tool: ToolSpec, asked: Asked) -> Answer:
+    def _through(self, now: Generation, tool: ToolSpec, asked: Asked) -> Answer:
         self._failpoints.reach("face.decided")
         try:
-            outcome = self._runner().call(tool.machine, Passage(asked, self._record(asked)))
+            outcome = now.runner().call(tool.machine, Passage(asked, self._record(now, asked)))
         except BadInput as error:
             return Answer(bad_input=str(error))
         self._failpoints.reach("face.committed")
-        return Answer(outcome=self._fitting(tool, self._with_next(tool, asked.caller, outcome)))
+        return Answer(
+            outcome=self._fitting(tool, self._with_next(now, tool, asked.caller, outcome))
+        )
 
-    def _with_next(self, tool: ToolSpec, caller: Caller, outcome: Outcome) -> Outcome:
+    def _with_next(
+        self, now: Generation, tool: ToolSpec, caller: Caller, outcome: Outcome
+    ) -> Outcome:
         if outcome.outcome not in ("refused", "conflict") or not tool.next_tools:
             return outcome
         if outcome.code == GateUnavailable.code:
             # Another question would only make the caller wait as long again.
             return outcome
         try:
-            known = self._tool_facts
+            known = now.tool_facts
             names = {name: known[name] for name in tool.next_tools if name in known}
-            listed = self._keeper.listed(caller, names)
+            listed = now.keeper.listed(caller, names)
         except PaybillError:
             return outcome
         helpful = tuple(name for name in tool.next_tools if name in listed)
         return outcome.model_copy(update={"next_tools": helpful})
 
-    def _record(self, asked: Asked) -> Call:
-        seed = self._ports.ids.seed()
+    def _record(self, now: Generation, asked: Asked) -> Call:
+        seed = now.ports.ids.seed()
         return Call(
             id=uuid5(UUID(seed), "call").hex,
             principal=asked.caller.principal,
@@ -147,10 +167,10 @@ class Front:
             tool=asked.tool,
             command=asked.command.name,
             arguments_hmac=asked.arguments_hmac,
-            as_of=instant(self._ports.clock.now()),
+            as_of=instant(now.ports.clock.now()),
             seed=seed,
-            catalog=self._ports.catalog.digest,
-            bundle=self._keeper.bundle,
+            catalog=now.ports.catalog.digest,
+            bundle=now.keeper.bundle,
             idempotency_key=asked.idempotency_key,
             dry_run=asked.dry_run,
         )

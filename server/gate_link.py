@@ -1,38 +1,49 @@
-"""The gate of a face: finds the worker's policy engine, and follows it when the worker changes. Decides nothing."""
+"""The gate of a face: one bundle's, on whatever socket its policy engine has now. Decides nothing."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from policies.decision import Decision
 from policies.errors import GateUnavailable
 from policies.gate import Gate
 from policies.request import Attribute, Principal, Resource
 from policies.rows import RowPlan
-from server.worker_state import WorkerState, read_state
 
 
 class LinkedGate:
-    """A gate on whatever socket the state file names now. Without a worker, nothing is allowed."""
+    """Asks the engine that it is linked to. While there is none, nothing is allowed."""
 
-    def __init__(self, state_file: Path, deadline_s: float) -> None:
-        self._state_file = state_file
+    def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
-        self._state: WorkerState | None = None
+        self._socket = ""
         self._gate: Gate | None = None
+        self._version = ""
 
     @property
     def version(self) -> str:
-        """The bundle in force; empty when no worker has said."""
-        state = read_state(self._state_file)
-        return "" if state is None else state.bundle
+        """The bundle that is decided by; empty until it was linked once."""
+        return self._version
+
+    def link(self, version: str, socket: str) -> None:
+        """Ask the engine on ``socket`` from now on; the bundle, once told, is never another."""
+        with self._lock:
+            assert self._version in ("", version), "another bundle has another gate"
+            if self._gate is None or socket != self._socket:
+                # An old channel is left to its calls in flight; it closes when they let go of it.
+                self._gate = Gate(socket, version, self._deadline_s)
+            self._version, self._socket = version, socket
+
+    def unlink(self) -> None:
+        """There is no engine now."""
+        with self._lock:
+            self._gate = None
 
     def check(self, principal: Principal, resources: Sequence[Resource]) -> tuple[Decision, ...]:
         """One decision a resource. Raises GateUnavailable when there is no engine to ask."""
-        return self._current().check(principal, resources)
+        return self._linked().check(principal, resources)
 
     def plan(
         self,
@@ -42,22 +53,17 @@ class LinkedGate:
         actions: Sequence[str],
     ) -> RowPlan:
         """Which objects of a kind. Raises as `check` does."""
-        return self._current().plan(principal, kind, attr, actions)
+        return self._linked().plan(principal, kind, attr, actions)
 
     def close(self) -> None:
         """Close the channel."""
         with self._lock:
             if self._gate is not None:
                 self._gate.close()
-            self._gate = self._state = None
+            self._gate = None
 
-    def _current(self) -> Gate:
-        state = read_state(self._state_file)
-        if state is None:
+    def _linked(self) -> Gate:
+        gate = self._gate
+        if gate is None:
             raise GateUnavailable("there is no worker, and so no policy engine")
-        with self._lock:
-            if self._gate is None or state != self._state:
-                # An old channel is left to its calls in flight; it closes when they let go of it.
-                self._gate = Gate(state.socket, state.bundle, self._deadline_s)
-                self._state = state
-            return self._gate
+        return gate

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from control_plane.domain.canonical import digest, instant
 from control_plane.domain.run import RUN_ACTIVE
@@ -13,6 +14,7 @@ from control_plane.ports import JobEngine
 from control_plane.store import tables
 
 _BATCH_MAX = 100
+_TAKE_UP_MAX = 10_000
 # A run at work beats once a second: after this long without, nobody works on it.
 SILENCE_MAX = timedelta(seconds=30)
 _RESTING = frozenset({"awaiting_approval", "compensation_failed"})
@@ -47,6 +49,23 @@ class Intake:
                 )
         return len(jobs)
 
+    def take_up(self) -> int:
+        """Make a job for each run that is active, since none is worked on as before; how many it was.
+
+        For who begins to work, or goes over to another catalog: runs may have waited for that, and
+        those that wait for an approval learn that their plan holds no more.
+        """
+        now = instant(self._ports.clock.now())
+        run = tables.run
+        active = sorted(RUN_ACTIVE - {"compensation_failed"})
+        found = select(run.c.id, run.c.tenant).where(run.c.state.in_(active)).limit(_TAKE_UP_MAX)
+        with self._ports.store.read() as connection:
+            runs = connection.execute(found).all()
+        if runs:
+            with self._ports.store.write() as connection:
+                self._wake(connection, runs, now)
+        return len(runs)
+
     def sweep(self) -> int:
         """Make a job for each run that is active, silent and has none under way; how many it was."""
         now = self._ports.clock.now()
@@ -55,21 +74,22 @@ class Intake:
         with self._ports.store.read() as connection:
             if connection.execute(silent).first() is None:
                 return 0
-        made = 0
         with self._ports.store.write() as connection:
-            for run in connection.execute(silent).all():
-                job_id = digest({"sweep": run.id, "at": instant(now)})[:32]
-                values = {
-                    "id": job_id,
-                    "routine": "run",
-                    "run_id": run.id,
-                    "tenant": run.tenant,
-                    "state": "pending",
-                    "created_at": instant(now),
-                }
-                connection.execute(tables.job.insert().values(**values))
-                made += 1
-        return made
+            runs = connection.execute(silent).all()
+            self._wake(connection, runs, instant(now))
+        return len(runs)
+
+    def _wake(self, connection: Connection, runs: Sequence[Row[str, str]], now: str) -> None:
+        for run in runs:
+            values = {
+                "id": digest({"sweep": run.id, "at": now})[:32],
+                "routine": "run",
+                "run_id": run.id,
+                "tenant": run.tenant,
+                "state": "pending",
+                "created_at": now,
+            }
+            connection.execute(tables.job.insert().values(**values))
 
     def _silent(self, before: str, now: str) -> Select[str, str]:
         run, job, approval = tables.run, tables.job, tables.approval

@@ -6,12 +6,13 @@ import json
 import logging
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import mcp_types as types
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 
 from control_plane.domain.outcome import Outcome
 from graphs.errors import Unlisted
@@ -21,6 +22,8 @@ from server.published_tools import LIST, published, wire_form
 from tools.spec import ToolSpec
 
 _LOG = logging.getLogger("paybill.face")
+# From this version on a client that wants to be told opens a stream for it, which none is offered.
+_LISTENS_SINCE: Final = "2026-07-28"
 
 INSTRUCTIONS = (
     "Paybill runs a multi-tenant SaaS. Every call is decided by policy and recorded. A call that "
@@ -41,9 +44,14 @@ _LATE_READ = Outcome(
 class McpFace:
     """Turns protocol requests into calls of the front, and answers into protocol results."""
 
-    def __init__(self, front: Front, dispatch: Hop, version: str) -> None:
+    def __init__(
+        self, front: Front, dispatch: Hop, version: str, *, announces: bool = False
+    ) -> None:
+        """With ``announces``, for one client on a connection that it may be told something over."""
         self._front = front
         self._dispatch = dispatch
+        self._announces = announces
+        self._listed_by = ""
         self.server: Server[Any] = Server(
             "paybill",
             version=version,
@@ -55,6 +63,11 @@ class McpFace:
         )
         # Behind the SDK's own: what it makes of an empty list is filled with finished tools.
         self.server.middleware.append(self._fill_list)
+
+    def options(self) -> InitializationOptions:
+        """What a connection begins with."""
+        told = NotificationOptions(tools_changed=self._announces)
+        return self.server.create_initialization_options(told)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         # Read before any decision: it tells nothing, since no tool here routes by header.
@@ -68,6 +81,7 @@ class McpFace:
         if ctx.method != LIST or not isinstance(result, dict):
             return result
         tools = await self._listed()
+        self._listed_by = self._front.catalog
         return {**result, "tools": [wire_form(tool, ctx.protocol_version) for tool in tools]}
 
     async def _listed(self) -> list[ToolSpec]:
@@ -81,6 +95,7 @@ class McpFace:
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
+        await self._announce(ctx)
         try:
             answer = await self._dispatch.run(self._front.call, params.name, params.arguments or {})
         except Unlisted:
@@ -93,6 +108,14 @@ class McpFace:
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
             raise _fault(error) from None
         return _result(answer)
+
+    async def _announce(self, ctx: ServerRequestContext[Any]) -> None:
+        """Tell a client of the older era that its list is of a catalog that is not in force any more."""
+        if not self._announces or ctx.protocol_version >= _LISTENS_SINCE:
+            return
+        if self._listed_by not in ("", self._front.catalog):
+            self._listed_by = ""
+            await ctx.session.send_tool_list_changed()
 
 
 def _fault(error: Exception) -> MCPError:

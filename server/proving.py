@@ -66,6 +66,7 @@ def _proved(catalog: Catalog, gate: Gate, names: Iterable[str]) -> dict[str, boo
         fields = catalog.row_rules[name]
         found = prove(catalog.collections[name], fields, keeper, callers, SEED, _ROWS_MAX)
         exact[name] = found.exact
-        for rule in sorted({one.rule for one in found.differences}):
+        wrong = {one.rule for one in found.differences} | {one.rule for one in found.misspelt}
+        for rule in sorted(wrong):
             _LOG.warning("%s is not exact as a filter: no sum and no bulk change by it", rule)
     return exact

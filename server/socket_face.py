@@ -147,9 +147,10 @@ class SocketFace:
         if not worker_runs(self._workspace):
             start_worker(self._workspace, self._settings)
         with self._seats.taken(opened_by) as threads:
-            served = McpFace(self._face.front_for(caller), threads, paybill_version()).server
+            front = self._face.front_for(caller)
+            served = McpFace(front, threads, paybill_version(), announces=True)
             async with McpLines(lines, self._line_bytes_max).streams() as (reading, writing):
-                await served.run(reading, writing, served.create_initialization_options())
+                await served.server.run(reading, writing, served.options())
 
     async def _preamble(self, lines: Lines) -> Preamble | None:
         with anyio.move_on_after(self._options.preamble_s):

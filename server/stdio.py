@@ -37,7 +37,9 @@ def serve_stdio(
         face = wire_face(workspace, settings, identify, failpoints)
         try:
             starting.join(timeout=settings.limits.call_deadline_s)
-            served = McpFace(face.front, dispatch(settings.limits), paybill_version())
+            served = McpFace(
+                face.front, dispatch(settings.limits), paybill_version(), announces=True
+            )
             anyio.run(_serve, served, face.warm)
         finally:
             face.close()
@@ -46,4 +48,4 @@ def serve_stdio(
 async def _serve(face: McpFace, warm: Callable[[], object]) -> None:
     async with stdio_server() as (reading, writing):
         warm_up(warm)
-        await face.server.run(reading, writing, face.server.create_initialization_options())
+        await face.server.run(reading, writing, face.options())

@@ -25,18 +25,23 @@ from control_plane.ports import DatabaseEngine, JobEngine, Provisioner, Store
 from control_plane.secrets.signer import key_id
 from control_plane.store.artifacts import SealedArtifacts
 from control_plane.store.log import StoredLog
-from graphs.gatekeeper import Gate, Gatekeeper
+from graphs.gatekeeper import Gatekeeper
 from server import keys as key_files
-from server.catalog import load_applied
+from server.catalog import Catalog, load_applied, load_kept
 from server.clock import SystemClock
+from server.engine_room import EngineRoom
 from server.front import Front
 from server.gate_link import LinkedGate
+from server.generations import Generation, Generations
 from server.ids import RandomIds
 from server.in_flight import InFlight
 from server.login_files import read_login
 from server.opening import open_store
+from server.proving import prove_once
 from server.settings import Settings
+from server.switchboard import Switchboard, Works
 from server.workspace import Workspace
+from tools.operator_tools import OPERATOR_TOOLS
 from tools.spec import ToolSpec
 from tools.toolbox import toolbox
 
@@ -52,29 +57,28 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Face:
-    """What a face process holds: the front, the store it reads, the gate it asks."""
+    """What a face process holds: the front, the store it reads, what it answers by."""
 
     front: Front
     store: Store
-    gate: LinkedGate
+    generations: Generations
     databases: DatabaseEngine
     warm: Callable[[], object]
     front_for: Callable[[Callable[[], Caller]], Front]
-    """Another front over the same store, gate and machines, for another caller."""
+    """Another front over the same store, gates and machines, for another caller."""
 
     def close(self) -> None:
         """Let go of everything."""
-        self.gate.close()
+        self.generations.close()
         self.databases.close()
         self.store.close()
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What the worker holds: the engine at work, the sequencer of leaves, the ports."""
+    """What the worker holds whatever the catalog: the engine at work, the sequencer of leaves, the ports."""
 
     engine: JobEngine
-    intents: IntentSweep
     sequencer: Sequencer
     log: StoredLog
     artifacts: SealedArtifacts
@@ -82,13 +86,21 @@ class Backend:
 
 
 def face_ports(
-    workspace: Workspace, settings: Settings, store: Store, login: Login = "face"
+    workspace: Workspace,
+    settings: Settings,
+    store: Store,
+    login: Login = "face",
+    catalog: Catalog | None = None,
 ) -> Ports:
-    """The ports of a face: no key but its own, no provisioner, no artifacts."""
+    """The ports of a face: no key but its own, no provisioner, no artifacts.
+
+    Without a ``catalog``, of the one in force.
+    """
     face_keys = key_files.load_face(workspace.keys)
     clock, ids = SystemClock(), RandomIds()
-    with store.read() as connection:
-        catalog = load_applied(connection, workspace.catalogs)
+    if catalog is None:
+        with store.read() as connection:
+            catalog = load_applied(connection, workspace.catalogs)
     limits = settings.limits
     recorder = LeafRecorder(face_keys.public.seal_bytes, clock, ids)
     return Ports(
@@ -130,22 +142,19 @@ def wire_face(
     settings: Settings,
     identify: Callable[[Store], Callable[[], Caller]],
     failpoints: Failpoints,
+    tools: Mapping[str, ToolSpec] | None = None,
 ) -> Face:
-    """A face over one workspace. The machines are imported when the first call needs them."""
+    """A face over one workspace. The machines are imported when the first call needs them.
+
+    It offers ``tools``, else those of the catalog in force.
+    """
     store = open_store(workspace, "face")
-    ports = face_ports(workspace, settings, store)
-    gate = LinkedGate(workspace.worker_json, settings.limits.gate_deadline_s)
-    keeper = Gatekeeper(gate)
-    tools = toolbox(ports.catalog.collections, settings.collection_tools)
-    runner = _lazily(lambda: make_runner(ports, keeper, tools))
+    generations = _generations(workspace, settings, store, tools)
     in_flight = InFlight(settings.limits.calls_in_flight_max)
 
     def front_for(caller: Callable[[], Caller]) -> Front:
         return Front(
-            ports=ports,
-            tools=tools,
-            keeper=keeper,
-            runner=runner,
+            present=generations,
             identify=caller,
             limits=settings.limits,
             failpoints=failpoints,
@@ -155,25 +164,49 @@ def wire_face(
     return Face(
         front_for(identify(store)),
         store,
-        gate,
-        ports.databases,
-        warm=lambda: runner().warm(),
+        generations,
+        generations.current().ports.databases,
+        warm=lambda: generations.current().runner().warm(),
         front_for=front_for,
     )
+
+
+def _generations(
+    workspace: Workspace, settings: Settings, store: Store, tools: Mapping[str, ToolSpec] | None
+) -> Generations:
+    made: list[Ports] = []
+
+    def make(digest: str, gate: LinkedGate) -> Generation:
+        catalog = load_kept(workspace.catalogs, digest)
+        # Connections, keys and clock are the process's; only what is declared changes.
+        if not made:
+            made.append(face_ports(workspace, settings, store, catalog=catalog))
+        ports, keeper = replace(made[0], catalog=catalog), Gatekeeper(gate)
+        offered = toolbox(catalog.collections, settings.collection_tools)
+        runner = _lazily(lambda: make_runner(ports, keeper, offered))
+        return Generation(ports, offered if tools is None else tools, keeper, runner)
+
+    def applied() -> str:
+        with store.read() as connection:
+            return load_applied(connection, workspace.catalogs).digest
+
+    return Generations(workspace.worker_json, settings.limits.gate_deadline_s, make, applied)
 
 
 def wire_worker(
     workspace: Workspace,
     settings: Settings,
-    gate: Gate,
+    board: Switchboard,
     failpoints: Failpoints,
     admitted_modules: frozenset[str] = frozenset(),
     modules: Path | None = None,
 ) -> Backend:
-    """The privileged backend over one workspace: the only place that loads the worker's keys."""
+    """The privileged backend over one workspace: the only place that loads the worker's keys.
+
+    The board is manned with what carries runs out, for this catalog and each later one.
+    """
     from control_plane.databases.archives import ArchiveFolder
     from control_plane.engine.dbos_engine import DbosEngine
-    from control_plane.engine.executor import Executor
 
     keys = key_files.load(workspace.keys)
     store = open_store(workspace)
@@ -182,15 +215,14 @@ def wire_worker(
         workspace, settings, keys.provisioning_hmac, admitted_modules, modules
     )
     ports = replace(
-        face_ports(workspace, settings, store, "worker"),
+        face_ports(workspace, settings, store, "worker", board.room.catalog),
         provisioner=provisioner,
         artifacts=artifacts,
         archives=ArchiveFolder(workspace.backups, keys.public.seal_bytes, keys.seal_private),
+        catalogs=board,
     )
-    tools = toolbox(ports.catalog.collections, settings.collection_tools)
-    runner = make_runner(ports, Gatekeeper(gate), tools)
+    board.man(lambda room: _works(ports, room, settings, failpoints))
     clock, log = SystemClock(), StoredLog(store)
-    executor = Executor(ports, LIFECYCLES, runner, failpoints)
     shared = workspace.store == "postgres"
     engine = DbosEngine(
         read_login(workspace.state, "worker") if shared else workspace.engine_db,
@@ -198,15 +230,24 @@ def wire_worker(
         workers=_RUNS_AT_ONCE_MAX,
         poll_s=_POLL_S,
     )
-    engine.launch({"run": executor.work})
+    engine.launch({"run": board.work})
     return Backend(
         engine=engine,
-        intents=IntentSweep(ports, CHANGES),
         sequencer=Sequencer(log, keys.audit_seed, workspace.log_origin, clock.now),
         log=log,
         artifacts=artifacts,
         ports=ports,
     )
+
+
+def _works(ports: Ports, room: EngineRoom, settings: Settings, failpoints: Failpoints) -> Works:
+    from control_plane.engine.executor import Executor
+
+    own, catalog = replace(ports, catalog=room.catalog), room.catalog
+    prove_once(own, catalog, room.gate)
+    tools = {**toolbox(catalog.collections, settings.collection_tools), **OPERATOR_TOOLS}
+    runner = make_runner(own, Gatekeeper(room.gate), tools)
+    return Works(Executor(own, LIFECYCLES, runner, failpoints), IntentSweep(own, CHANGES))
 
 
 def store_claim(workspace: Workspace) -> WorkerClaim | None:

@@ -21,21 +21,21 @@ from control_plane.domain.canonical import instant
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError, Unavailable
+from control_plane.handlers.catalog_in_force import applied_digest
+from control_plane.ports import Compared
 from control_plane.store import tables
 from policies.binary import find_binary
-from policies.bundle import Bundle
 from policies.errors import GateError
-from policies.gate import Gate
-from policies.pdp import RUNTIME_PREFIX, Pdp, Supervisor, canary, new_runtime_dir
-from server.catalog import Catalog, load_applied
+from policies.pdp import RUNTIME_PREFIX
+from server.catalog import load_applied
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
 from server.presence import faces_open, hold
-from server.proving import prove_once
 from server.settings import Settings, process_environment
+from server.switchboard import Switchboard
 from server.wiring import Backend, store_claim, wire_worker
-from server.worker_state import WorkerState, read_state, write_state
+from server.worker_state import read_state
 from server.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ _SEQUENCE_S = 1.0
 _CLAIM_S = 1.0
 _IDLE_S = 600.0
 _STOP_GRACE_S = 5.0
-_PDP_READY_S = 20.0
-_PDP_PROBE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ class Worker:
         self._last_active_s = time.monotonic()
         self._claim = store_claim(workspace)
         self._lost = False
+        self._behind = False
 
     def run(self) -> int:
         """Work until told to stop, or idle; 0, also when another worker holds the workspace.
@@ -92,12 +91,14 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._sweep_predecessor()
-        runtime = new_runtime_dir()
+        board = self._board()
         try:
-            self._serve(runtime)
+            board.open(self._applied())
+            if self._claimed(board):
+                self._work(board)
         finally:
             self._workspace.worker_json.unlink(missing_ok=True)
-            shutil.rmtree(runtime, ignore_errors=True)
+            board.close()
             os.close(lock)
         # The claim goes with the process, once the last routine has ended.
         return 1 if self._lost else 0
@@ -106,58 +107,64 @@ class Worker:
         self._stop.set()
 
     def _sweep_predecessor(self) -> None:
-        # A killed worker leaves its engine's folder behind, and a state that names it.
+        # A killed worker leaves its engines' folder behind, and a state that names it.
         state = read_state(self._workspace.worker_json)
         self._workspace.worker_json.unlink(missing_ok=True)
         if state is not None:
-            folder = Path(state.socket).parent
+            folder = Path(state.socket).parent.parent
             if folder.name.startswith(RUNTIME_PREFIX):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _serve(self, runtime: Path) -> None:
-        bundle, catalog = self._bundle()
+    def _board(self) -> Switchboard:
         binary = find_binary(
             setting=self._settings.cerbos_bin,
             environment=process_environment(),
             cache_dir=self._settings.cache,
             on_progress=_LOG.info,
-        )
-        pdp = Pdp(binary.path, bundle, runtime)
-        pdp.start()
-        try:
-            pdp.wait_ready(_PDP_READY_S)
-            gate = Gate(pdp.socket, bundle.version, self._settings.limits.gate_deadline_s)
-            # The first answers of a cold engine may be slow: the canary has a longer deadline.
-            probe = Gate(pdp.socket, bundle.version, _PDP_PROBE_S)
-            canary(probe)
-            probe.close()
-            state = WorkerState(
-                pid=os.getpid(),
-                socket=str(pdp.socket),
-                bundle=bundle.version,
-                catalog=catalog.digest,
-                started_at=instant(SystemClock().now()),
-            )
-            supervisor = Supervisor(pdp)
-            if self._claimed(supervisor, state):
-                self._work(supervisor, gate, state, catalog)
-        finally:
-            pdp.stop()
+        ).path
 
-    def _claimed(self, supervisor: Supervisor, state: WorkerState) -> bool:
+        def compare(before: str, after: str) -> Compared:
+            from server.catalog_parts import compared  # only an apply compares
+
+            store = open_store(self._workspace)
+            try:
+                return compared(self._workspace, lambda: binary, store, before, after)
+            finally:
+                store.close()
+
+        return Switchboard(self._workspace, self._settings, binary, SystemClock(), compare)
+
+    def _applied(self) -> str:
+        store = open_store(self._workspace)
+        try:
+            with store.read() as connection:
+                return load_applied(connection, self._workspace.catalogs).digest
+        finally:
+            store.close()
+
+    def _claimed(self, board: Switchboard) -> bool:
         """Wait until no worker elsewhere has the store; meanwhile this machine's faces may decide."""
         if self._claim is None or self._taken(self._claim):
             return True
         _LOG.info("a worker elsewhere holds the store: standing by")
-        write_state(self._workspace.worker_json, state)
+        board.announce()
         while not self._stop.wait(_CLAIM_S):
-            self._supervise(supervisor)
-            if self._taken(self._claim):
+            board.tick(supervise=self._options.supervise)
+            taken = self._taken(self._claim)
+            self._follow(board)
+            if taken:
                 self._last_active_s = time.monotonic()
                 return True
             if self._unwatched():
                 return False
         return False
+
+    def _follow(self, board: Switchboard) -> None:
+        """Decide by what is in force: while another worker has the store, it may put that there."""
+        try:
+            board.follow(self._applied())
+        except (PaybillError, GateError) as error:
+            _LOG.warning("the catalog in force cannot be followed: %s", error.code)
 
     def _taken(self, claim: WorkerClaim) -> bool:
         try:
@@ -166,50 +173,33 @@ class Worker:
             _LOG.warning("the store cannot be claimed: %s", error)
             return False
 
-    def _supervise(self, supervisor: Supervisor) -> None:
-        if not self._options.supervise:
-            return
-        try:
-            supervisor.tick(time.monotonic())
-        except GateError as error:
-            _LOG.warning("the policy engine: %s", error.code)
-
-    def _bundle(self) -> tuple[Bundle, Catalog]:
-        store = open_store(self._workspace)
-        try:
-            with store.read() as connection:
-                catalog = load_applied(connection, self._workspace.catalogs)
-        finally:
-            store.close()
-        return catalog.bundle(self._workspace.bundles), catalog
-
-    def _work(
-        self, supervisor: Supervisor, gate: Gate, state: WorkerState, catalog: Catalog
-    ) -> None:
+    def _work(self, board: Switchboard) -> None:
         backend = wire_worker(
             self._workspace,
             self._settings,
-            gate,
+            board,
             self._options.failpoints,
             self._options.admitted_modules,
             self._options.modules,
         )
         engine = backend.engine
         try:
-            prove_once(backend.ports, catalog, gate)
             taken = engine.recover()
+            intake = Intake(backend.ports, engine)
+            intake.take_up()
             _LOG.info("ready; %d jobs taken over", taken)
-            write_state(self._workspace.worker_json, state)
-            self._turn(supervisor, backend, Intake(backend.ports, engine))
+            board.announce()
+            self._turn(board, backend, intake)
         finally:
+            board.leave()
             engine.stop(_STOP_GRACE_S)
             if not self._lost:
                 self._sequence(backend)
 
-    def _turn(self, supervisor: Supervisor, backend: Backend, intake: Intake) -> None:
+    def _turn(self, board: Switchboard, backend: Backend, intake: Intake) -> None:
         next_sweep_s = next_look_s = next_signed_s = time.monotonic()
         while not self._stop.is_set() and not self._idle(backend):
-            self._supervise(supervisor)
+            board.tick(supervise=self._options.supervise)
             if time.monotonic() >= next_look_s:
                 next_look_s = time.monotonic() + _CLAIM_S
                 if self._claim is not None and not self._claim.holds():
@@ -217,6 +207,7 @@ class Worker:
                     self._lost = True
                     return
             try:
+                board.once_over(intake.take_up)
                 if intake.step():
                     self._last_active_s = time.monotonic()
                 if time.monotonic() >= next_signed_s:
@@ -224,7 +215,7 @@ class Worker:
                     next_signed_s = time.monotonic() + (0.0 if whole else _SEQUENCE_S)
                 if time.monotonic() >= next_sweep_s:
                     next_sweep_s = time.monotonic() + _SWEEP_S
-                    self._sweep(backend, intake)
+                    self._sweep(board, backend, intake)
             except (PaybillError, GateError) as error:
                 # A full disk or a locked store is no reason to die: the next turn tries again.
                 _LOG.warning("a turn failed: %s", getattr(error, "code", "error"))
@@ -241,12 +232,26 @@ class Worker:
             self._options.checkpoint_file.write_text(note or "")
         return made
 
-    def _sweep(self, backend: Backend, intake: Intake) -> None:
+    def _sweep(self, board: Switchboard, backend: Backend, intake: Intake) -> None:
+        self._catch_up(board, backend)
         intake.sweep()
-        backend.intents.step()
+        board.works.intents.step()
         backend.engine.recover()
         with backend.ports.store.write(":artifacts") as connection:
             backend.artifacts.sweep(connection, instant(backend.ports.clock.now()))
+
+    def _catch_up(self, board: Switchboard, backend: Backend) -> None:
+        """Go over by itself where the store has moved on and no run says so.
+
+        Seen twice, since who puts a catalog in force needs a moment to say it.
+        """
+        with backend.ports.store.read() as connection:
+            applied = applied_digest(connection)
+        moved = applied is not None and applied != board.digest
+        if moved and self._behind:
+            _LOG.warning("another catalog is in force than is worked by: going over")
+            board.follow(str(applied))
+        self._behind = moved
 
     def _idle(self, backend: Backend) -> bool:
         if not self._unwatched():

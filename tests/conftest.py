@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from tests.support.house import House, Token, build_house
 from tests.support.onboarding import onboard
 from tests.support.postgres import Postgres, raze, running_postgres
 from tests.support.slices import slice_items
+from tests.support.spread import Spread, in_order
 from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
 
 SHARED_TENANTS = ("acme", "globex")
@@ -33,10 +34,20 @@ class MakeHouse(Protocol):
     ) -> House: ...
 
 
-# Before the markers are looked at by the options that choose among tests.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Before the markers are looked at by the options that choose among tests; and after all of that.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     slice_items(items)
+    yield
+    if hasattr(config, "workerinput"):
+        items[:] = in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return Spread(config, log)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Column, Connection, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.audit.guarded import (
@@ -34,6 +34,7 @@ GUARDED: Mapping[str, Table] = {
         tables.approval,
         tables.setting,
         tables.backup,
+        tables.ledger_entry,
     )
 }
 _KEYS: Mapping[str, str] = {
@@ -44,7 +45,10 @@ _KEYS: Mapping[str, str] = {
     "approval": "id",
     "setting": "name",
     "backup": "id",
+    "ledger_entry": "id",
 }
+# Rows that are nothing without a guarded one are told in its digest: the column that names it.
+_PARTS: Mapping[str, Column[str]] = {"ledger_entry": tables.ledger_posting.c.entry}
 
 # Files cannot be read in a transaction: what the leaf says of them is what these settings say,
 # and verification holds that against the files themselves.
@@ -168,7 +172,9 @@ def guard(connection: Connection, table_name: str, key: str) -> Guard:
     table = GUARDED[table_name]
     statement = select(table).where(table.c[_KEYS[table_name]] == key)
     row = connection.execute(statement).mappings().first()
-    return row_guard(table_name, key, None if row is None else dict(row))
+    if row is None:
+        return row_guard(table_name, key, None)
+    return row_guard(table_name, key, {**row, **_parts(connection, table_name, key).get(key, {})})
 
 
 def guarded_rows(connection: Connection) -> dict[RowKey, str]:
@@ -186,11 +192,31 @@ def guarded_rows(connection: Connection) -> dict[RowKey, str]:
 def _digests(connection: Connection, table: Table, column: str) -> dict[str, str]:
     try:
         rows = connection.execute(select(table)).mappings()
-        return {str(row[column]): _digest(dict(row)) for row in rows}
+        parts = _parts(connection, table.name)
+        return {
+            str(row[column]): _digest({**row, **parts.get(str(row[column]), {})}) for row in rows
+        }
     except ValueError:
         # One row's JSON is broken and ends the reading: none of this table is vouched for.
         names = connection.execute(select(table.c[column])).scalars()
         return {str(name): _UNREADABLE for name in names}
+
+
+def _parts(
+    connection: Connection, name: str, key: str | None = None
+) -> dict[str, dict[str, object]]:
+    """What rows of another table add to each guarded row, or to the one of that key."""
+    column = _PARTS.get(name)
+    if column is None:
+        return {}
+    part = column.table
+    statement = select(part).order_by(*part.primary_key)
+    if key is not None:
+        statement = statement.where(column == key)
+    found: dict[str, list[dict[str, object]]] = {}
+    for row in connection.execute(statement).mappings():
+        found.setdefault(str(row[column]), []).append(dict(row))
+    return {one: {part.name: parts} for one, parts in found.items()}
 
 
 def _digest(row: Mapping[str, object]) -> str:

@@ -18,8 +18,9 @@ from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from sqlalchemy import Connection, Table, exists, insert, select
 
+from control_plane.data.carry_over import CarryOver, Row
 from control_plane.data.collection import Collection
-from control_plane.data.field import Field
+from control_plane.data.field import LENGTH_MAX, Field
 from control_plane.data.tables import APPLIED, collection_table, schema_digest
 from control_plane.data.values import Value, ValueReader, to_json
 from control_plane.domain.canonical import canonical
@@ -84,6 +85,33 @@ class _Sums:
         return Summary(schema_digest=schema, tables=tables)
 
 
+class _Reading:
+    """The rows of an archive as they are read, once, and what they have come to at the end."""
+
+    def __init__(self, source: IO[bytes], collections: Sequence[Collection], tenant: str) -> None:
+        self._lines = _read_lines(source)
+        self._parts = _parts(collections)
+        self._schema = schema_digest(collections)
+        self._tenant = tenant
+        self._sums = _Sums(self._parts)
+
+    def __iter__(self) -> Iterator[Row]:
+        if next(self._lines, None) != _header(self._tenant, self._schema):
+            raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
+        end = b""
+        for line in self._lines:
+            if line.startswith(b"{"):
+                end = line
+                break
+            name, values = _read_row(line, self._parts)
+            self._sums.add(name, _row_line(name, values))
+            yield name, values
+        _require_end(end, self.summary(), self._lines)
+
+    def summary(self) -> Summary:
+        return self._sums.summary(self._schema)
+
+
 def export_tenant(
     connection: Connection, collections: Sequence[Collection], tenant: str, target: IO[bytes]
 ) -> Summary:
@@ -103,25 +131,25 @@ def export_tenant(
 
 
 def load_tenant(
-    connection: Connection, collections: Sequence[Collection], tenant: str, source: IO[bytes]
+    connection: Connection,
+    collections: Sequence[Collection],
+    tenant: str,
+    source: IO[bytes],
+    carry: CarryOver | None = None,
 ) -> Summary:
     """Insert what `source` holds for the tenant, who must have no rows; gives what was inserted.
 
-    Raises Refused: `archive_unreadable`, `archive_differs` (another tenant, schema or sum, or a
-    reference to no row of it), `tenant_not_empty`. The transaction must then be rolled back.
+    Where the archive is of earlier declarations, `carry` leads from there to the collections; what
+    they do not allow, the database refuses. Raises Refused: `archive_unreadable`, `archive_differs`
+    (another tenant, schema or sum, or a reference to no row of it), `tenant_not_empty`. The
+    transaction must then be rolled back.
     """
-    parts, schema = _parts(collections), schema_digest(collections)
+    parts = _parts(collections)
     _require_empty(connection, parts, tenant)
-    lines = _read_lines(source)
-    if next(lines, None) != _header(tenant, schema):
-        raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
-    sums, end = _Sums(parts), b""
+    sums = _Sums(parts)
+    reading = _Reading(source, collections if carry is None else carry.before, tenant)
     batch: list[tuple[str, dict[str, Any]]] = []
-    for line in lines:
-        if line.startswith(b"{"):
-            end = line
-            break
-        name, values = _read_row(line, parts)
+    for name, values in reading if carry is None else carry.carried(reading):
         sums.add(name, _row_line(name, values))
         if batch and (batch[0][0] != name or len(batch) == PAGE_ROWS):
             _insert(connection, parts, batch)
@@ -129,10 +157,20 @@ def load_tenant(
         batch.append((name, {_OWNER: tenant, **values}))
     if batch:
         _insert(connection, parts, batch)
-    loaded = sums.summary(schema)
-    _require_end(end, loaded, lines)
     _require_referred(connection, collections, tenant)
-    return loaded
+    return sums.summary(schema_digest(collections))
+
+
+def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, Summary]:
+    """What an archive comes to, and what its rows come to once they are carried over.
+
+    Raises Refused: `archive_unreadable`, `archive_differs`, `rows_do_not_fit`; not for a value that
+    may no longer be there twice, nor for a formula that makes too much of a row: a database tells.
+    """
+    reading, sums = _Reading(source, carry.before, tenant), _Sums(_parts(carry.after))
+    for name, values in carry.carried(carry.counted(reading)):
+        sums.add(name, _row_line(name, values))
+    return reading.summary(), sums.summary(schema_digest(carry.after))
 
 
 def summary(connection: Connection, collections: Sequence[Collection], tenant: str) -> Summary:
@@ -162,7 +200,15 @@ def _kept(collection: Collection) -> Mapping[str, Field]:
 
 def _part(table: Table, columns: Mapping[str, Field]) -> _Part:
     fields = {name: field for name, field in columns.items() if name != _OWNER}
-    return _Part(table, fields, {name: ValueReader(field) for name, field in fields.items()})
+    readers = {name: ValueReader(_as_it_may_stand(field)) for name, field in fields.items()}
+    return _Part(table, fields, readers)
+
+
+def _as_it_may_stand(field: Field) -> Field:
+    # Where this bound has become a narrower one, rows that stood have been left as they were.
+    if field.kind == "json":
+        return field.model_copy(update={"max_length": LENGTH_MAX[field.kind]})
+    return field
 
 
 def _header(tenant: str, schema: str) -> bytes:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, sele
 
 from control_plane.data.collection import Collection
 from control_plane.data.field import Field
+from control_plane.data.values import Value
 from control_plane.errors import Refused
 
 _SAID: Final = {
@@ -61,12 +62,27 @@ def _narrowed(wide: Field, field: Field) -> Iterator[str]:
         yield "unique"
 
 
-def require_fit(connection: Connection, table: Table, demand: Demand) -> None:
-    """Raise Refused (`rows_do_not_fit`; `rule`; `fact`: collection and field) unless all rows fit.
+def is_broken(demand: Demand, value: Value | None) -> bool:
+    """Whether one row breaks the rule; a value that is there more than once no row tells alone."""
+    if value is None:
+        return demand.rule == "not_null"
+    if demand.rule == "max_length":
+        return isinstance(value, str) and len(value) > demand.declared.length_max
+    if demand.rule == "values":
+        return value not in (demand.declared.values or ())
+    if demand.rule == "precision":
+        return isinstance(value, Decimal) and abs(value) > _most(demand.declared)
+    return False
 
-    The connection must see the rows of every tenant that the table holds.
-    """
+
+def misfits(connection: Connection, table: Table, demand: Demand) -> tuple[int, int]:
+    """How many rows break the rule, and of how many tenants, among all that the connection sees."""
     rows, tenants = connection.execute(_misfits(table, demand)).one()
+    return int(rows), int(tenants)
+
+
+def require_none(demand: Demand, rows: int, tenants: int) -> None:
+    """Raise Refused (`rows_do_not_fit`; `rule`; `fact`: collection and field) where there are any."""
     if rows:
         name = f"{demand.collection}.{demand.field}"
         counted = f"{_counted(rows, 'row')} of {_counted(tenants, 'tenant')}"
@@ -88,10 +104,14 @@ def _misfits(table: Table, demand: Demand) -> Select[int, int]:
     if demand.rule == "values":
         broken["values"] = column.not_in(field.values or ())
     if demand.rule == "precision":
-        most = Decimal(10 ** (field.precision or 0) - 1).scaleb(-(field.scale or 0))
+        most = _most(field)
         broken["precision"] = or_(column < -most, column > most)
     tenants = func.count(table.c.tenant_id.distinct())
     return select(func.count(), tenants).select_from(table).where(broken[demand.rule])
+
+
+def _most(field: Field) -> Decimal:
+    return Decimal(10 ** (field.precision or 0) - 1).scaleb(-(field.scale or 0))
 
 
 def _repeated(table: Table, column: ColumnElement[Any]) -> Select[int, int]:

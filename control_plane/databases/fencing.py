@@ -8,6 +8,11 @@ from control_plane.data.tables import FENCE
 from control_plane.errors import NotFound, Refused
 
 
+def is_deserted(connection: Connection) -> bool:
+    """Whether no tenant is in the place; the connection must see all that are."""
+    return connection.execute(select(FENCE.c.tenant_id).limit(1)).first() is None
+
+
 def fence_epoch(connection: Connection, tenant: str) -> int | None:
     """The epoch that the tenant stands at, or None; its row is held for the transaction."""
     return connection.execute(

@@ -51,6 +51,12 @@ class DatabaseFiles:
             return Place(self._root / model / f"{tenant}.db", self._root / "reference.db")
         raise BadInput("model", "must be one of " + ", ".join(ISOLATIONS))
 
+    def is_alone(self, place: Place) -> bool:
+        """Whether no other place has the same reference rows."""
+        if place.reference.parent == place.rows.parent:
+            return True
+        return all(path == place.rows for path in place.rows.parent.glob("*.db"))
+
     @contextmanager
     def changing(self) -> Generator[None]:
         """Hold the one right to add and remove files; a killed holder loses it at once.

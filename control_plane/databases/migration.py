@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, MetaData
 from control_plane.data.collection import Collection
 from control_plane.data.evolution import evolve
 from control_plane.data.expansion import expanded, expanded_metadata
-from control_plane.data.fit import Demand, demands, require_fit
+from control_plane.data.fit import Demand, demands, misfits, require_none
 from control_plane.data.tables import reference_digest, schema_digest, tenant_metadata
 from control_plane.databases.served import Served
 from control_plane.errors import Refused
@@ -119,8 +119,19 @@ def rows_that_stand() -> Generator[None]:
         ) from error
 
 
-def require_all_fit(connection: Connection, migration: Migration) -> None:
-    """Count the rows that a narrower declaration leaves out. Raises Refused (`rows_do_not_fit`)."""
-    tables = migration.source().tables
-    for demand in migration.demands():
-        require_fit(connection, tables[demand.collection], demand)
+def require_all_fit(
+    connection: Connection, migration: Migration, views: Iterable[object] = (None,)
+) -> None:
+    """Count the rows that a narrower declaration leaves out. Raises Refused (`rows_do_not_fit`).
+
+    The connection must see the rows of every tenant that the tables hold: at once, or one part of
+    them after the other while `views` goes on.
+    """
+    demands, tables = migration.demands(), migration.source().tables
+    counted = [(0, 0)] * len(demands)
+    for _ in views if demands else ():
+        for place, demand in enumerate(demands):
+            rows, tenants = misfits(connection, tables[demand.collection], demand)
+            counted[place] = (counted[place][0] + rows, counted[place][1] + tenants)
+    for demand, (rows, tenants) in zip(demands, counted, strict=True):
+        require_none(demand, rows, tenants)

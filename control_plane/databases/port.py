@@ -32,7 +32,8 @@ class DatabaseEngine(Protocol):
     ) -> None:
         """Make the tenant's database, whole or not at all, open at `epoch`; again changes nothing.
 
-        Raises Refused (`schema_differs`) when what is there was made of other collections.
+        Raises Refused (`schema_differs`) when what is there was made of other collections, and
+        some tenant is in it: a shared place that all have left is made anew.
         """
         ...
 
@@ -68,6 +69,24 @@ class DatabaseEngine(Protocol):
         names collection and field, the text counts rows and tenants; no fact where a new computed
         field cannot hold what its formula makes of a row), `not_expanded`,
         `schema_differs` (it was made of other collections, or is on its way to others).
+        """
+        ...
+
+    def require_fit(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+    ) -> None:
+        """Raise what `contract` would be refused with for rows that stand; changes nothing.
+
+        Where tenants share tables all their rows are looked at, so that one tenant's answer is the
+        answer for all. A database that serves `after` alone has nothing left to fit. Calls go on
+        meanwhile, and may write what does not fit after all.
+
+        Raises NotFound; Refused: `rows_do_not_fit`, `evolution_refused`, `not_expanded` and
+        `schema_differs` as `migrate` does.
         """
         ...
 

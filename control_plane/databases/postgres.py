@@ -108,7 +108,18 @@ class PostgresDatabases:
     ) -> None:
         """Make one phase of a change of declarations, whole or not at all; again: no change."""
         place = self._names.place(tenant, model)
-        self._worker().migrate(place, model, Migration(before, after, phase), epoch)
+        self._worker().migrate(place, Migration(before, after, phase), epoch)
+
+    def require_fit(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+    ) -> None:
+        """Raise what `contract` would be refused with for rows that stand; changes nothing."""
+        place = self._names.place(tenant, model)
+        self._worker().require_fit(place, Migration(before, after, "contract"))
 
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound.

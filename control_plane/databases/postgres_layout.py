@@ -27,9 +27,17 @@ from control_plane.data.tables import (
     schema_digest,
     tenant_metadata,
 )
+from control_plane.databases.fencing import is_deserted
 from control_plane.databases.postgres_names import Place
 from control_plane.databases.postgres_openings import opening
-from control_plane.databases.served import served, serves_rows, tables_there
+from control_plane.databases.served import (
+    is_made_of,
+    served,
+    served_rows,
+    serves_rows,
+    tables_there,
+)
+from control_plane.errors import Refused
 
 GUARD: Final = "paybill"
 _ENTRY: Final = named_table(
@@ -109,6 +117,28 @@ def build_guard(connection: Connection, roles: Sequence[str]) -> None:
         say(connection, "GRANT EXECUTE ON FUNCTION paybill.entered() TO {role}", role=role)
 
 
+def remove_deserted(
+    connection: Connection, place: Place, collections: Sequence[Collection]
+) -> None:
+    """Take away what stands for tenants who are all gone, unless it was made of just these.
+
+    Only under the right to change all of the database: nobody else lets a tenant in meanwhile.
+    """
+    others = served_rows(connection) - {reference_digest(collections)}
+    if others and connection.execute(select(_ENTRY.c.digest).limit(1)).first() is None:
+        say(connection, "DROP SCHEMA reference CASCADE")
+    if not has_schema(connection, place.schema) or tenants_of(connection, place):
+        return
+    if is_made_of(connection, collections):
+        return
+    # A second look, at what the entries should say as well: the table is locked until the commit.
+    force_row_security(connection, FENCE.name, is_on=False)
+    if is_deserted(connection):
+        say(connection, "DROP SCHEMA {schema} CASCADE", schema=place.schema)
+    else:
+        force_row_security(connection, FENCE.name, is_on=True)
+
+
 def build_place(connection: Connection, place: Place, collections: Sequence[Collection]) -> None:
     """The schema of the place with its tables, unless it is there; the search path leads to it."""
     if has_schema(connection, place.schema):
@@ -158,6 +188,23 @@ def open_by(connection: Connection, place: Place, collections: Sequence[Collecti
         there = tables_there(connection)
         tables.update(name for name, columns in there.items() if "tenant_id" in columns)
     return opening(connection, place, sorted(tables), _own(place).as_string())
+
+
+def require_closed(connection: Connection, place: Place, collections: Sequence[Collection]) -> None:
+    """Raise Refused (`schema_differs`; `rule`) where the place's rows lie open to others."""
+    opened = open_by(connection, place, collections)
+    if opened is not None:
+        raise Refused(
+            "The database holds what could open rows to another tenant.",
+            code="schema_differs",
+            rule=opened,
+        )
+
+
+def tenants_of(connection: Connection, place: Place) -> list[str]:
+    """Who is let into the schema of the place: nobody else has a row in it."""
+    every = select(_ENTRY.c.tenant_id).where(_ENTRY.c.place == place.schema)
+    return [str(one) for one in connection.execute(every.order_by(_ENTRY.c.tenant_id)).scalars()]
 
 
 def admit_entry(connection: Connection, place: Place, token: str) -> None:

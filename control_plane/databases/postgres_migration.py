@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection, Table, text
@@ -14,13 +15,13 @@ from control_plane.databases.migration import Migration, require_all_fit
 from control_plane.databases.postgres_layout import (
     force_row_security,
     guard_table,
-    open_by,
     replace_reference,
+    require_closed,
     silence,
+    tenants_of,
 )
 from control_plane.databases.postgres_names import Place
 from control_plane.databases.served import record, served, served_rows
-from control_plane.errors import Refused
 
 _CHECKS: Final = text("""SELECT a.attname, k.conname FROM pg_catalog.pg_constraint k
     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
@@ -45,13 +46,28 @@ def migrate_place(
         digests = migration.reference_digests()
         if digests and served_rows(connection) != set(digests):
             replace_reference(connection, roles, migration.collections(), digests)
-    opened = open_by(connection, place, migration.collections())
-    if opened is not None:
-        raise Refused(
-            "The database holds what could open rows to another tenant.",
-            code="schema_differs",
-            rule=opened,
-        )
+    require_closed(connection, place, migration.collections())
+
+
+def require_place_fits(
+    connection: Connection, place: Place, migration: Migration, enter: Callable[[Place], None]
+) -> None:
+    """Raise what the phase would be refused with; it is read alone, and no table is locked.
+
+    `enter` takes the transaction to another tenant of the same tables.
+    """
+    if not migration.is_due(served(connection)):
+        return
+    require_closed(connection, place, migration.collections())
+    every = tenants_of(connection, place) if place.is_pooled else [place.tenant]
+
+    def views() -> Iterator[None]:
+        # Not even the owner sees rows of a tenant that it is not in.
+        for tenant in every:
+            enter(replace(place, tenant=tenant))
+            yield
+
+    require_all_fit(connection, migration, views())
 
 
 def _require_fit(connection: Connection, place: Place, migration: Migration) -> None:

@@ -93,7 +93,7 @@ class Login:
             transaction = connection.begin()
             try:
                 with translated():
-                    self._enter(connection, place)
+                    self.enter(connection, place)
                     if is_standing:
                         _require_entered(connection, place, writing=self._takes_role)
                     yield connection
@@ -118,7 +118,7 @@ class Login:
             transaction = connection.begin()
             try:
                 with translated():
-                    self._enter(connection, place, settings)
+                    self.enter(connection, place, settings)
                     _require_entered(connection, place, writing=False)
                     yield connection
             finally:
@@ -172,7 +172,8 @@ class Login:
             self._pools.forget(database)
             raise NotFound from None
 
-    def _enter(self, connection: Connection, place: Place, more: Mapping[str, str] = _NONE) -> None:
+    def enter(self, connection: Connection, place: Place, more: Mapping[str, str] = _NONE) -> None:
+        """Be in the tenant's place from here to the end of the transaction, or to the next one."""
         settings = {
             **more,
             "search_path": Identifier(place.schema).as_string() + ", pg_temp",

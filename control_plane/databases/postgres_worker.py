@@ -16,11 +16,12 @@ from control_plane.databases.postgres_layout import (
     build_guard,
     build_place,
     build_reference,
-    open_by,
+    remove_deserted,
     remove_entry,
+    require_closed,
     say,
 )
-from control_plane.databases.postgres_migration import migrate_place
+from control_plane.databases.postgres_migration import migrate_place, require_place_fits
 from control_plane.databases.postgres_names import Names, Place
 from control_plane.databases.postgres_server import Server, databases_like
 from control_plane.databases.postgres_sessions import Entries, Login
@@ -42,20 +43,19 @@ class Worker:
     def create(
         self, place: Place, model: Isolation, collections: Sequence[Collection], epoch: int
     ) -> None:
-        """Build the tenant's place and open it at `epoch`; what stands already stays."""
-        if model != "silo":
-            self._build_shared(place, model, collections)
-        with self._server.changing(_lock_name(place)) as statements:
-            if model == "silo":
-                self._server.require_reach(statements)
-                self._server.make_role(statements, place.role)
-                self._server.make_database(statements, place.database)
+        """Build the tenant's place and open it at `epoch`; what stands already stays.
+
+        Unless nobody is left in it: then it is what it would be if it had never been.
+        """
+        with self._changing(place) as statements:
+            self._make_surroundings(statements, place)
             with self._owner.transaction(place, is_standing=False) as connection:
-                if model == "silo":
-                    build_guard(connection, [place.role])
-                    build_reference(connection, [place.role], collections)
+                roles = self._readers(place)
+                build_guard(connection, roles)
                 if model == "bridge":
                     self._make_bridge_role(connection, place.role)
+                remove_deserted(connection, place, collections)
+                build_reference(connection, roles, collections)
                 build_place(connection, place, collections)
                 if not serves(connection, collections):
                     raise Refused(
@@ -63,28 +63,26 @@ class Worker:
                         code="schema_differs",
                         rule="collections",
                     )
-                opened = open_by(connection, place, collections)
-                if opened is not None:
-                    raise Refused(
-                        "The database holds what could open rows to another tenant.",
-                        code="schema_differs",
-                        rule=opened,
-                    )
+                require_closed(connection, place, collections)
                 # Without its entry nobody gets into a place: it is what makes it whole.
                 admit_entry(connection, place, self._entries.token(place))
                 admit(connection, place.tenant, epoch)
 
-    def migrate(self, place: Place, model: Isolation, migration: Migration, epoch: int) -> None:
+    def migrate(self, place: Place, migration: Migration, epoch: int) -> None:
         """Make a phase of a change, in one transaction; what it waits for is bounded."""
-        is_shared = model != "silo"
-        roles = [self._names.bridge_group, self._names.pooled_role] if is_shared else [place.role]
-        with rows_that_stand(), ExitStack() as held:
-            if is_shared:
-                # The declared rows lie beside all these tenants' places.
-                held.enter_context(self._server.changing(self._names.shared))
-            held.enter_context(self._server.changing(_lock_name(place)))
-            connection = held.enter_context(self._owner.transaction(place))
-            migrate_place(connection, place, roles, migration, epoch)
+        with (
+            rows_that_stand(),
+            self._changing(place),
+            self._owner.transaction(place) as connection,
+        ):
+            migrate_place(connection, place, self._readers(place), migration, epoch)
+
+    def require_fit(self, place: Place, migration: Migration) -> None:
+        """Look whether a phase can be made, while nobody else makes one."""
+        with self._changing(place), self._owner.reading(place) as connection:
+            require_place_fits(
+                connection, place, migration, lambda other: self._owner.enter(connection, other)
+            )
 
     def fence(self, place: Place, epoch: int, *, is_open: bool) -> None:
         """Open or close the tenant; who writes is waited for, who would write waits."""
@@ -128,20 +126,28 @@ class Worker:
             finally:
                 self._server.remove_database(statements, database)
 
-    def _build_shared(
-        self, place: Place, model: Isolation, collections: Sequence[Collection]
-    ) -> None:
-        shared = self._names.shared
-        roles = [self._names.bridge_group, self._names.pooled_role]
-        with self._server.changing(shared) as statements:
-            self._server.make_role(statements, roles[0], entered=False)
-            self._server.make_role(statements, roles[1])
-            self._server.make_database(statements, shared)
-            with self._owner.transaction(place, is_standing=False) as connection:
-                build_guard(connection, roles)
-                build_reference(connection, roles, collections)
-                if model == "pooled":
-                    build_place(connection, place, collections)
+    @contextmanager
+    def _changing(self, place: Place) -> Generator[Connection]:
+        with ExitStack() as held:
+            if place.is_shared:
+                # The declared rows lie beside all these tenants' places, and tables may be theirs.
+                held.enter_context(self._server.changing(self._names.shared))
+            yield held.enter_context(self._server.changing(_lock_name(place)))
+
+    def _readers(self, place: Place) -> list[str]:
+        """The roles that read the declared rows."""
+        shared = [self._names.bridge_group, self._names.pooled_role]
+        return shared if place.is_shared else [place.role]
+
+    def _make_surroundings(self, statements: Connection, place: Place) -> None:
+        """The database with its roles: what no transaction can make."""
+        if place.is_shared:
+            self._server.make_role(statements, self._names.bridge_group, entered=False)
+            self._server.make_role(statements, self._names.pooled_role)
+        else:
+            self._server.require_reach(statements)
+            self._server.make_role(statements, place.role)
+        self._server.make_database(statements, place.database)
 
     def _make_bridge_role(self, connection: Connection, role: str) -> None:
         self._server.make_role(connection, role)

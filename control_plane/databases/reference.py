@@ -18,10 +18,15 @@ from control_plane.databases.files import DatabaseFiles
 from control_plane.databases.served import row_digests
 
 
-def refresh(files: DatabaseFiles, path: Path, collections: Sequence[Collection]) -> None:
-    """Replace the file, whole, unless it has the declared rows. Only under `changing`."""
-    wanted = reference_digest(collections)
-    if wanted is not None and wanted not in _kept(path):
+def refresh(
+    files: DatabaseFiles, path: Path, collections: Sequence[Collection], *, alone: bool
+) -> None:
+    """Replace the file, whole, unless it has the declared rows. Only under `changing`.
+
+    Where it is for nobody else, `alone`, it must have no others.
+    """
+    wanted, kept = reference_digest(collections), _kept(path)
+    if wanted is not None and (wanted not in kept or (alone and len(kept) > 1)):
         files.replace(path, lambda unfinished: _fill(unfinished, collections, [wanted]))
 
 

@@ -67,6 +67,11 @@ def serves(connection: Connection, collections: Sequence[Collection]) -> bool:
     )
 
 
+def is_made_of(connection: Connection, collections: Sequence[Collection]) -> bool:
+    """Whether the place serves the collections, and is on its way to no others."""
+    return serves(connection, collections) and served(connection).upcoming is None
+
+
 def serves_rows(connection: Connection, collections: Sequence[Collection]) -> bool:
     """Whether the schema beside it has the declared rows; always where none is declared."""
     wanted = reference_digest(collections)

@@ -16,7 +16,7 @@ from control_plane.data.tables import FENCE, SCHEMA, SCHEMA_VERSION, schema_dige
 from control_plane.databases import reference
 from control_plane.databases.connections import READING, REBUILDING, open_engine
 from control_plane.databases.faults import fault, leaves_nothing
-from control_plane.databases.fencing import admit, advance, fence_epoch, set_fence
+from control_plane.databases.fencing import admit, advance, fence_epoch, is_deserted, set_fence
 from control_plane.databases.files import DatabaseFiles, Place
 from control_plane.databases.migration import (
     Migration,
@@ -25,9 +25,16 @@ from control_plane.databases.migration import (
     rows_that_stand,
 )
 from control_plane.databases.port import Probe
-from control_plane.databases.rebuild import rebuild
+from control_plane.databases.rebuild import rebuild, renew
 from control_plane.databases.removal import remove_tenant
-from control_plane.databases.served import record, served, serves, serves_rows
+from control_plane.databases.served import (
+    is_made_of,
+    record,
+    served,
+    serves,
+    serves_rows,
+    tables_there,
+)
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound, Refused, Unavailable, Unknown
 
@@ -52,14 +59,14 @@ class SqliteDatabases:
         """Make the tenant's database, whole or not at all, open at `epoch`; again: no change."""
         place = self._files.place(tenant, model)
         with self._files.changing():
-            reference.refresh(self._files, place.reference, collections)
+            alone = self._make_room(place, collections) and self._files.is_alone(place)
+            reference.refresh(self._files, place.reference, collections, alone=alone)
             if not place.rows.exists():
                 self._files.build(
                     place.rows, lambda path: self._fill(replace(place, rows=path), collections)
                 )
             # A file without its fence row is a place that no write gets into: still whole.
             with self._written(place) as connection:
-                _require_schema(connection, collections)
                 admit(connection, tenant, epoch)
 
     def probe(self, tenant: str, model: Isolation, collections: Sequence[Collection]) -> Probe:
@@ -132,6 +139,21 @@ class SqliteDatabases:
                 digests = migration.reference_digests()
                 reference.settle(self._files, place.reference, migration.collections(), digests)
 
+    def require_fit(
+        self,
+        tenant: str,
+        model: Isolation,
+        before: Sequence[Collection],
+        after: Sequence[Collection],
+    ) -> None:
+        """Raise what `contract` would be refused with for rows that stand; changes nothing."""
+        migration = Migration(before, after, "contract")
+        with self.reading(tenant, model) as connection:
+            if fence_epoch(connection, tenant) is None:
+                raise NotFound
+            if migration.is_due(served(connection)):
+                require_all_fit(connection, migration)
+
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
         with self.transaction(tenant, model) as connection:
@@ -186,12 +208,28 @@ class SqliteDatabases:
     def _open(self, place: Place) -> Engine:
         return open_engine(place.rows, self._busy_timeout_ms, place.reference)
 
+    def _make_room(self, place: Place, collections: Sequence[Collection]) -> bool:
+        """See that what is there was made of the collections; True where nobody is in it.
+
+        Then it is made anew where it was made of others. Raises Refused (`schema_differs`).
+        """
+        if not place.rows.exists():
+            return True
+        with self._written(place, rebuilding=True) as connection:
+            deserted = FENCE.name in tables_there(connection) and is_deserted(connection)
+            if deserted and not is_made_of(connection, collections):
+                _make_tables(connection, collections)
+            if not serves(connection, collections):
+                raise Refused(
+                    "The database was made of other collections.",
+                    code="schema_differs",
+                    rule="collections",
+                )
+        return deserted
+
     def _fill(self, place: Place, collections: Sequence[Collection]) -> None:
         with self._written(place) as connection:
-            tenant_metadata(collections).create_all(connection)
-            connection.execute(
-                insert(SCHEMA).values(version=SCHEMA_VERSION, digest=schema_digest(collections))
-            )
+            _make_tables(connection, collections)
 
     @contextmanager
     def _written(
@@ -266,8 +304,7 @@ def _roll_back(transaction: RootTransaction) -> None:
         transaction.rollback()
 
 
-def _require_schema(connection: Connection, collections: Sequence[Collection]) -> None:
-    if not serves(connection, collections):
-        raise Refused(
-            "The database was made of other collections.", code="schema_differs", rule="collections"
-        )
+def _make_tables(connection: Connection, collections: Sequence[Collection]) -> None:
+    renew(connection, tenant_metadata(collections))
+    made = insert(SCHEMA).values(version=SCHEMA_VERSION, digest=schema_digest(collections))
+    connection.execute(made)

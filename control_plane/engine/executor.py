@@ -9,6 +9,7 @@ from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.postponed import Postponed, postpone, wait_for_catalog
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
@@ -41,22 +42,6 @@ _AT_REST = frozenset(
         "compensation_failed",
     }
 )
-_PASSING = frozenset(
-    {
-        "policy_engine_unavailable",
-        "store_locked",
-        "store_full",
-        "store_unavailable",
-        # What was committed is seen when the run is taken up again from its rows.
-        "commit_unknown",
-    }
-)
-
-
-class Postponed(PaybillError):
-    """A part that the run needs does not answer now; the run stays as it is."""
-
-    code = "postponed"
 
 
 class Executor:
@@ -143,16 +128,23 @@ class Executor:
         now = instant(self._ports.clock.now())
         return (
             run.cancel_requested
+            or self._planned_before(run)
             or approval is None
             or approval.state != "pending"
             or approval.expires_at <= now
         )
+
+    def _planned_before(self, run: Run) -> bool:
+        """Whether its plan holds no more: it was made by another catalog than the one in force."""
+        return (run.plan or {}).get("catalog") != self._ports.catalog.digest
 
     # planning --------------------------------------------------------------------------------
 
     def _plan(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
+        with self._ports.store.read() as connection:
+            wait_for_catalog(connection, run)
         return self._plan_again(book, book.advance("plan"))
 
     def _plan_again(self, book: Runbook, run: Run) -> Run:
@@ -174,7 +166,10 @@ class Executor:
                 "planned",
                 # In the digest too: what was approved is this artifact and no other, and the
                 # approver is shown these facts and no others.
-                plan={"parts": {**observed.parts, **kept, "facts": observed.facts}},
+                plan={
+                    "catalog": self._ports.catalog.digest,
+                    "parts": {**observed.parts, **kept, "facts": observed.facts},
+                },
                 plan_facts=observed.facts,
                 artifact=kept.get("artifact"),
             )
@@ -186,16 +181,21 @@ class Executor:
     def _settle(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
+        with self._ports.store.read() as connection:
+            wait_for_catalog(connection, run)
+        if self._planned_before(run):
+            # What was observed, weights for the gate among it, is the other one's.
+            return self._outdated(book)
         if run.state == "planned":
             run = book.advance("evaluate")
         try:
             with self._ports.store.read() as connection:
                 settled = self._regate.settle(connection, run)
         except (Refused, NotFound) as error:
-            _postpone(error)
+            postpone(error)
             return self._discard(book, "refused", error)
         except PaybillError as error:
-            _postpone(error)
+            postpone(error)
             return self._fail(book, error)
         try:
             moved = self._record(book, run, settled)
@@ -241,6 +241,8 @@ class Executor:
     def _resume(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
+        if self._planned_before(run):
+            return self._outdated(book)
         approval = self._questions.of(run)
         now = instant(self._ports.clock.now())
         if approval is not None and approval.state == "approved" and approval.expires_at > now:
@@ -256,6 +258,7 @@ class Executor:
         try:
             self._saved.require(run)
             with book.writing() as connection:
+                wait_for_catalog(connection, run)
                 settled = self._regate.settle(connection, run)
                 if settled.plan.digest != run.plan_digest:
                     raise Refused("The facts behind the plan have changed.", code="digest_changed")
@@ -264,7 +267,7 @@ class Executor:
                 self._questions.consume(connection, run)
                 run = book.move(connection, "start")
         except (Refused, NotFound) as error:
-            _postpone(error)
+            postpone(error)
             reason: DiscardReason = (
                 "digest_changed" if error.code == "digest_changed" else "refused"
             )
@@ -272,7 +275,7 @@ class Executor:
         except Fenced:
             raise
         except PaybillError as error:
-            _postpone(error)
+            postpone(error)
             return self._discard(book, "refused", error)
         self._failpoints.reach("run.started")
         return run
@@ -288,7 +291,7 @@ class Executor:
         except Fenced:
             raise
         except PaybillError as error:
-            _postpone(error)
+            postpone(error)
             if stepping.finished():
                 return book.advance("verify")
             if book.read().cancel_requested and not stepping.irreversible_begun():
@@ -345,6 +348,10 @@ class Executor:
             self._questions.void(connection, book.run_id, "canceled")
             return book.move(connection, "cancel", reason="canceled")
 
+    def _outdated(self, book: Runbook) -> Run:
+        moved = Refused("Another catalog has been put in force since it was planned.")
+        return self._discard(book, "digest_changed", moved)
+
     def _discard(self, book: Runbook, reason: DiscardReason, error: PaybillError) -> Run:
         with book.writing() as connection:
             event = DISCARD_EVENTS[reason]
@@ -379,12 +386,6 @@ class Executor:
             should_stop=pulse.should_stop,
             asker=lambda: self._regate.asker(run),
         )
-
-
-def _postpone(error: PaybillError) -> None:
-    # What passes by itself is no verdict on the run, and must void nobody's approval.
-    if error.code in _PASSING:
-        raise Postponed from error
 
 
 def _detail(error: PaybillError) -> str:

@@ -202,7 +202,7 @@ class Runbook:
         self._ports.recorder.record(connection, kind, run.tenant, payload, changed, found)
 
     def _guards(self, connection: Connection, run: Run) -> dict[tuple[str, str], Guard]:
-        named = [("tenant", run.tenant), ("subscription", run.tenant)]
+        named = [("tenant", run.tenant), ("subscription", run.tenant)] if run.tenant else []
         if run.approval_id is not None:
             named.append(("approval", run.approval_id))
         return {row: guard(connection, *row) for row in named}

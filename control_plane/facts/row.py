@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from control_plane.data.collection import Collection
 from control_plane.data.field import Field
+from control_plane.data.values import ValueReader, to_json
 from control_plane.errors import BadInput
 
 # What a policy may name of a row: values that a double or a text holds exactly.
@@ -23,6 +24,13 @@ _TYPES: Final[Mapping[str, str]] = {
     "reference": "string",
 }
 DECIDABLE_KINDS: Final = frozenset(_TYPES)
+# The one form in which a policy's text is equal to a value and ordered as it is.
+_FORMS: Final[Mapping[str, str]] = {
+    "date": "YYYY-MM-DD, a day that exists",
+    "timestamp": "YYYY-MM-DDThh:mm:ss.ffffffZ, in UTC and with six decimals",
+    "uuid": "lower case, with hyphens",
+    "reference": "lower case, with hyphens",
+}
 
 
 def row_schema(collection: Collection, named: AnyCollection[str]) -> dict[str, Any]:
@@ -47,6 +55,22 @@ def is_exact(collection: Collection, named: AnyCollection[str]) -> bool:
     then denies, which no filter says.
     """
     return not any(collection.fields[name].nullable for name in named)
+
+
+def wanted_form(field: Field, literal: str) -> str | None:
+    """How a policy has to write a value of the field, where `literal` is no such text.
+
+    The engine compares text: in another form the same instant, day or id is another one to it. None
+    where the literal is as it must be, and for kinds that have more than one form of text, or none.
+    """
+    form = _FORMS.get(field.kind)
+    if form is None:
+        return None
+    try:
+        kept = to_json(ValueReader(field).read(literal))
+    except ValueError:
+        return form
+    return None if kept == literal else form
 
 
 def row_schemas(

@@ -10,6 +10,7 @@ from control_plane.domain.canonical import Json
 from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.audit_leaf import AuditLeafFacts
 from control_plane.facts.base import Facts
+from control_plane.facts.catalog import CatalogFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
 from control_plane.facts.subscription import SubscriptionFacts
@@ -20,6 +21,7 @@ from control_plane.facts.workspace import WorkspaceFacts
 FACT_CLASSES: tuple[type[Facts], ...] = (
     ApprovalFacts,
     AuditLeafFacts,
+    CatalogFacts,
     RecordFacts,
     RunFacts,
     SubscriptionFacts,

@@ -1,4 +1,4 @@
-"""The rows of backups: found, kept, taken over, marked as proven. Not the archives that they name."""
+"""The rows of backups: found, kept, taken over, marked as proven, and the catalog of their day. Not the archives that they name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sqlalchemy import Connection, select
 
 from control_plane.audit.leaf import Guard
 from control_plane.audit.recorder import guard
+from control_plane.data.collection import Collection
+from control_plane.data.tables import schema_digest
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, digest, instant
 from control_plane.errors import Refused
@@ -32,6 +34,40 @@ def proven(connection: Connection, tenant: str) -> Backup | None:
     """The one backup of a tenant that was restored on trial and not superseded, or None."""
     where = (_TABLE.c.tenant == tenant) & _TABLE.c.verified_at.is_not(None)
     return rows.first(connection, _TABLE, Backup, where)
+
+
+def declared(work: Work, backup: Backup) -> tuple[Collection, ...]:
+    """The collections as they were declared when the backup was made.
+
+    Raises Refused: `catalog_absent` where that catalog is not kept, `schema_differs` where the one
+    that is found is not what the backup says.
+    """
+    present = work.ports.catalog
+    with work.ports.store.read() as connection:
+        digest = _made_under(connection, backup)
+    if digest == present.digest:
+        found = tuple(present.collections.values())
+    elif digest is None or work.ports.catalogs is None:
+        raise Refused("The catalog of the backup is not kept.", code="catalog_absent")
+    else:
+        found = work.ports.catalogs.collections(digest)
+    if schema_digest(found) != backup.schema_digest:
+        raise Refused(
+            "The backup is of other collections.", code="schema_differs", rule="collections"
+        )
+    return found
+
+
+def _made_under(connection: Connection, backup: Backup) -> str | None:
+    # A later run may answer for it by now; only the first one's id is in its own.
+    run = tables.run
+    of_kind = select(run.c.kind).where(run.c.id == backup.run_id).scalar_subquery()
+    runs = select(run.c.id).where(run.c.tenant == backup.tenant, run.c.kind == of_kind)
+    for run_id in connection.execute(runs).scalars():
+        if own_id(run_id) == backup.id:
+            plan = connection.execute(select(run.c.plan).where(run.c.id == run_id)).scalar_one()
+            return str(plan["catalog"])
+    return None
 
 
 def proven_by(connection: Connection, run_id: str, step: str) -> bool:

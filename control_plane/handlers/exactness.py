@@ -12,6 +12,7 @@ from control_plane.data.collection import Collection
 from control_plane.domain.canonical import Json
 from control_plane.errors import Refused
 from control_plane.facts.row import is_exact
+from control_plane.handlers.catalog_in_force import applied_digest
 from control_plane.handlers.handler import Ports
 from control_plane.ports import Recorder
 from control_plane.store import tables
@@ -37,21 +38,28 @@ def require_exact(connection: Connection, collection: Collection, ports: Ports) 
 
 def proved_exact(connection: Connection, catalog: str) -> Mapping[str, Json]:
     """Of each collection whose policy was looked at, by name, whether it was proved."""
-    kept: Json = connection.execute(select(tables.setting.c.value).where(_NAME)).scalar()
-    if not isinstance(kept, Mapping) or kept.get("catalog") != catalog:
-        return {}
-    exact = kept.get("exact")
+    exact = _kept(connection).get(catalog)
     return exact if isinstance(exact, Mapping) else {}
 
 
 def keep_proved(
     connection: Connection, recorder: Recorder, catalog: str, exact: Mapping[str, Json], now: str
 ) -> None:
-    """Write what was proved of a catalog, with its leaf; ``now`` is an instant."""
-    told: dict[str, Json] = {"catalog": catalog, "exact": dict(exact)}
+    """Write what was proved of a catalog, with its leaf; ``now`` is an instant.
+
+    What was proved of the one in force stays: calls are decided by it until this one is.
+    """
+    in_force = applied_digest(connection)
+    standing = {name: one for name, one in _kept(connection).items() if name == in_force}
+    told: dict[str, Json] = {**standing, catalog: dict(exact)}
     named = (tables.setting.name, SETTING)
     found = guard(connection, *named)
     values = {"value": told, "updated_at": now}
     if connection.execute(update(tables.setting).where(_NAME).values(**values)).rowcount == 0:
         connection.execute(insert(tables.setting).values(name=SETTING, **values))
     recorder.record(connection, "catalog.proved", "", told, (named,), (found,))
+
+
+def _kept(connection: Connection) -> Mapping[str, Json]:
+    found: Json = connection.execute(select(tables.setting.c.value).where(_NAME)).scalar()
+    return found if isinstance(found, Mapping) else {}

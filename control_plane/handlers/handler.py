@@ -21,6 +21,7 @@ from control_plane.ports import (
     Archives,
     Artifacts,
     Asker,
+    Catalogs,
     Clock,
     DatabaseEngine,
     Ids,
@@ -83,10 +84,11 @@ class Ports:
     root: tuple[str, bytes]
     """The root key's id and public half: every approver's enrolment leads to it."""
     limits: Limits = field(default_factory=Limits)
-    # Only the worker holds these three: a face that reached for them would find nothing.
+    # Only the worker holds these four: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
     archives: Archives | None = None
+    catalogs: Catalogs | None = None
 
 
 @dataclass(frozen=True)

@@ -142,15 +142,16 @@ def probe_backup(work: Work) -> Probe:
 def verify_backup(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Restore the archive on trial; it must come to what its manifest says, and to what stands."""
     tenant, model = work.run.tenant, model_of(work)
-    databases, collections = work.ports.databases, stack_steps.collections_of(work)
-    backup = backup_in_hand(work)
+    databases, backup = work.ports.databases, backup_in_hand(work)
+    own = backup.id == backups.own_id(work.run.id)
+    # One that was taken over from an earlier run may be of an earlier catalog.
+    collections = stack_steps.collections_of(work) if own else backups.declared(work, backup)
     with (
         archives_of(work).open(tenant, backup.id, backup.digest) as source,
         databases.scratch(tenant, model, collections) as trial,
     ):
         archive.load_tenant(trial, collections, tenant, source)
         restored = plain(archive.summary(trial, collections, tenant))
-    own = backup.id == backups.own_id(work.run.id)
     if own and databases.exists(tenant, model):
         with databases.reading(tenant, model) as standing:
             stands = plain(archive.summary(standing, collections, tenant))

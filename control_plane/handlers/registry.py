@@ -13,6 +13,7 @@ from control_plane.engine.failpoints import (
     RUN_BOUNDARIES,
     UNDO_BOUNDARIES,
 )
+from control_plane.handlers.apply_catalog import ApplyCatalogHandler
 from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHandler
 from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
@@ -64,6 +65,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.OffboardTenant.name: OffboardTenantHandler(),
         commands.RestoreTenant.name: RestoreTenantHandler(),
         commands.ChangeRecords.name: ChangeRecordsHandler(),
+        commands.ApplyCatalog.name: ApplyCatalogHandler(),
     }
 )
 CHANGES: Mapping[str, Change] = MappingProxyType(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.commands import Command, RestoreTenant
-from control_plane.data.tables import schema_digest
+from control_plane.data.carry_over import CarryOver
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, instant, plain
@@ -48,7 +48,7 @@ class RestoreTenantHandler(TenantLifecycle):
         return replace(subject, loaded=backup)
 
     def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
-        """A backup of the declared collections is there, and the plan is still to be had."""
+        """A backup is there, and the plan is still to be had."""
         facts, backup = subject.facts, subject.loaded
         assert isinstance(facts, TenantFacts)
         if facts.state != "deprovisioned":
@@ -65,19 +65,16 @@ class RestoreTenantHandler(TenantLifecycle):
                 rule="backup",
                 fact="backup_verified",
             )
-        if backup.schema_digest != schema_digest(tuple(ports.catalog.collections.values())):
-            raise Refused(
-                "The backup is of other collections.", code="schema_differs", rule="collections"
-            )
         free_offer(ports, facts.proposed_plan, facts.proposed_region)
 
     def observe(self, work: Work) -> Observed:
-        """Plan the stack anew, and name the backup; changes nothing."""
+        """Plan the stack anew, and name the backup and what becomes of it; changes nothing."""
         tenant = tenant_now(work)
         with work.ports.store.read() as connection:
             backup = backups.proven(connection, tenant.id)
         if backup is None:
             raise Refused("There is no backup to restore.", code="not_restorable", rule="backup")
+        carry, _ = restore_steps.foreseen(work, backup)
         seen = stack_steps.observed(
             stack_steps.provisioner_of(work).observe(
                 stack_steps.stack_request(work), should_stop=work.should_stop
@@ -87,6 +84,7 @@ class RestoreTenantHandler(TenantLifecycle):
             **seen.parts,
             **parts_of(work.ports.catalog.plans.offer(tenant.plan)),
             "backup": plain(backup.model_dump(include=_TOLD)),
+            **({} if carry is None else {"carried_over": _changes(carry)}),
         }
         return Observed(parts=parts, facts=seen.facts, artifact=seen.artifact)
 
@@ -101,6 +99,14 @@ class RestoreTenantHandler(TenantLifecycle):
 
 
 _TOLD = {"id", "digest", "made_at", "verified_at", "contents"}
+
+
+def _changes(carry: CarryOver) -> Json:
+    """What changes about the rows on their way to the present declarations."""
+    return [
+        {"name": one.name, "message": one.message, "loses_data": one.loses_data}
+        for one in carry.evolution.moves
+    ]
 
 
 def _as_it_was(tenant: str, view: View) -> dict[str, object]:

@@ -1,13 +1,16 @@
-"""The steps of restoring: stack and database anew, the backup loaded and held against its manifest. Not the engine's order."""
+"""The steps of restoring: stack and database anew, the backup carried over, loaded and held against its manifest. Not the engine's order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from sqlalchemy import Connection
 
 from control_plane.data import archive
 from control_plane.data.applied import require_fence
+from control_plane.data.carry_over import CarryOver
+from control_plane.databases.migration import rows_that_stand
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, plain
 from control_plane.errors import Failed, NotFound, Refused
@@ -49,23 +52,45 @@ def planned_backup(work: Work) -> Backup:
     return found
 
 
+def foreseen(work: Work, backup: Backup) -> tuple[CarryOver | None, dict[str, Json]]:
+    """The way of the backup's rows to the present declarations, and what they must come to there.
+
+    None where the declarations are those of its day: then it is the manifest. Else the archive is
+    read, and held against the manifest, which it must come to under the declarations of its day.
+    Raises Refused where there is no way, or not for all rows: `evolution_refused`,
+    `rows_do_not_fit`, `catalog_absent`, `archive_differs`.
+    """
+    before, after = backups.declared(work, backup), stack_steps.collections_of(work)
+    carry = CarryOver(before, after)
+    if carry.evolution.before == carry.evolution.after:
+        return None, backup.contents
+    with archives_of(work).open(backup.tenant, backup.id, backup.digest) as source:
+        archived, carried = archive.foresee(source, carry, backup.tenant)
+    if plain(archived) != backup.contents:
+        raise Refused("The archive is not what its manifest says.", code="archive_differs")
+    return carry, cast("dict[str, Json]", plain(carried))
+
+
 def load(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Load the archive, whole in one transaction: what stands already is not loaded again."""
     tenant, model = work.run.tenant, model_of(work)
     collections, backup = stack_steps.collections_of(work), planned_backup(work)
+    carry, contents = foreseen(work, backup)
     databases = work.ports.databases
     databases.fence(tenant, model, work.epoch, open=True)
-    with databases.transaction(tenant, model) as target:
+    with rows_that_stand(), databases.transaction(tenant, model) as target:
         require_fence(target, tenant, work.epoch)
-        if plain(archive.summary(target, collections, tenant)) == backup.contents:
+        if plain(archive.summary(target, collections, tenant)) == contents:
             return {"loaded": False}
         with archives_of(work).open(tenant, backup.id, backup.digest) as source:
-            archive.load_tenant(target, collections, tenant, source)
+            loaded = archive.load_tenant(target, collections, tenant, source, carry)
+        if plain(loaded) != contents:
+            raise Refused("The archive is not what its manifest says.", code="archive_differs")
     return {"loaded": True}
 
 
 def probe_loaded(work: Work) -> Probe:
-    """Whether the tenant's data is what the backup's manifest says."""
+    """Whether the tenant's data is what comes of the backup."""
     return "present" if _as_backed_up(work) else "absent"
 
 
@@ -76,7 +101,7 @@ def _as_backed_up(work: Work) -> bool:
             stands = plain(archive.summary(source, collections, tenant))
     except NotFound:
         return False
-    return stands == planned_backup(work).contents
+    return stands == foreseen(work, planned_backup(work))[1]
 
 
 def verify(work: Work, connection: Connection | None) -> dict[str, Json]:

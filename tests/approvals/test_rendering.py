@@ -178,6 +178,112 @@ def test_an_offboarding_says_first_what_is_dropped_and_until_when_it_can_come_ba
     assert lines.index("retention:") < lines.index("infrastructure:")
 
 
+def listed(*entries: Any, left_out: int = 0) -> dict[str, Any]:
+    """A list as a plan shows it."""
+    return {"shown": [*entries], "left_out": left_out}
+
+
+def move(name: str, phase: str, kind: str, *, loses: bool = False) -> dict[str, Any]:
+    """A move as a plan shows it."""
+    return {"name": name, "phase": phase, "kind": kind, "loses_data": loses, "message": "So."}
+
+
+def right(action: str, becomes: str = "allowed", role: str = "support") -> dict[str, Any]:
+    """A right that changes as a plan shows it."""
+    told = {"role": role, "kind": "rows_contacts", "action": action, "was": "denied"}
+    return {**told, "becomes": becomes, "cases": "status lead", "count": 2, "total": 6}
+
+
+def of_catalog(**changed: Any) -> Question:
+    """A question about another catalog."""
+    catalog: dict[str, Any] = {
+        "before": {"catalog": "1" * 64, "bundle": "2" * 64, "version": "d2"},
+        "after": {"catalog": "3" * 64, "bundle": "4" * 64, "version": "d4"},
+        "moves": listed(),
+        "declared_otherwise": listed(),
+        "offers": listed(),
+        "rights": listed(),
+        "voided": listed(),
+        "dialect": "sqlite",
+        "statements": {"expand": listed("CREATE TABLE invoices"), "contract": listed()},
+    }
+    made = question(catalog={**catalog, **changed}, facts={"moves": 1, "voided": 0})
+    approval = made.approval.model_copy(update={"tenant": ""})
+    run = made.run.model_copy(update={"tenant": "", "kind": "apply_catalog"})
+    return Question(approval, run)
+
+
+def test_a_catalog_says_first_what_is_lost_then_who_gains_or_loses_then_all_else() -> None:
+    run = {"run_id": "r1", "kind": "onboard", "tenant": "acme", "state": "approved"}
+    lines = render(
+        of_catalog(
+            moves=listed(
+                move("contacts.size", "contract", "narrow_length"),
+                move("contacts.company", "contract", "drop_field", loses=True),
+                move("invoices", "expand", "add_collection"),
+            ),
+            rights=listed(right("read"), right("update"), right("read", "needs approval")),
+            offers=listed({"name": "team", "version": 2, "change": "dropped"}),
+            declared_otherwise=listed("currencies"),
+            voided=listed({**run, "requester": "alice", "approval_id": "a1"}),
+        )
+    )
+
+    in_order = (
+        "  apply_catalog of the whole workspace",
+        "Cannot be undone: 2",
+        "  loses data: contacts.company (contract, drop field): So.",
+        "  narrows: contacts.size (contract, narrow length): So.",
+        "Who gains or loses what: 3",
+        "  support on rows_contacts: read, update: denied -> allowed; status lead (2 of 6)",
+        "  support on rows_contacts: read: denied -> needs approval; status lead (2 of 6)",
+        "What else changes in collections: 1",
+        "  invoices (expand, add collection): So.",
+        "  currencies",
+        "Plans: 1",
+        "  team 2 dropped",
+        "Runs that would be void: 1",
+        "  r1 onboard acme approved alice",
+        f"Catalog before: {'1' * 64}",
+        f"Catalog after: {'3' * 64}",
+        f"  policies {'4' * 64}",
+        "Statements on sqlite, expand: 1",
+        "  CREATE TABLE invoices",
+        "Statements on sqlite, contract: nothing",
+    )
+    places = [lines.index(line) for line in in_order]
+    assert places == sorted(places)
+    assert not any("resources" in line for line in lines)
+
+
+def test_what_a_catalogs_plan_leaves_out_is_counted() -> None:
+    rights = [right("read", role=f"role-{number}") for number in range(40)]
+    lines = render(of_catalog(rights=listed(*rights, left_out=60), moves=listed(left_out=7)))
+
+    assert "Who gains or loses what: 100" in lines
+    assert "  … 70 more" in lines
+    assert "What else changes in collections: 7" in lines
+    assert "  … 7 more" in lines
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_of_a_catalog_steers_no_terminal(name: str) -> None:
+    text = HOSTILE[name]
+    lines = render(
+        of_catalog(
+            moves=listed(move(text, "contract", text, loses=True), move(text, "expand", text)),
+            rights=listed(right(text, text, text)),
+            declared_otherwise=listed(text),
+            statements={"expand": listed(text), text: listed(text)},
+            voided=listed({"requester": text}),
+        )
+    )
+
+    assert all(harmless(line) for line in lines)
+    assert sum(line.startswith("Digest ") for line in lines) == 1
+    assert sum(line.startswith("Cannot be undone") for line in lines) == 1
+
+
 def test_what_cannot_be_undone_comes_first() -> None:
     lines = render(question(rows={"tenant": "acme"}, infrastructure={"changes": ["x"]}))
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from control_plane.data.collection import Collection, bind_collections
@@ -71,6 +73,15 @@ def refused(deed: Callable[[], object]) -> Refused:
     with pytest.raises(Refused) as caught:
         deed()
     return caught.value
+
+
+def refusal(deed: Callable[[], object]) -> tuple[str | None, ...]:
+    """Code, rule, fact and text; nothing where it is not refused."""
+    try:
+        deed()
+    except Refused as error:
+        return error.code, error.rule, error.fact, str(error)
+    return ()
 
 
 def filled(databases: DatabaseEngine, model: Isolation, *tenants: str) -> None:
@@ -223,7 +234,9 @@ def test_rows_that_do_not_fit_are_counted_and_nothing_changes(
         write(databases, model, PEOPLE, old_person(2, tenant, **value), tenant=tenant)
         databases.migrate(tenant, model, BEFORE, after, "expand", 1)
     stood = shape(databases, "acme", model)
+    foretold = refusal(lambda: databases.require_fit("acme", model, BEFORE, after))
     caught = refused(lambda: databases.migrate("acme", model, BEFORE, after, "contract", 1))
+    assert foretold == (caught.code, caught.rule, caught.fact, str(caught))
     (field,) = fields
     assert (caught.code, caught.rule, caught.fact) == ("rows_do_not_fit", rule, f"people.{field}")
     rows, tenants = (2 if rule == "unique" else 1), "1 tenant."
@@ -232,6 +245,79 @@ def test_rows_that_do_not_fit_are_counted_and_nothing_changes(
     assert str(caught).endswith(f"{rows} row{'s' if rows > 1 else ''} of {tenants}")
     assert shape(databases, "acme", model) == stood
     assert databases.probe("acme", model, BEFORE) == "ready"
+
+
+def test_whether_rows_fit_is_told_and_nothing_changes(
+    databases: DatabaseEngine, model: Isolation
+) -> None:
+    filled(databases, model, "acme", "other")
+    for tenant in ("acme", "other"):
+        databases.migrate(tenant, model, BEFORE, AFTER, "expand", 2)
+    databases.fence("acme", model, 3, open=False)
+    stood = shape(databases, "acme", model)
+    databases.require_fit("acme", model, BEFORE, AFTER)
+    assert (databases.open_at("acme", model), databases.open_at("other", model)) == (None, 2)
+    assert shape(databases, "acme", model) == stood
+    assert databases.probe("acme", model, BEFORE) == "ready"
+    write(databases, model, PEOPLE, old_person(2, "other", status="former"), tenant="other")
+    misfit = ("rows_do_not_fit", "values", "people.status")
+    assert refusal(lambda: databases.require_fit("other", model, BEFORE, AFTER))[:3] == misfit
+    # Where they share a table, one is told what holds for all.
+    of_acme = refusal(lambda: databases.require_fit("acme", model, BEFORE, AFTER))
+    assert of_acme[:3] == (misfit if model == "pooled" else ())
+
+
+def test_whether_rows_fit_is_a_question_between_the_phases(
+    databases: DatabaseEngine, model: Isolation
+) -> None:
+    filled(databases, model, "acme")
+    other = bind_collections([*BEFORE, NOTES])
+    changed_kind = changed(PEOPLE, {"months": {"kind": "string"}})
+    impossible = bind_collections([changed_kind, *BEFORE[1:]])
+    asked = [
+        (BEFORE, AFTER, "not_expanded"),
+        (other, AFTER, "schema_differs"),
+        (BEFORE, impossible, "evolution_refused"),
+    ]
+    for before, after, code in asked:
+        assert refused(lambda: databases.require_fit("acme", model, before, after)).code == code  # noqa: B023
+    with pytest.raises(NotFound):
+        databases.require_fit("other", model, BEFORE, AFTER)
+    for phase in PHASES:
+        databases.migrate("acme", model, BEFORE, AFTER, phase, 1)
+    write(databases, model, AFTER_PEOPLE, new_person(2, "acme"))
+    databases.require_fit("acme", model, BEFORE, AFTER)
+
+
+NARROWED: Final = {name: field for fields, _ in NARROWER.values() for name, field in fields.items()}
+TIGHTER: Final = bind_collections([changed(PEOPLE, NARROWED), *BEFORE[1:]])
+PERSON: Final = st.fixed_dictionaries(
+    {
+        "notes": st.sampled_from(["n", "n", "n", "n", None]),
+        "name": st.text("a\u00e9 ", min_size=1, max_size=3) | st.just("four"),
+        "status": st.sampled_from(["lead", "lead", "lead", "lead", "former"]),
+        "pay": st.sampled_from(["0.00", "99.99", "-99.99", "9.90", "-100.00"]).map(Decimal),
+        "months": st.integers(1, 99),
+    }
+)
+
+
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=st.lists(PERSON, max_size=3))
+def test_a_change_is_refused_for_rows_just_where_that_was_told(
+    databases: DatabaseEngine, model: Isolation, rows: list[dict[str, Any]]
+) -> None:
+    databases.drop("acme", model, 1)
+    databases.create("acme", model, BEFORE, 1)
+    databases.migrate("acme", model, BEFORE, TIGHTER, "expand", 1)
+    write(databases, model, TEAMS, row(900, "acme", title="t"))
+    people = [old_person(number, "acme", **one) for number, one in enumerate(rows)]
+    write(databases, model, PEOPLE, *people)
+    foretold = refusal(lambda: databases.require_fit("acme", model, BEFORE, TIGHTER))
+    made = refusal(lambda: databases.migrate("acme", model, BEFORE, TIGHTER, "contract", 1))
+    assert foretold == made
 
 
 def test_rows_that_a_new_formula_makes_too_large_stop_the_change(

@@ -17,14 +17,14 @@ import pytest
 
 import paybill
 from control_plane.store import tables
-from tests.support.house import PASSPHRASE, House, Token, build_house, fresh_key
+from tests.support.approver import approve, enrol
+from tests.support.house import House, Token, build_house, fresh_key
 from tests.support.http_faces import FOR_HTTP, http_face
 from tests.support.onboarding import ask, follow, park
 from tests.support.waiting import until
 from tests.support.workers import running_worker, stop_process
 
 SCRIPT = Path(paybill.__file__).resolve().parent.parent / "examples" / "langgraph_app.py"
-SECRET = b"a passphrase of the approver"
 # The first run of all makes the script's environment.
 DEADLINE_S = 240.0
 AGENT = ("alice", "graph")
@@ -47,7 +47,7 @@ def token(house: House) -> Token:
 @pytest.fixture(scope="module")
 def human(house: House) -> Token:
     """The human behind the agent, enrolled as an approver."""
-    command(house, "approvers", "enrol", "--principal", "alice", passphrase=SECRET, signer=True)
+    enrol(house, AGENT[0])
     return house.issue("approver", "silo,answered", principal=AGENT[0], actor=None)
 
 
@@ -136,7 +136,7 @@ def test_a_human_is_told_what_to_type_and_the_same_call_goes_on_afterwards(
     assert (code, told["outcome"]) == (3, "awaiting_approval")
     typed = f"approvals approve {told['approval_id']} --token-file YOURS"
     assert typed in first.told()
-    approve(house, human, told["approval_id"], told["run"]["run_id"])
+    approve(house, human, told["approval_id"])
     code, told = app.stdio("--tenant", "silo", *SILO).ended()
     assert (code, told["outcome"]) == (0, "done")
 
@@ -148,9 +148,7 @@ def test_a_human_who_answers_in_time_is_waited_for(
     started = app.stdio("--tenant", "answered", *SILO, "--approval-wait-s", "120")
     until(lambda: "approvals approve " in started.told(), "the human is told", DEADLINE_S)
     approval_id = started.told().split("approvals approve ")[1].split()[0]
-    with house.face(app.token) as face:
-        run_id = ask(face, "approval_get", approval_id=approval_id)["result"]["run_id"]
-    approve(house, human, approval_id, run_id)
+    approve(house, human, approval_id)
     code, told = started.ended()
     assert (code, told["outcome"]) == (0, "done"), started.told()
 
@@ -200,42 +198,3 @@ def test_what_takes_longer_than_it_may_is_left_running(app: Starter, house: Hous
     assert (code, told["outcome"]) == (4, "running")
     with house.face(app.token) as face:
         follow(face, told["run_id"], {"applied"})
-
-
-# the human -------------------------------------------------------------------------------------
-
-
-def approve(house: House, human: Token, approval_id: str, run_id: str) -> None:
-    """Answer as a human does: another token, an own key, the digest's first characters."""
-    with house.face(human) as face:
-        digest = ask(face, "run_get", run_id=run_id)["result"]["plan_digest"]
-    named = ("--token-file", str(human.file), "--confirm", digest[:8])
-    command(house, "approvals", "approve", approval_id, *named, passphrase=SECRET)
-
-
-def command(house: House, *words: str, passphrase: bytes, signer: bool = False) -> None:
-    with ExitStack() as stack:
-
-        def secret(text: bytes) -> str:
-            reading, writing = os.pipe()
-            stack.callback(os.close, reading)
-            os.write(writing, text + b"\n")
-            os.close(writing)
-            passed.append(reading)
-            return str(reading)
-
-        passed: list[int] = []
-        options = ["--passphrase-fd", secret(passphrase)]
-        if signer:
-            options += ["--signer-passphrase-fd", secret(PASSPHRASE)]
-        ran = subprocess.run(
-            [sys.executable, "-P", "-m", "paybill", *words, *options],
-            cwd=house.workspace.root,
-            env=house.environment,
-            pass_fds=passed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stderr

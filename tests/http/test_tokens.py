@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,9 +13,11 @@ import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from typer.testing import CliRunner, Result
 
 from control_plane.secrets import signer
 from server import grants, keys, tokens
+from server.cli.app import app
 from server.clock import SystemClock
 from tests.support.agents import answer, connected
 from tests.support.house import House, Token, build_house
@@ -276,16 +276,8 @@ def test_a_server_over_http_needs_its_audience(shared: House) -> None:
 WHO = ("--principal", "carol", "--roles", "viewer", "--tenants", "acme")
 
 
-def issued(house: House, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "paybill", "token", "issue", *WHO, *options],
-        cwd=house.workspace.root,
-        env=house.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def issued(house: House, *options: str) -> Result:
+    return CliRunner().invoke(app, ["token", "issue", *WHO, *options], env=house.environment)
 
 
 def test_a_token_is_issued_for_a_server_over_http(shared: House, served: HttpFace) -> None:
@@ -314,5 +306,5 @@ def test_a_token_that_could_not_hold_is_not_issued(
     shared: House, options: tuple[str, ...], named: str
 ) -> None:
     ran = issued(shared, *options)
-    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (ran.exit_code, ran.stdout) == (1, "")
     assert named in ran.stderr

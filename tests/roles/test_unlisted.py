@@ -184,7 +184,7 @@ def test_every_tool_says_what_it_asks_of_its_object() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_lists_exactly_the_tools_that_some_state_lets_it_call(cast: Cast, role: str) -> None:
-    keeper = Gatekeeper(cast.face(role, "own").gate)
+    keeper = Gatekeeper(cast.face(role, "own").generations.gate)
     caller = caller_of(role)
     listed = keeper.listed(caller, {name: tool.facts for name, tool in TOOLS.items()})
     assert listed == {name for name in TOOLS if callable_in_some_state(keeper, caller, name)}
@@ -192,14 +192,14 @@ def test_a_role_lists_exactly_the_tools_that_some_state_lets_it_call(cast: Cast,
 
 @pytest.mark.parametrize("pair", list(itertools.combinations(ROLES, 2)), ids="+".join)
 def test_two_roles_list_what_either_lists(cast: Cast, pair: tuple[str, str]) -> None:
-    keeper = Gatekeeper(cast.face(pair[0], "own").gate)
+    keeper = Gatekeeper(cast.face(pair[0], "own").generations.gate)
     tools = {name: tool.facts for name, tool in TOOLS.items()}
     one, other = (keeper.listed(caller_of(role), tools) for role in pair)
     assert keeper.listed(caller_of(*pair), tools) == one | other
 
 
 def test_a_caller_without_a_role_lists_nothing(cast: Cast) -> None:
-    keeper = Gatekeeper(cast.face("viewer", "own").gate)
+    keeper = Gatekeeper(cast.face("viewer", "own").generations.gate)
     assert keeper.listed(caller_of(), {name: tool.facts for name, tool in TOOLS.items()}) == set()
 
 
@@ -207,7 +207,7 @@ def test_a_caller_without_a_role_lists_nothing(cast: Cast) -> None:
 def test_a_tool_of_any_kind_may_be_called_exactly_where_it_may_be_listed(
     cast: Cast, role: str
 ) -> None:
-    keeper = Gatekeeper(cast.face(role, "own").gate)
+    keeper = Gatekeeper(cast.face(role, "own").generations.gate)
     domains = ["workspace", "tenant", "run", "approval", "record", "subscription", "audit", "else"]
     for risk, domain in itertools.product(("read", "write", "destructive"), domains):
         facts = ToolFacts.model_validate({"risk": risk, "domain": domain})

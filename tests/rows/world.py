@@ -18,11 +18,11 @@ from control_plane.data.collection import Collection, bind_collections
 from control_plane.data.rows import insert_row
 from control_plane.data.tables import collection_table
 from control_plane.domain.caller import Caller, Role
+from control_plane.handlers.catalog_in_force import applied_digest
 from control_plane.handlers.exactness import keep_proved
 from policies.request import Attribute, Principal, Resource
 from policies.row_policies import named_attributes
 from server import keys
-from server.catalog import applied_digest
 from server.clock import SystemClock
 from server.front import Front
 from server.ids import RandomIds
@@ -163,7 +163,7 @@ class World:
         ]
         return {
             one.id: frozenset(action for action in actions if one.allows(action))
-            for one in self.face.gate.check(principal, asked)
+            for one in self.face.generations.gate.check(principal, asked)
         }
 
     def standing(self, stand: Stand, tenant: str = TENANT) -> dict[str, Typed]:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner
 
 from server.auditing import Auditing, Entry
+from server.cli.app import app
 from server.replaying import Line, about, replaying
 from server.wiring import face_ports
 from tests.support.house import House, build_house, fresh_key
@@ -154,14 +156,6 @@ def test_the_command_says_that_the_digests_are_the_same(worked: House) -> None:
 
 
 def test_the_command_names_an_id_that_leads_nowhere(worked: House) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "paybill", "audit", "replay", "f" * 32],
-        env=worked.environment,
-        cwd=worked.workspace.root,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode != 0
+    done = CliRunner().invoke(app, ["audit", "replay", "f" * 32], env=worked.environment)
+    assert done.exit_code != 0
     assert "must name a leaf, call or run" in done.stderr

@@ -46,17 +46,12 @@ RECORD_TOOLS = {
 }
 
 
-@pytest.fixture
-def agent() -> Agent:
-    """Here the client starts its face as a user's client does."""
-    return spawned
-
-
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_lists_the_tools_of_its_role(
-    shared: House, agent: Agent, issue: Callable[..., Token], era: str
+    shared: House, issue: Callable[..., Token], era: str
 ) -> None:
-    async with agent(shared, issue("operator", "acme"), mode=era) as client:
+    # It starts its face as a user's client does.
+    async with spawned(shared, issue("operator", "acme"), mode=era) as client:
         listed = (await client.list_tools()).tools
 
     assert {tool.name for tool in listed} == OPERATOR_TOOLS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing
 from typing import Any
@@ -13,7 +11,9 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
+from typer.testing import CliRunner
 
+from server.cli.app import app
 from server.rendering import render
 from tests.support.agents import call, run_until
 from tests.support.approver import approve, enrol
@@ -27,24 +27,16 @@ Agent = Callable[..., AbstractAsyncContextManager[Client]]
 Issue = Callable[..., Token]
 MODELS = ("pooled", "bridge", "silo")
 OWNER = "olga"
-COMMAND_S = 60
 RUN_DEADLINE_S, POLL_S = 90.0, 0.05
 ENDED = frozenset({"applied", "compensated", "failed", "discarded"})
 
 
 def protection(house: House, tenant: str, *options: str) -> str:
     """What the administrator's own command says."""
-    command = [sys.executable, "-P", "-m", "paybill", "tenant", "protection", tenant, *options]
-    said = subprocess.run(
-        command,
-        cwd=house.workspace.root,
-        env=house.environment,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_S,
-        check=True,
-    )
-    return said.stdout
+    command = ["tenant", "protection", tenant, *options]
+    ran = CliRunner().invoke(app, command, env=house.environment)
+    assert ran.exit_code == 0, ran.output
+    return ran.stdout
 
 
 async def carried_out(

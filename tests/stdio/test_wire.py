@@ -8,13 +8,13 @@ from typing import Any
 
 from tests.support.house import House, Token, fresh_key
 from tests.support.onboarding import contact, onboarding
-from tests.support.raw import RawFace, raw_face
+from tests.support.raw import RawFace, raw_face, raw_program
 
 
 def test_stdout_carries_protocol_and_nothing_else(
     shared: House, issue: Callable[..., Token]
 ) -> None:
-    with raw_face(shared, issue("operator,support", "acme")) as face:
+    with raw_program(shared, issue("operator,support", "acme")) as face:
         face.greet()
         face.answered("tools/list", {})
         face.call("whoami")

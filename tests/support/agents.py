@@ -55,7 +55,8 @@ async def connected(
 ) -> AsyncGenerator[Client]:
     """A client over a face of its own; the face ends with the block. Its log: face.log."""
     words = serve_parameters(house, token, *options).args[_LEADING:]
-    start = Start(words, house.environment, house.workspace.root, house.folder / "face.log")
+    log, hangs = house.folder / "face.log", any(one.endswith(":hang") for one in options)
+    start = Start(words, house.environment, house.workspace.root, log, hangs=hangs)
     async with Client(forked_stdio(start), mode=mode, read_timeout_seconds=90.0) as client:
         yield client
 

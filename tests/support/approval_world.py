@@ -20,6 +20,7 @@ from control_plane.domain.tenant import Tenant
 from control_plane.engine.executor import Executor
 from control_plane.engine.failpoints import Failpoints
 from control_plane.facts.load import approval_row, run_row, tenant_row
+from control_plane.handlers.catalog_in_force import applied_digest, put_in_force
 from control_plane.handlers.handler import Limits, Ports
 from control_plane.handlers.registry import LIFECYCLES
 from control_plane.ports import Store
@@ -35,10 +36,12 @@ from graphs.runner import Runner
 from server import grants
 from server.approving import Approving
 from server.front import Front
+from server.generations import Generation
 from server.ids import RandomIds
 from server.settings import Settings
 from server.wiring import make_runner
 from server.workspace import Workspace
+from tests.support.standing import Standing
 from tools.registry import TOOLS
 
 START = datetime(2030, 1, 1, 9, tzinfo=UTC)
@@ -124,8 +127,16 @@ class World:
         """The same store under another policy bundle."""
         return self._rewired(self.ports, Gatekeeper(gate))
 
+    def generation(self) -> Generation:
+        """What a face answers by."""
+        return Generation(self.ports, TOOLS, self.keeper, lambda: self.runner)
+
     def with_catalog(self, catalog: Any) -> World:
-        """The same store under another catalog."""
+        """The same store under another catalog, which is put in force."""
+        with self.store.write() as connection:
+            before = applied_digest(connection) or ""
+            now = instant(self.clock.now())
+            put_in_force(connection, self.ports.recorder, catalog.digest, before, now)
         return self._rewired(replace(self.ports, catalog=catalog), self.keeper)
 
     def with_limits(self, limits: Limits) -> World:
@@ -152,10 +163,7 @@ class World:
     ) -> dict[str, Any]:
         """The answer to the call that asks for a tenant."""
         front = Front(
-            ports=self.ports,
-            tools=TOOLS,
-            keeper=self.keeper,
-            runner=lambda: self.runner,
+            present=Standing(self.generation()),
             identify=lambda: by or self.caller(REQUESTER),
             limits=self.settings.limits,
             failpoints=Failpoints(),

@@ -13,6 +13,7 @@ from server import keys
 from server.approving import Approving, Question
 from server.gate_link import LinkedGate
 from server.wiring import face_ports
+from server.worker_state import read_state
 from tests.support.house import PASSPHRASE, House, Token
 
 APPROVER_PASSPHRASE = b"an approver passphrase for tests"
@@ -23,7 +24,9 @@ _GATE_DEADLINE_S = 5.0
 def service(house: House) -> Generator[Approving]:
     """The approver's service over a workspace whose worker is running."""
     workspace = house.workspace
-    gate = LinkedGate(workspace.worker_json, _GATE_DEADLINE_S)
+    gate, state = LinkedGate(_GATE_DEADLINE_S), read_state(workspace.worker_json)
+    if state is not None:
+        gate.link(state.bundle, state.socket)
     with house.store() as store:
         ports = face_ports(workspace, house.settings, store)
         yield Approving(workspace, ports, Approvals(ports, Gatekeeper(gate)))

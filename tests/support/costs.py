@@ -37,8 +37,8 @@ def counted(face: Face, monkeypatch: pytest.MonkeyPatch) -> Generator[Cost]:
         return ask_gate
 
     with monkeypatch.context() as patch:
-        patch.setattr(face.gate, "check", asking(face.gate.check))
-        patch.setattr(face.gate, "plan", asking(face.gate.plan))
+        patch.setattr(face.generations.gate, "check", asking(face.generations.gate.check))
+        patch.setattr(face.generations.gate, "plan", asking(face.generations.gate.plan))
         event.listen(Engine, "before_cursor_execute", statement)
         try:
             yield cost

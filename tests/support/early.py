@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 # A terminal test forks, and its child must reach its program; gRPC reads this once, when imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Where the environment keeps Python from writing bytecode, each of these processes would compile
+# every module and rewrite every assertion for itself, on every run.
+sys.dont_write_bytecode = False
 # What its shared modules assert tells what was found, as in a test itself.
 pytest.register_assert_rewrite("tests.unwind")

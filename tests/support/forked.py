@@ -11,15 +11,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias, cast
+from typing import Any, BinaryIO, TextIO, TypeAlias, cast
 
 import anyio
 import anyio.to_thread
@@ -75,7 +75,8 @@ class Forked:
 class Start:
     """What a program is started with: arguments, its whole environment, a folder, a file for what it says.
 
-    With `pipes`, the ends that it reads and writes, stdout is one of them and no file.
+    With `pipes`, the ends that it reads and writes, stdout is one of them and no file. One that
+    `hangs` is not given time to end by itself.
     """
 
     arguments: Sequence[str]
@@ -83,6 +84,7 @@ class Start:
     folder: Path
     log: Path
     own_session: bool = False
+    hangs: bool = False
     pipes: tuple[Connection, Connection] | None = field(default=None, repr=False)
 
 
@@ -109,7 +111,29 @@ async def forked_stdio(start: Start) -> AsyncGenerator[Streams]:
             finally:
                 with anyio.CancelScope(shield=True):
                     told.close()
-                    await anyio.to_thread.run_sync(_end, child)
+                    await anyio.to_thread.run_sync(_end, child, 0.0 if start.hangs else _GRACE_S)
+
+
+@contextmanager
+def forked_pipes(start: Start) -> Generator[tuple[Forked, BinaryIO, BinaryIO]]:
+    """A child of its own with the bytes that it reads and that it writes; ended with the block."""
+    theirs_in, ours_out = _CONTEXT.Pipe(duplex=False)
+    ours_in, theirs_out = _CONTEXT.Pipe(duplex=False)
+    child = start_paybill(replace(start, pipes=(theirs_in, theirs_out)))
+    theirs_in.close()
+    theirs_out.close()
+    with _opened(ours_out, "wb") as told, _opened(ours_in, "rb") as said:
+        try:
+            yield child, told, said
+        finally:
+            told.close()
+            _end(child, _GRACE_S)
+
+
+def _opened(end: Connection, mode: str) -> BinaryIO:
+    number = os.dup(end.fileno())
+    end.close()
+    return cast("BinaryIO", os.fdopen(number, mode))
 
 
 def _text(end: Connection, mode: str) -> TextIO:
@@ -118,10 +142,10 @@ def _text(end: Connection, mode: str) -> TextIO:
     return cast("TextIO", os.fdopen(number, mode, encoding="utf-8"))
 
 
-def _end(child: Forked) -> None:
+def _end(child: Forked, grace_s: float) -> None:
     # It has been told by the end of its input.
     try:
-        child.wait(_GRACE_S)
+        child.wait(grace_s)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait(_GRACE_S)

@@ -22,7 +22,7 @@ from tests.support.approval_template import make_world
 from tests.support.approval_world import REQUESTER, TENANT, Template, World
 from tests.support.house import fresh_key
 from tests.support.onboarding import contact
-from tools.registry import TOOLS
+from tests.support.standing import Standing
 
 SUPPORT, ADMIN = "sue", "pam"
 
@@ -97,10 +97,7 @@ class Bench:
     def _front(self, who: str) -> Front:
         world = self.world
         return Front(
-            ports=world.ports,
-            tools=TOOLS,
-            keeper=world.keeper,
-            runner=lambda: world.runner,
+            present=Standing(world.generation()),
             identify=lambda: world.caller(who),
             limits=world.settings.limits,
             failpoints=Failpoints(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -13,9 +15,10 @@ from control_plane.domain.backup_record import Backup
 from control_plane.domain.run_record import Run
 from control_plane.store import rows, tables
 from control_plane.store.log import StoredLog
+from graphs.gatekeeper import Gate
 from server.protection import protect
 from tests.support.approval_world import TENANT
-from tests.support.lifecycle_bench import Bench
+from tests.support.lifecycle_bench import Bench, Onboarded, make_bench
 
 DESTROYING = ("drop_database", "destroy")
 LEAVES_MAX = 5000
@@ -51,6 +54,25 @@ def offboard(bench: Bench) -> Run:
     run = bench.work(approved(bench))
     assert run.state == "applied", run
     return run
+
+
+@dataclass(frozen=True)
+class Resting:
+    """A workspace whose tenant was offboarded, and the records that the tenant had."""
+
+    onboarded: Onboarded
+    records: list[dict[str, Any]]
+
+
+def rested(before: Onboarded, folder: Path, gate: Gate) -> Resting:
+    """Give the tenant of a workspace two records, and take it away."""
+    bench = make_bench(before, folder, gate)
+    had = records(bench, 2)
+    offboard(bench)
+    world = bench.world
+    world.close()
+    after = replace(before.template, workspace=world.workspace)
+    return Resting(Onboarded(after, dict(world.provisioner._stacks)), had)
 
 
 def records(bench: Bench, count: int) -> list[dict[str, Any]]:

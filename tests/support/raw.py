@@ -7,12 +7,13 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from tests.support.forked import Forked, Start, forked_pipes
 from tests.support.house import House, Token
 from tests.support.workers import stop_process
 
@@ -23,8 +24,12 @@ _LEGACY = "2025-06-18"
 class RawFace:
     """Sends one JSON line a request; keeps every line that comes back."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+    def __init__(
+        self, process: subprocess.Popen[bytes] | Forked, told: IO[bytes], said: IO[bytes]
+    ) -> None:
+        self._process = process
+        self._told = told
+        self._said = said
         self.lines: list[bytes] = []
         self._waiting: queue.Queue[bytes] = queue.Queue()
         self._next_id = 0
@@ -32,16 +37,14 @@ class RawFace:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._said:
             self.lines.append(line)
             self._waiting.put(line)
 
     def send(self, line: bytes) -> None:
         """Write one line as it is."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
+        self._told.write(line + b"\n")
+        self._told.flush()
 
     def request(self, method: str, params: dict[str, Any]) -> int:
         """Send a request; its id."""
@@ -81,9 +84,8 @@ class RawFace:
 
     def hang_up(self, deadline_s: float = 20.0) -> int:
         """Close the stream as a client that leaves; the face's exit code."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        code = self.process.wait(deadline_s)
+        self._told.close()
+        code = self._process.wait(deadline_s)
         self._reader.join(deadline_s)
         return code
 
@@ -91,8 +93,16 @@ class RawFace:
 @contextmanager
 def raw_face(house: House, token: Token | None, *options: str) -> Generator[RawFace]:
     """A face of its own, greeted by nobody; ended with the block."""
-    named = [] if token is None else ["--token-file", str(token.file)]
-    command = [sys.executable, "-P", "-m", "paybill", "serve", *named, *options]
+    words, log = _words(token, options), house.folder / "raw-face.log"
+    start = Start(words, house.environment, house.workspace.root, log)
+    with forked_pipes(start) as (child, told, said):
+        yield RawFace(child, told, said)
+
+
+@contextmanager
+def raw_program(house: House, token: Token | None, *options: str) -> Generator[RawFace]:
+    """The same in a fresh interpreter, so that stdout is looked at from its first byte."""
+    command = [sys.executable, "-P", "-m", "paybill", *_words(token, options)]
     with (house.folder / "raw-face.log").open("ab") as errors:
         process = subprocess.Popen(
             command,
@@ -102,8 +112,15 @@ def raw_face(house: House, token: Token | None, *options: str) -> Generator[RawF
             cwd=house.workspace.root,
             env=house.environment,
         )
+    assert process.stdin is not None
+    assert process.stdout is not None
     with process:
         try:
-            yield RawFace(process)
+            yield RawFace(process, process.stdin, process.stdout)
         finally:
             stop_process(process)
+
+
+def _words(token: Token | None, options: Sequence[str]) -> list[str]:
+    named = [] if token is None else ["--token-file", str(token.file)]
+    return ["serve", *named, *options]

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from control_plane.audit.report import FindingCode
+from control_plane.handlers.catalog_in_force import applied_digest
 from server import catalog
 from server.cli.app import app
 from tests.tampers.conftest import Standing
@@ -166,7 +167,7 @@ def test_a_past_written_anew_with_the_stolen_key_is_found(
 def test_another_catalog_with_its_setting_is_found(standing: Standing, verify: Verify) -> None:
     house = standing.house
     with house.store() as store, store.read() as connection:
-        applied = catalog.applied_digest(connection)
+        applied = applied_digest(connection)
     assert applied is not None
     files = catalog.read_files(house.workspace.catalogs / applied)
     swapped = {name: content + b"# swapped\n" for name, content in files.items()}

@@ -79,7 +79,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
 }
 FACE_SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
     "sqlite": (("face.decided", "onboard", "pooled"),),
-    "postgres": (("face.committed", "offboard", "silo"),),
+    "postgres": (("face.committed", "onboard", "silo"),),
 }
 
 

@@ -322,6 +322,18 @@ def test_a_mutilated_archive_is_refused(
     assert caught.value.code == code
 
 
+def test_a_document_that_outgrew_a_later_bound_is_restored(
+    connection: Connection, things: Collection, table: Table
+) -> None:
+    fill(connection, table, "acme", [plain_row(1, details=["x" * 190])])
+    details = things.fields["details"].model_copy(update={"max_length": 20})
+    narrower = things.model_copy(update={"fields": {**things.fields, "details": details}})
+    # A change of declarations leaves such rows as they are.
+    content, made = exported(connection, narrower)
+    clear(connection, table)
+    assert load_tenant(connection, [narrower], "acme", io.BytesIO(content)) == made
+
+
 def test_an_archive_of_other_collections_is_refused(
     connection: Connection, things: Collection
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import policies
 from control_plane.facts.base import Facts
+from control_plane.facts.catalog import CatalogFacts
+from control_plane.facts.record import RecordFacts
 from control_plane.facts.schema import FACT_CLASSES, policy_schema, schema_text
 from control_plane.facts.tenant import TenantFacts
 
@@ -48,10 +50,32 @@ def test_what_only_a_tenant_in_service_has_is_in_no_digest_of_an_onboarding(name
     assert there[0].values_digest() != there[1].values_digest()
 
 
-@pytest.mark.parametrize("name", sorted(set(TenantFacts.model_fields) - {"member"}))
-def test_any_other_fact_changes_the_digest(name: str) -> None:
-    here = TenantFacts(exists=True, member=True)
-    other: dict[type, object] = {bool: not getattr(here, name), int: 7, str: "other", tuple: ("x",)}
-    changed = here.model_copy(update={name: other[type(getattr(here, name))]})
-    same = name in TenantFacts.own_writes
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in (CatalogFacts, TenantFacts)
+        for name in sorted(set(kind.model_fields) - {"member"})
+    ],
+)
+def test_any_other_fact_changes_the_digest(
+    kind: type[CatalogFacts | TenantFacts], name: str
+) -> None:
+    here = kind(exists=True, member=True)
+    value = getattr(here, name)
+    other: dict[type, object] = {bool: not value, int: 7, str: "other", tuple: ("x",)}
+    changed = here.model_copy(update={name: other[type(value)]})
+    same = name in kind.own_writes
     assert (here.values_digest() == changed.values_digest()) is same
+
+
+@pytest.mark.parametrize("kind", [CatalogFacts, RecordFacts])
+def test_an_approval_is_told_alike_whatever_it_is_an_approval_of(kind: type[Facts]) -> None:
+    def approval(facts: type[Facts]) -> dict[str, tuple[object, object]]:
+        return {
+            name: (field.annotation, field.default)
+            for name, field in facts.model_fields.items()
+            if name.startswith("approval_") or name in ("plan_digest", "requester")
+        }
+
+    assert approval(kind) == approval(TenantFacts)

@@ -12,6 +12,7 @@ from server.catalog import policy_sources
 from tests.approvals.conftest import engine
 from tests.support.approval_template import make_template
 from tests.support.lifecycle_bench import Bench, Onboarded, make_bench, onboarded
+from tests.support.offboarding import Resting, rested
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,20 @@ def standing(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Onboarded:
     """A workspace whose approvals need another person, with one active tenant."""
     template = make_template(tmp_path_factory.mktemp("two-people"), "two_people")
     return onboarded(template, tmp_path_factory.mktemp("onboarded"), gate)
+
+
+@pytest.fixture(scope="session")
+def resting(tmp_path_factory: pytest.TempPathFactory, gate: Gate, standing: Onboarded) -> Resting:
+    """The same workspace after its tenant, which had two records, was offboarded."""
+    return rested(standing, tmp_path_factory.mktemp("rested"), gate)
+
+
+@pytest.fixture
+def away(tmp_path: Path, gate: Gate, resting: Resting) -> Iterator[Bench]:
+    """A world of this test's own, with one tenant that was offboarded."""
+    made = make_bench(resting.onboarded, tmp_path / "world", gate)
+    yield made
+    made.world.close()
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_a_list_costs_the_same_whatever_may_be_read_of_it(
     faces: dict[str, Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     face, counted = faces["mine"], {"statements": 0, "decisions": 0}
-    ask_gate = face.gate.check
+    ask_gate = face.generations.gate.check
 
     def check(*arguments: Any) -> Any:
         counted["decisions"] += 1
@@ -206,7 +206,7 @@ def test_a_list_costs_the_same_whatever_may_be_read_of_it(
         page(face, tenant=tenant, limit=5)
         return dict(counted)
 
-    monkeypatch.setattr(face.gate, "check", check)
+    monkeypatch.setattr(face.generations.gate, "check", check)
     # The first call about a tenant makes the key that its leaves are sealed to.
     for tenant in ("mixed", "crowd", "empty", "outside", "never-was"):
         page(face, tenant=tenant)

@@ -17,6 +17,7 @@ from tests.support.approval_world import TENANT
 from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import Bench
 from tests.support.offboarding import (
+    Resting,
     approved,
     backups,
     found,
@@ -44,37 +45,35 @@ def at_rest(bench: Bench) -> bool:
     return kept and away and unvouched(bench) == []
 
 
-def test_a_restored_tenant_has_the_same_records_and_is_written_again(bench: Bench) -> None:
-    before = records(bench, 3)
-    offboard(bench)
-    run = bench.do("tenant_restore")
-    assert bench.standing == ("active", [], "full")
-    assert found(bench) == before
-    assert bench.open_at == bench.data_epoch > 0
-    assert bench.create()["outcome"] == "done"
-    assert bench.tenant.restorable_until is None
-    assert bench.tenant.deletion_protection
-    read = bench.ask("tenant_get", tenant=TENANT)["result"]
+def test_a_restored_tenant_has_the_same_records_and_is_written_again(
+    away: Bench, resting: Resting
+) -> None:
+    run = away.do("tenant_restore")
+    assert away.standing == ("active", [], "full")
+    assert found(away) == resting.records
+    assert away.open_at == away.data_epoch > 0
+    assert away.create()["outcome"] == "done"
+    assert away.tenant.restorable_until is None
+    assert away.tenant.deletion_protection
+    read = away.ask("tenant_get", tenant=TENANT)["result"]
     assert (read["subscription_state"], read["restorable_until"]) == ("active", None)
-    assert parts(run)["backup"]["id"] == backups(bench)[0].id
-    assert unvouched(bench) == []
+    assert parts(run)["backup"]["id"] == backups(away)[0].id
+    assert unvouched(away) == []
 
 
-def test_an_approval_that_was_given_before_is_good_for_no_second_going(bench: Bench) -> None:
-    records(bench, 1)
-    offboard(bench)
-    bench.do("tenant_restore")
-    records(bench, 1)
-    assert bench.refused("tenant_offboard", cancel_subscription=True) == "deletion_protected"
-    lift(bench)
-    assert bench.work(approved(bench)).state == "applied"
-    (older,) = [one for one in backups(bench) if one.verified_at is None]
-    (newest,) = [one for one in backups(bench) if one.verified_at is not None]
-    assert older.contents["tables"]["contacts"]["rows"] == 1  # type: ignore[index, call-overload]
-    assert newest.contents["tables"]["contacts"]["rows"] == 2  # type: ignore[index, call-overload]
-    run = bench.do("tenant_restore")
+def test_an_approval_that_was_given_before_is_good_for_no_second_going(away: Bench) -> None:
+    away.do("tenant_restore")
+    records(away, 1)
+    assert away.refused("tenant_offboard", cancel_subscription=True) == "deletion_protected"
+    lift(away)
+    assert away.work(approved(away)).state == "applied"
+    (older,) = [one for one in backups(away) if one.verified_at is None]
+    (newest,) = [one for one in backups(away) if one.verified_at is not None]
+    assert older.contents["tables"]["contacts"]["rows"] == 2  # type: ignore[index, call-overload]
+    assert newest.contents["tables"]["contacts"]["rows"] == 3  # type: ignore[index, call-overload]
+    run = away.do("tenant_restore")
     assert parts(run)["backup"]["id"] == newest.id
-    assert len(found(bench)) == 2
+    assert len(found(away)) == 3
 
 
 def test_a_call_that_was_applied_before_is_still_known_after_a_restore(bench: Bench) -> None:
@@ -93,23 +92,21 @@ def test_a_call_that_was_applied_before_is_still_known_after_a_restore(bench: Be
     assert len(found(bench)) == 1
 
 
-def test_once_the_retention_is_over_nothing_is_restored(bench: Bench) -> None:
-    offboard(bench)
-    bench.world.clock.advance(timedelta(days=RETENTION_DAYS))
+def test_once_the_retention_is_over_nothing_is_restored(away: Bench) -> None:
+    away.world.clock.advance(timedelta(days=RETENTION_DAYS))
     for person in ("alice", "sue", "pam"):
-        bench.world.alter_grant(person, expires_at="2999-01-01T00:00:00.000000Z")
-    assert bench.refused("tenant_restore") == "not_restorable"
-    assert at_rest(bench)
+        away.world.alter_grant(person, expires_at="2999-01-01T00:00:00.000000Z")
+    assert away.refused("tenant_restore") == "not_restorable"
+    assert at_rest(away)
 
 
 def test_a_tenant_that_was_not_offboarded_is_not_restored(bench: Bench) -> None:
     assert bench.refused("tenant_restore") == "tenant_state"
 
 
-def test_without_a_proven_backup_nothing_is_restored(bench: Bench) -> None:
-    offboard(bench)
-    bench.world.alter(tables.backup, tables.backup.c.tenant == TENANT, verified_at=None)
-    assert bench.refused("tenant_restore") == "not_restorable"
+def test_without_a_proven_backup_nothing_is_restored(away: Bench) -> None:
+    away.world.alter(tables.backup, tables.backup.c.tenant == TENANT, verified_at=None)
+    assert away.refused("tenant_restore") == "not_restorable"
 
 
 class Priced:
@@ -134,11 +131,10 @@ class Priced:
     ],
 )
 def test_a_plan_that_is_no_longer_to_be_had_brings_no_tenant_back(
-    bench: Bench, changed: dict[str, Any], drop: str, code: str
+    away: Bench, changed: dict[str, Any], drop: str, code: str
 ) -> None:
-    offboard(bench)
-    priced = Priced(bench.world.ports.catalog, changed, drop)
-    other = Bench(bench.world.with_catalog(priced))
+    priced = Priced(away.world.ports.catalog, changed, drop)
+    other = Bench(away.world.with_catalog(priced))
     assert other.refused("tenant_restore") == code
 
 
@@ -159,89 +155,75 @@ def test_a_tenant_that_was_suspended_by_an_operator_comes_back_without_one(bench
     assert bench.standing == ("active", [], "full")
 
 
-def test_an_archive_that_was_tampered_with_leaves_the_tenant_at_rest(bench: Bench) -> None:
-    records(bench, 1)
-    offboard(bench)
-    tamper(bench, backups(bench)[0])
-    run = bench.work(bench.propose("tenant_restore"))
+def test_an_archive_that_was_tampered_with_leaves_the_tenant_at_rest(away: Bench) -> None:
+    tamper(away, backups(away)[0])
+    run = away.work(away.propose("tenant_restore"))
     assert (run.state, run.reason) == ("compensated", "archive_altered")
-    assert at_rest(bench)
+    assert at_rest(away)
 
 
 @pytest.mark.parametrize("point", sliced(FORWARD))
 def test_a_worker_that_died_anywhere_in_a_restoring_has_another_finish_it_once(
-    bench: Bench, point: str
+    away: Bench, resting: Resting, point: str
 ) -> None:
-    before = records(bench, 2)
-    offboard(bench)
-    run_id = bench.propose("tenant_restore")
-    bench.work_until_killed(run_id, point)
-    run = bench.work(run_id)
+    run_id = away.propose("tenant_restore")
+    away.work_until_killed(run_id, point)
+    run = away.work(run_id)
     assert run.state == "applied", run
-    assert found(bench) == before
-    assert bench.create()["outcome"] == "done"
+    assert found(away) == resting.records
+    assert away.create()["outcome"] == "done"
 
 
 @pytest.mark.parametrize(
     "point", sliced([name for name in FORWARD if name.endswith(".done")] + [FAILING])
 )
 def test_a_restoring_that_fails_leaves_the_tenant_at_rest_and_can_be_tried_again(
-    bench: Bench, point: str
+    away: Bench, resting: Resting, point: str
 ) -> None:
-    before = records(bench, 2)
-    offboard(bench)
-    run = bench.work(bench.propose("tenant_restore"), point)
+    run = away.work(away.propose("tenant_restore"), point)
     assert run.state == "compensated", run
-    assert at_rest(bench)
-    bench.do("tenant_restore")
-    assert found(bench) == before
+    assert at_rest(away)
+    away.do("tenant_restore")
+    assert found(away) == resting.records
 
 
 @pytest.mark.parametrize("point", sliced(BACKWARD))
 def test_a_worker_that_died_in_undoing_it_has_another_put_the_tenant_to_rest(
-    bench: Bench, point: str
+    away: Bench, point: str
 ) -> None:
-    records(bench, 1)
-    offboard(bench)
-    run_id = bench.propose("tenant_restore")
-    bench.work_until_killed(run_id, point, FAILING)
-    assert bench.work(run_id, FAILING).state == "compensated"
-    assert at_rest(bench)
+    run_id = away.propose("tenant_restore")
+    away.work_until_killed(run_id, point, FAILING)
+    assert away.work(run_id, FAILING).state == "compensated"
+    assert at_rest(away)
 
 
-def test_a_restoring_under_way_can_be_called_off(bench: Bench) -> None:
-    offboard(bench)
-    run_id = bench.propose("tenant_restore")
-    bench.work_until_killed(run_id, "restore.load.recorded")
-    assert bench.ask("run_cancel", run_id=run_id, idempotency_key=fresh_key())["outcome"] == "done"
-    run = bench.work(run_id)
+def test_a_restoring_under_way_can_be_called_off(away: Bench) -> None:
+    run_id = away.propose("tenant_restore")
+    away.work_until_killed(run_id, "restore.load.recorded")
+    assert away.ask("run_cancel", run_id=run_id, idempotency_key=fresh_key())["outcome"] == "done"
+    run = away.work(run_id)
     assert (run.state, run.reason) == ("compensated", "canceled")
-    assert at_rest(bench)
+    assert at_rest(away)
 
 
-def test_data_that_does_not_come_to_the_manifest_is_not_opened(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records(bench, 2)
-    offboard(bench)
-    run_id = bench.propose("tenant_restore")
-    bench.work_until_killed(run_id, "restore.verify.before")
-    with bench.world.ports.databases.transaction(TENANT, "pooled") as connection:
+def test_data_that_does_not_come_to_the_manifest_is_not_opened(away: Bench) -> None:
+    run_id = away.propose("tenant_restore")
+    away.work_until_killed(run_id, "restore.verify.before")
+    with away.world.ports.databases.transaction(TENANT, "pooled") as connection:
         connection.exec_driver_sql("DELETE FROM contacts")
-    run = bench.work(run_id)
+    run = away.work(run_id)
     assert (run.state, run.reason) == ("compensated", "restore_differs")
-    assert at_rest(bench)
+    assert at_rest(away)
 
 
 def test_a_stack_that_does_not_come_leaves_the_tenant_at_rest(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    away: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offboard(bench)
 
     def failing(*given: object, **more: object) -> None:
         raise Failed("It does not come.", code="cloud_says_no")
 
-    monkeypatch.setattr(bench.world.provisioner, "apply", failing)
-    run = bench.work(bench.propose("tenant_restore"))
+    monkeypatch.setattr(away.world.provisioner, "apply", failing)
+    run = away.work(away.propose("tenant_restore"))
     assert (run.state, run.reason) == ("compensated", "cloud_says_no")
-    assert at_rest(bench)
+    assert at_rest(away)

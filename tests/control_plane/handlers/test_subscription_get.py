@@ -85,7 +85,7 @@ def test_a_foreign_subscription_is_as_absent_as_one_that_never_was(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = {"statements": 0, "decisions": 0}
-    ask_gate = face.gate.check
+    ask_gate = face.generations.gate.check
 
     def check(*arguments: Any) -> Any:
         counted["decisions"] += 1
@@ -94,7 +94,7 @@ def test_a_foreign_subscription_is_as_absent_as_one_that_never_was(
     def statement(*_: Any) -> None:
         counted["statements"] += 1
 
-    monkeypatch.setattr(face.gate, "check", check)
+    monkeypatch.setattr(face.generations.gate, "check", check)
     answers: list[dict[str, Any]] = []
     costs: list[dict[str, int]] = []
     for tenant in ("outside", "never-was", "nobody"):

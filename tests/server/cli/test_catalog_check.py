@@ -129,6 +129,33 @@ def test_a_condition_that_no_row_can_meet_is_a_mistake(run: Run, folder: Path) -
     assert line.startswith("policies/rows_contacts.yaml:10: rows_contacts: read: for support: ")
 
 
+def test_a_text_in_another_form_than_its_field_is_a_mistake_with_its_line_and_the_form(
+    run: Run, folder: Path
+) -> None:
+    contacts = folder / "collections" / "contacts.yaml"
+    text = contacts.read_text()
+    more = "  seen: {kind: timestamp}\n  badge: {kind: uuid}\n"
+    contacts.write_text(text.replace("  balance:\n", f"{more}  balance:\n"))
+    badge = "8F3C2F6E-1D0A-4B8E-9A39-5A2B8C7D6E5F"
+    policy = ROW_POLICY.replace(
+        'R.attr.status == "lead"', "'R.attr.seen < \"2026-01-01T01:00:00+01:00\"'"
+    ) + (
+        "    - name: badge\n      actions: [create, update]\n      effect: EFFECT_ALLOW\n"
+        "      roles: [support]\n      condition:\n        match:\n"
+        f'          expr: R.attr.badge == "{badge}"\n'
+    )
+    (folder / "policies" / "rows_contacts.yaml").write_text(policy)
+    ran = run("catalog", "check", folder)
+    assert ran.exit_code == 1
+    told = "compares a field with what it can never be: it must be"
+    instant = "YYYY-MM-DDThh:mm:ss.ffffffZ, in UTC and with six decimals"
+    assert ran.stdout.splitlines() == [
+        f"policies/rows_contacts.yaml:18: rows_contacts: seen: {told} {instant}",
+        f"policies/rows_contacts.yaml:25: rows_contacts: badge: {told} lower case, with hyphens",
+    ]
+    assert "Note" not in ran.stderr
+
+
 def test_what_a_filter_cannot_say_exactly_is_a_note_and_no_mistake(run: Run, folder: Path) -> None:
     contacts = folder / "collections" / "contacts.yaml"
     text = contacts.read_text()

@@ -1,0 +1,65 @@
+"""Which tests run in one process, and which of them first: what shares a scene, and what takes longest. Runs nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+# One scene for a whole folder, dearer to build once more than its tests are to run one by one.
+TOGETHER: Final = frozenset({"tests/roles"})
+# By what they took, the longest first: what is begun last must be over soon. Of the others those
+# with most tests come first.
+LONGEST: Final = (
+    "tests/unwind/test_kill_over_postgres.py",
+    "tests/roles",
+    "tests/unwind/test_kill_over_sqlite.py",
+    "tests/examples/test_langgraph_app.py",
+    "tests/control_plane/handlers/test_restore.py",
+    "tests/stdio/test_pulled_schema.py",
+    "tests/server/test_many_at_once.py",
+    "tests/control_plane/handlers/test_offboard.py",
+    "tests/control_plane/handlers/test_record_runs.py",
+    "tests/server/cli/test_catalog_plan.py",
+    "tests/server/cli/test_catalog_check.py",
+    "tests/stdio/test_lifetime.py",
+    "tests/stdio/test_offboarding.py",
+    "tests/server/test_replaying.py",
+    "tests/stdio/test_store_faults.py",
+    "tests/stdio/test_eras.py",
+    "tests/stdio/test_suspension.py",
+    "tests/server/test_postgres_house.py",
+)
+
+
+def part_of(nodeid: str) -> str:
+    """The part of the tests that is run by one process, from a test's id: its file or folder."""
+    file = nodeid.partition("::")[0]
+    folder = str(PurePosixPath(file).parent)
+    return folder if folder in TOGETHER else file
+
+
+def in_order(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Part by part, those that take longest first, then those that have most tests."""
+    given = list(items)
+    parts = [part_of(item.nodeid) for item in given]
+    counts = Counter(parts)
+    rank = {part: number for number, part in enumerate(LONGEST)}
+    found = zip(parts, given, strict=True)
+    ordered = sorted(found, key=lambda one: (rank.get(one[0], len(rank)), -counts[one[0]], one[0]))
+    return [item for _, item in ordered]
+
+
+class Spread(LoadFileScheduling):  # type: ignore[misc]  # the library has no types for mypy
+    """Hands parts out in the order in which they are collected."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return part_of(nodeid)
