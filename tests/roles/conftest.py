@@ -14,7 +14,9 @@ from control_plane.data.tables import schema_digest
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.caller import ROLES
 from control_plane.domain.canonical import instant
+from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import Tenant
+from control_plane.handlers.backups import own_id
 from control_plane.store import rows, tables
 from server import keys
 from server.catalog import load_applied
@@ -167,10 +169,28 @@ def _gone(house: House, face: Face, tenant: str) -> None:
     with face.store.read() as connection:
         catalog = load_applied(connection, house.workspace.catalogs)
     collections = tuple(catalog.collections.values())
-    backup = Backup(
-        id=RandomIds().new(),
+    made_by = Run(
+        id=(run_id := RandomIds().new()),
+        principal=MAKER[0],
+        actor=MAKER[1],
         tenant=tenant,
-        run_id=RandomIds().new(),
+        kind="offboard",
+        state="applied",
+        dry_run=False,
+        created_at=START,
+        updated_at=START,
+        tool="tenant_offboard",
+        call_id=RandomIds().new(),
+        grant_id=RandomIds().new(),
+        command={"tenant": tenant},
+        as_of=START,
+        seed=RandomIds().seed(),
+        plan={"catalog": catalog.digest},
+    )
+    backup = Backup(
+        id=own_id(run_id),
+        tenant=tenant,
+        run_id=run_id,
         isolation="pooled",
         made_at=START,
         digest="0" * 64,
@@ -191,6 +211,7 @@ def _gone(house: House, face: Face, tenant: str) -> None:
     )
     with face.store.write() as connection:
         rows.put(connection, tables.tenant, away)
+        rows.put(connection, tables.run, made_by)
         rows.put(connection, tables.backup, backup)
         guards = (("tenant", tenant), ("backup", backup.id))
         _recorder(house).record(connection, "run.applied", tenant, {}, guards)

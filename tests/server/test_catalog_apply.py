@@ -185,6 +185,7 @@ def test_what_is_approved_is_there_on_the_next_call_of_a_face_that_was_open_befo
     assert verified[0] == 0, verified[1]
 
 
+@pytest.mark.sweep
 def test_who_stops_waiting_and_asks_again_follows_the_same_run(
     house: House, owner: Token, changed: Changed
 ) -> None:
@@ -207,6 +208,7 @@ def test_who_stops_waiting_and_asks_again_follows_the_same_run(
     assert said.startswith(f"Run {begun['run_id']}\n")
 
 
+@pytest.mark.sweep
 def test_a_dry_run_shows_the_plan_and_changes_nothing(
     house: House, owner: Token, changed: Changed
 ) -> None:
@@ -223,6 +225,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(
     assert pending(house) is None
 
 
+@pytest.mark.sweep
 def test_rows_that_do_not_fit_stop_it_before_anything_is_in_force(
     house: House, owner: Token, changed: Changed
 ) -> None:
@@ -269,6 +272,7 @@ def test_what_a_failed_contraction_leaves_is_finished_by_the_same_command(
         ("platform_admin", "*", "bot", "agents_apply_no_catalog"),
     ],
 )
+@pytest.mark.sweep
 def test_who_may_not_apply_a_catalog_is_told_so(
     house: House, changed: Changed, roles: str, tenants: str, actor: str | None, code: str
 ) -> None:
