@@ -119,7 +119,7 @@ def opened_front(
 def key_of(connection: Connection, working: Working) -> str:
     """The idempotency key of applying it now: the same until a run of the kind has come to its end."""
     run = tables.run
-    over = (run.c.kind == KIND) & run.c.state.in_(sorted(RUN.terminal))
+    over = (run.c.kind == KIND) & run.c.state.in_(sorted(RESTING))
     count = connection.execute(select(func.count()).where(over)).scalar_one()
     return f"catalog-{working.digest[:_DIGITS]}-{working.before[:_DIGITS]}-{count}"
 

@@ -7,11 +7,16 @@ from types import MappingProxyType
 
 from control_plane.domain.approval import APPROVAL
 from control_plane.domain.effect import EFFECT
+from control_plane.domain.invoice import INVOICE
 from control_plane.domain.machine import Machine
+from control_plane.domain.payment import PAYMENT
 from control_plane.domain.run import RUN
 from control_plane.domain.subscription import SUBSCRIPTION
 from control_plane.domain.tenant import TENANT
 
 MACHINES: Mapping[str, Machine] = MappingProxyType(
-    {machine.name: machine for machine in (TENANT, SUBSCRIPTION, RUN, APPROVAL, EFFECT)}
+    {
+        machine.name: machine
+        for machine in (TENANT, SUBSCRIPTION, INVOICE, PAYMENT, RUN, APPROVAL, EFFECT)
+    }
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal, TypeAlias, get_args
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.domain.instant import Instant
 from control_plane.domain.machine import Machine, Transition
 from control_plane.domain.tenant import TenantId
 
@@ -23,10 +24,103 @@ SubscriptionState: TypeAlias = Literal[
     "expired",
 ]
 
+TrialEnd: TypeAlias = Literal["pause", "cancel"]
+Exhausted: TypeAlias = Literal["unpaid", "cancel"]
+
+INCOMPLETE_OPEN: Final = timedelta(hours=23)  # what card schemes leave for a first payment
+
 _TERMINAL = frozenset({"incomplete_expired", "canceled", "expired"})
 _CANCELABLE_LATER = ("active", "trialing", "past_due")
+_AT_TRIAL_END = {"pause": "end_trial_paused", "cancel": "end_trial_canceled"}
+_AT_EXHAUSTION = {"unpaid": "exhaust_retries", "cancel": "exhaust_retries_canceled"}
 
-# A subscription that starts at once is created `scheduled` and started in one transaction.
+_STARTS = (
+    # A subscription that starts at once is created `scheduled` and started in one transaction.
+    Transition("scheduled", "start", "incomplete", guard="start_reached, total_above_zero"),
+    Transition("scheduled", "start_paid", "active", guard="start_reached, total_zero_or_paid"),
+    Transition("scheduled", "start_trial", "trialing", guard="start_reached, first_trial"),
+    Transition("incomplete", "invoice_paid", "active"),
+    Transition(
+        "incomplete", "expire_incomplete", "incomplete_expired", guard="open_23_h, invoice_void"
+    ),
+    Transition("trialing", "invoice_paid", "active", guard="trial_over"),
+    Transition("trialing", "invoice_failed", "past_due", guard="trial_over"),
+    Transition(
+        "trialing", "end_trial_paused", "paused", guard="trial_over, no_method, plan_pauses"
+    ),
+    Transition(
+        "trialing",
+        "end_trial_canceled",
+        "canceled",
+        guard="trial_over, no_method, plan_cancels",
+        irreversible=True,
+    ),
+)
+_DEBTS = (
+    # A second invoice may fail while one is overdue: renewals come faster than the ladder ends.
+    Transition(frozenset({"active", "past_due"}), "invoice_failed", "past_due"),
+    Transition(
+        frozenset({"active", "past_due"}),
+        "invoice_overdue",
+        "past_due",
+        guard="collected_by_invoice",
+    ),
+    Transition("past_due", "invoice_paid", "active", guard="no_other_overdue_invoice"),
+    # Void, or forgiven as uncollectible.
+    Transition("past_due", "invoice_waived", "active", guard="no_other_overdue_invoice"),
+    Transition("past_due", "exhaust_retries", "unpaid", guard="dunning_ladder_over"),
+    Transition(
+        "past_due",
+        "exhaust_retries_canceled",
+        "canceled",
+        guard="dunning_ladder_over, plan_cancels",
+        irreversible=True,
+    ),
+    Transition("unpaid", "invoice_paid", "active", guard="required_invoices_paid"),
+    # Else one whose debts were all forgiven could never be active again.
+    Transition("unpaid", "invoice_waived", "active", guard="required_invoices_paid_or_waived"),
+    Transition("unpaid", "end_dunning", "canceled", guard="last_rung_of_ladder", irreversible=True),
+)
+_CHANGES = (
+    Transition(
+        frozenset({"active", "trialing"}),
+        "pause",
+        "paused",
+        guard="plan_allows_pause, until_in_future",
+    ),
+    Transition("paused", "resume", "active", guard="payment_method_present"),
+    Transition("active", "change_plan", "active", guard="no_other_pending_change"),
+    *(
+        Transition(state, event, state, guard=guard)
+        for state in ("active", "past_due")
+        for event, guard in (
+            ("apply_change", "change_pending, its_instant_reached, paid_or_nothing_due"),
+            ("drop_change", "change_pending"),
+        )
+    ),
+)
+_ENDS = (
+    *(
+        Transition(state, "cancel_at_period_end", state, guard="not_yet_ending")
+        for state in _CANCELABLE_LATER
+    ),
+    *(
+        Transition(state, "keep", state, guard="ending_and_period_not_over")
+        for state in _CANCELABLE_LATER
+    ),
+    Transition(
+        frozenset(_CANCELABLE_LATER),
+        "end_period",
+        "canceled",
+        guard="ending_and_period_over",
+        irreversible=True,
+    ),
+    Transition("active", "end_term", "expired", guard="fixed_term_over"),
+    Transition(
+        frozenset(get_args(SubscriptionState)) - _TERMINAL, "cancel", "canceled", irreversible=True
+    ),
+)
+
 SUBSCRIPTION = Machine(
     name="subscription",
     initial="scheduled",
@@ -34,42 +128,32 @@ SUBSCRIPTION = Machine(
     stable=frozenset(get_args(SubscriptionState)) - _TERMINAL,
     transient={},
     terminal=_TERMINAL,
-    transitions=(
-        Transition("scheduled", "start", "incomplete", guard="total_above_zero"),
-        Transition("scheduled", "start_paid", "active", guard="total_zero_or_paid"),
-        Transition("scheduled", "start_trial", "trialing", guard="first_trial_of_tenant"),
-        Transition("incomplete", "invoice_paid", "active"),
-        Transition("incomplete", "expire_incomplete", "incomplete_expired", guard="open_23_h"),
-        Transition("trialing", "invoice_paid", "active", guard="trial_over"),
-        Transition("trialing", "invoice_failed", "past_due", guard="trial_over"),
-        Transition("active", "invoice_failed", "past_due"),
-        Transition("past_due", "invoice_paid", "active", guard="no_other_overdue_invoice"),
-        Transition("past_due", "exhaust_retries", "unpaid", guard="dunning_ladder_over"),
-        Transition("unpaid", "invoice_paid", "active", guard="required_invoices_paid"),
-        Transition(frozenset({"active", "trialing"}), "pause", "paused", guard="plan_allows_pause"),
-        Transition("paused", "resume", "active", guard="payment_method_present"),
-        Transition("active", "change_plan", "active", guard="no_other_pending_change"),
-        *(
-            Transition(state, "cancel_at_period_end", state, guard="not_yet_ending")
-            for state in _CANCELABLE_LATER
-        ),
-        *(
-            Transition(state, "keep", state, guard="ending_and_period_not_over")
-            for state in _CANCELABLE_LATER
-        ),
-        Transition("active", "end_term", "expired", guard="fixed_term_over"),
-        Transition(
-            frozenset(get_args(SubscriptionState)) - _TERMINAL,
-            "cancel",
-            "canceled",
-            irreversible=True,
-        ),
-    ),
+    transitions=(*_STARTS, *_DEBTS, *_CHANGES, *_ENDS),
 )
 
 
+class PendingChange(BaseModel):
+    """A change of plan that was asked for and does not hold yet.
+
+    `at` is the instant from which it is to hold. `invoice` is the one that must be paid first; an
+    empty one says that nothing is due, as for a downgrade.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    plan: str = Field(min_length=1, max_length=40)
+    plan_version: int = Field(ge=1)
+    at: Instant
+    invoice: str = Field(default="", max_length=64)
+
+
 class Subscription(BaseModel):
-    """One tenant's subscription to one version of a plan. Times are aware."""
+    """One tenant's subscription to one version of a plan. Times are aware.
+
+    `collection_paused` stops the collecting of money and nothing else; it is not the state
+    `paused`, in which nothing is billed and nobody is entitled. `paused_until` counts only in that
+    state, `incomplete_ends_at` only in `incomplete`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -78,10 +162,16 @@ class Subscription(BaseModel):
     plan: str = Field(min_length=1, max_length=40)
     plan_version: int = Field(ge=1)
     state: SubscriptionState
-    current_period_end: AwareDatetime | None = None
-    trial_ends_at: AwareDatetime | None = None
-    grace_ends_at: AwareDatetime | None = None
+    starts_at: Instant | None = None
+    incomplete_ends_at: Instant | None = None
+    current_period_end: Instant | None = None
+    trial_ends_at: Instant | None = None
+    grace_ends_at: Instant | None = None
+    paused_until: Instant | None = None
+    term_ends_at: Instant | None = None
     cancel_at_period_end: bool = False
+    collection_paused: bool = False
+    pending_change: PendingChange | None = None
     version: int = Field(default=1, ge=1)
 
     def entitled(self, now: datetime) -> bool:
@@ -90,7 +180,7 @@ class Subscription(BaseModel):
         Derived from dates, not only from the state: a sweep that is late must give no rights. A
         missing grace end means no grace.
         """
-        if self.cancel_at_period_end and _is_over(self.current_period_end, now):
+        if self._has_ended(now):
             return False
         if self.state == "trialing":
             return not _is_over(self.trial_ends_at, now)
@@ -102,6 +192,38 @@ class Subscription(BaseModel):
     def billable(self) -> bool:
         """Whether charges accrue: not in a trial, a pause, or once collection was given up."""
         return self.state in {"active", "past_due"}
+
+    def due_event(self, now: datetime, *, has_method: bool, at_trial_end: TrialEnd) -> str | None:
+        """The event that time alone makes due at `now`, or None.
+
+        A trial that ends with a payment method is no such case: its first invoice decides. Nor is
+        a start, which hangs on what it costs. `resume` is due where a pause is over and there is a
+        payment method; without one the subscription stays paused.
+        """
+        if self.state in _CANCELABLE_LATER and self._ends_with_period(now):
+            return "end_period"
+        match self.state:
+            case "incomplete" if _is_over(self.incomplete_ends_at, now):
+                return "expire_incomplete"
+            case "trialing" if _is_over(self.trial_ends_at, now) and not has_method:
+                return _AT_TRIAL_END[at_trial_end]
+            case "active" if _is_over(self.term_ends_at, now):
+                return "end_term"
+            case "paused" if _is_over(self.paused_until, now) and has_method:
+                return "resume"
+            case _:
+                return None
+
+    def _has_ended(self, now: datetime) -> bool:
+        return self._ends_with_period(now) or _is_over(self.term_ends_at, now)
+
+    def _ends_with_period(self, now: datetime) -> bool:
+        return self.cancel_at_period_end and _is_over(self.current_period_end, now)
+
+
+def exhaustion_event(setting: Exhausted) -> str:
+    """The event by which a plan's setting gives up a debt that nobody pays."""
+    return _AT_EXHAUSTION[setting]
 
 
 def _is_over(end: datetime | None, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
-from control_plane.engine.postponed import Postponed, postpone, wait_for_catalog
+from control_plane.engine.postponed import Postponed, is_put_off, postpone, wait_for_catalog
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
@@ -96,6 +96,9 @@ class Executor:
         run = book.read()
         if run.state in _AT_REST and not self._awaits(run):
             return run.state
+        with self._ports.store.read() as connection:
+            if is_put_off(connection, run):
+                return run.state
         run = book.take()
         self._failpoints.reach("run.taken")
         moves: Mapping[str, Callable[[Runbook, Run], Run]] = {
@@ -143,8 +146,6 @@ class Executor:
     def _plan(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
             return self._cancel(book)
-        with self._ports.store.read() as connection:
-            wait_for_catalog(connection, run)
         return self._plan_again(book, book.advance("plan"))
 
     def _plan_again(self, book: Runbook, run: Run) -> Run:

@@ -24,6 +24,7 @@ _PASSING: Final = frozenset(
         "postponed",
     }
 )
+_UNBEGUN: Final = frozenset({"pending", "planned", "policy_checking", "approved"})
 
 
 class Postponed(PaybillError):
@@ -36,6 +37,13 @@ def postpone(error: PaybillError) -> None:
     """Raise Postponed for what passes by itself: that is no verdict on a run, and voids no approval."""
     if error.code in _PASSING:
         raise Postponed from error
+
+
+def is_put_off(connection: Connection, run: Run) -> bool:
+    """Whether it has not begun, and another catalog is being put in force: to wait is no attempt."""
+    if run.state not in _UNBEGUN or run.cancel_requested:
+        return False
+    return waits_for_catalog(connection, run.id)
 
 
 def wait_for_catalog(connection: Connection, run: Run) -> None:

@@ -75,7 +75,9 @@ class ApplyCatalogHandler:
     ) -> dict[str, Json] | None:
         """Nothing yet: only the worker compares. Conflict while another one is under way."""
         run = tables.run
-        others = (run.c.kind == KIND) & run.c.state.in_(sorted(RUN_ACTIVE))
+        # One that could not be taken back does nothing more: it is applied again, to its end.
+        under_way = sorted(RUN_ACTIVE - {"compensation_failed"})
+        others = (run.c.kind == KIND) & run.c.state.in_(under_way)
         found = view.connection.execute(select(run.c.id).where(others)).scalars().first()
         if found is not None:
             raise Conflict("Another catalog is being applied.", run_id=found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Integer, cast, func, null, select
@@ -19,7 +20,8 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.domain.isolation import Isolation
 from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.run_record import Run
-from control_plane.errors import Failed, NotFound, Refused
+from control_plane.engine.runbook import Fenced
+from control_plane.errors import Failed, NotFound, PaybillError, Refused
 from control_plane.facts.load import run_row
 from control_plane.handlers.catalog_in_force import (
     WorkerLeaves,
@@ -37,8 +39,10 @@ _OTHERS_S_MAX: Final = 1_800.0
 # Longer than it takes until the worker settles an intent whose face is gone.
 _INTENTS_S_MAX: Final = 180.0
 _PAUSE_S: Final = 0.1
-# Of a tenant that another run moves on at this very moment.
-_TRIES_MAX: Final = 3
+# Of one database, where its writers or its server are in the way.
+_BUSY_S_MAX: Final = 30.0
+# `fenced`: another run has taken the tenant a step on since its epoch was read.
+_PASSING: Final = frozenset({"fenced", "database_busy", "database_unavailable", "commit_unknown"})
 
 
 def catalogs_of(work: Work) -> Catalogs:
@@ -76,7 +80,7 @@ def expand(work: Work, connection: Connection | None) -> dict[str, Json]:
             raise Failed("The run was asked to stop.", code="canceled")
         count += _migrate(work, tenant, model, old, new, "expand")
         if model not in looked_at:
-            work.ports.databases.require_fit(tenant, model, old, new)
+            _patiently(work, partial(work.ports.databases.require_fit, tenant, model, old, new))
         if model == "pooled":
             # They share their tables, and all their rows have been looked at.
             looked_at.add(model)
@@ -89,7 +93,12 @@ def retract(work: Work, connection: Connection | None) -> None:
         return
     old, new = _declared(work)
     for tenant, model in _tenants(work):
-        _migrate(work, tenant, model, old, new, "retract")
+        try:
+            _migrate(work, tenant, model, old, new, "retract")
+        except Refused as error:
+            # On its way to yet another one: this run has never led it anywhere.
+            if error.code != "schema_differs":
+                raise
 
 
 def ready(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -119,7 +128,7 @@ def switch(work: Work, connection: Connection | None) -> dict[str, Json]:
             now = instant(work.ports.clock.now())
             put_in_force(whole, work.ports.recorder, after, before, now)
         elif applied != after:
-            raise Refused("Yet another catalog is in force.", code="catalog_moved", fact="catalog")
+            raise Refused("Yet another catalog is in force.", code="digest_changed", fact="catalog")
     catalogs.go_over(after)
     return {"catalog": after}
 
@@ -210,24 +219,41 @@ def _migrate(
     phase: MigrationPhase,
 ) -> int:
     """1, or 0 for a tenant that is gone by now."""
-    for left in reversed(range(_TRIES_MAX)):
+
+    def act() -> None:
+        epoch = _epoch(work, tenant)
+        work.ports.databases.migrate(tenant, model, old, new, phase, epoch)
+
+    return _patiently(work, act)
+
+
+def _patiently(work: Work, act: Callable[[], None]) -> int:
+    """1 when it is done, 0 where the tenant is gone by now; what passes by itself is waited out."""
+    end_s = time.monotonic() + _BUSY_S_MAX
+    while True:
         try:
-            work.ports.databases.migrate(tenant, model, old, new, phase, _epoch(work, tenant))
+            act()
         except NotFound:
             return 0
-        except Refused as error:
-            # Another run has taken the tenant a step on since its epoch was read.
-            if error.code != "fenced" or not left:
+        except PaybillError as error:
+            if isinstance(error, Fenced) or error.code not in _PASSING or time.monotonic() >= end_s:
                 raise
         else:
             return 1
-    return 0
+        work.should_stop()
+        time.sleep(_PAUSE_S)
 
 
 def _epoch(work: Work, tenant: str) -> int:
-    """The epoch that the tenant's database stands at: where it opened, else its last run's."""
+    """The epoch that the tenant's database stands at: where it opened, else its last run's.
+
+    Fenced where another worker has taken the run.
+    """
     table = tables.fence
     with work.ports.store.read() as connection:
+        run = run_row(connection, work.run.id)
+        if run is None or run.attempts != work.epoch:
+            raise Fenced
         held = connection.execute(
             select(table.c.data_epoch, table.c.epoch).where(table.c.tenant == tenant)
         ).one()

@@ -54,6 +54,8 @@ FACE: Final[Mapping[str, Right]] = {
     "run_step": _READ,
     "approval": _READ,
     "backup": _READ,
+    "ledger_entry": _READ,
+    "ledger_posting": _READ,
     "fence": Right(
         select=(), insert=(), insert_check="epoch = 0 AND run_id IS NULL AND data_epoch = 0"
     ),
@@ -94,6 +96,8 @@ AUDITOR: Final[Mapping[str, Right]] = dict.fromkeys(
         "checkpoint",
         # The rows that leaves vouch for.
         *GUARDED,
+        # An entry is vouched for with its postings.
+        "ledger_posting",
         # To open payloads the workspace's key is needed besides.
         "tenant_key",
         VERSION_TABLE,

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -17,8 +18,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
+
+from control_plane.store.ledger_rules import keep
 
 metadata = MetaData(
     naming_convention={
@@ -339,6 +343,41 @@ audit_leaf = Table(
     Index("ix_audit_leaf_tenant", "tenant", "recorded_at", "written"),
     comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
 )
+
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("tenant", SLUG, nullable=False),
+    Column("occurred_at", INSTANT, nullable=False),
+    Column("cause_kind", WORD, nullable=False),
+    Column("cause_reference", NAME, nullable=False),
+    UniqueConstraint("tenant", "cause_kind", "cause_reference"),
+    Index("ix_ledger_entry_tenant", "tenant", "occurred_at", "id"),
+    comment="One event of billing in double entry; written after its postings, which it closes.",
+    sqlite_with_rowid=False,
+)
+
+ledger_posting = Table(
+    "ledger_posting",
+    metadata,
+    Column("entry", ID, nullable=False),
+    Column("account", WORD, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount_minor", COUNT, nullable=False),
+    PrimaryKeyConstraint("entry", "account", "currency"),
+    ForeignKeyConstraint(
+        ["entry"],
+        ["ledger_entry.id"],
+        name="fk_ledger_posting_entry",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
+    CheckConstraint("amount_minor <> 0", name="amount_minor"),
+    comment="What an entry moves on one account in one currency; debits positive, credits negative.",
+    sqlite_with_rowid=False,
+)
+keep(ledger_posting)
 
 checkpoint = Table(
     "checkpoint",

@@ -88,6 +88,7 @@ def test_init_makes_a_workspace_that_opens(root: Path, home: Path) -> None:
     store.close()
     assert {name for table, name in rows if table == "setting"} == {
         "approval.rule",
+        "catalog.before",
         "catalog.digest",
         "keys.public",
         "workspace.id",

@@ -1,19 +1,54 @@
-"""Random events of billing as entries of a ledger, the same from the same seed. Holds no test."""
+"""Stores for a ledger on both engines, and random events of billing as its entries. Holds no test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Final
 
+import pytest
+from sqlalchemy import Connection, select
+
 from control_plane.billing import ledger
 from control_plane.billing.ledger import Entry, Occurrence
+from control_plane.ports import Store
+from control_plane.store.migrate import upgrade, upgrade_postgres
+from control_plane.store.postgres import PostgresStore
+from control_plane.store.sqlite import SqliteStore
+from control_plane.store.tables import ledger_entry, ledger_posting
+from tests.support.postgres import Postgres
 
 TENANTS: Final = ("acme", "globex", "initech")
 CURRENCIES: Final = ("USD", "EUR", "JPY", "BHD")
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _SPAN_S = 400 * 86_400
+
+
+@contextmanager
+def opened_store(engine: str, folder: Path, request: pytest.FixtureRequest) -> Generator[Store]:
+    """A migrated store on "sqlite" in that folder, or on "postgres" in a database of its own."""
+    if engine == "sqlite":
+        upgrade(folder / "store.db")
+        with closing(SqliteStore(folder / "store.db", busy_timeout_ms=20_000)) as opened:
+            yield opened
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        upgrade_postgres(url, schema="public")
+        with closing(PostgresStore(url, schema="public", lock_ms_max=20_000)) as opened:
+            yield opened
+
+
+def ledger_rows(connection: Connection) -> list[tuple[object, ...]]:
+    """Every row of the ledger, entries first."""
+    return [
+        tuple(row)
+        for table in (ledger_entry, ledger_posting)
+        for row in connection.execute(select(table).order_by(*table.primary_key))
+    ]
 
 
 def occurrence(random: Random, reference: str) -> Occurrence:
@@ -94,8 +129,11 @@ def _credit_note(random: Random, of: Occurrence) -> Entry:
 
 
 def _credit(random: Random, of: Occurrence) -> Entry:
-    source = random.choice(("revenue", "deferred_revenue"))
-    return ledger.credit_granted(of, amount_minor=_amount(random), out_of=source)
+    return ledger.credit_granted(
+        of,
+        amount_minor=_amount(random),
+        out_of=random.choice(("revenue", "deferred_revenue")),
+    )
 
 
 _EVENTS: Final[tuple[Callable[[Random, Occurrence], Entry | None], ...]] = (

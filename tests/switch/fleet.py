@@ -21,12 +21,13 @@ from control_plane.domain.isolation import Isolation
 from control_plane.domain.run_record import Run
 from control_plane.errors import Refused
 from control_plane.facts.load import approval_row
-from control_plane.handlers.catalog_in_force import applied_digest, digest_before
+from control_plane.handlers.catalog_in_force import KIND, applied_digest, digest_before
 from control_plane.ports import Store
 from control_plane.store import tables
 from server.auditing import Auditing
 from server.catalog import load_kept
-from server.catalog_applying import RESTING
+from server.catalog_applying import RESTING, opened_front
+from server.catalog_applying import ask as ask_for
 from server.wiring import Face, face_ports
 from tests.support.approver import approve
 from tests.support.house import House, Token, build_house, fresh_key
@@ -172,6 +173,29 @@ class Fleet:
             found = approval_row(connection, str(run.approval_id))
         return found is not None and found.state == "pending"
 
+    @contextmanager
+    def held_at(self, point: str) -> Generator[None]:
+        """A worker whose run stays at a boundary for good; killed with the block, which frees it."""
+        with running_worker(self.house, "--failpoints", f"{KIND}.{point}:1:hang") as worker:
+            yield
+            worker.kill()
+
+    def approved(self, digest: str, step: str, asker: Token | None = None) -> str:
+        """Ask for a catalog, approve it, and wait until a step is done; the run's id."""
+        token = self.operator.token if asker is None else asker
+        run_id = Operator(self.house, token).ask(digest)
+        self.operator.approve(run_id)
+        self.came_to(run_id, step, "succeeded")
+        return run_id
+
+    def refused(self, digest: str) -> str | None:
+        """Ask for a catalog that is refused at once; the code."""
+        settings, token = self.house.settings, self.operator.token
+        with opened_front(self.house.workspace, settings, token.file) as (front, _):
+            outcome = ask_for(front, digest, fresh_key())
+        assert outcome.outcome == "refused", outcome
+        return outcome.code
+
     # what is left ----------------------------------------------------------------------------
 
     def assert_log_intact(self) -> None:
@@ -190,6 +214,18 @@ class Fleet:
             words = process.info["cmdline"] or ()
             if any(str(self.engines) in word for word in words):
                 yield " ".join(words)
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """An edit of one of the catalog's files."""
+
+    def edit(catalog: Path) -> None:
+        file = catalog / name
+        told = file.read_text()
+        assert old in told
+        file.write_text(told.replace(old, new, 1))
+
+    return edit
 
 
 @contextmanager

@@ -171,8 +171,9 @@ def _assert_no_mixture(house: House, digest: str) -> None:
             continue
         stamp = str(payload["catalog"]), str(payload["bundle"])
         stamps.add(stamp)
-        asked = [payload["evidence"], *payload["row_evidence"]]
-        assert {one["bundle"] for one in asked if one} <= {stamp[1]}, leaf
+        evidence: Any = payload["evidence"]
+        of_rows: Any = payload["row_evidence"]
+        assert {one["bundle"] for one in (evidence, *of_rows) if one} <= {stamp[1]}, leaf
         if leaf.leaf.kind in ("changed", "intent", "run.proposed"):
             assert (stamp[0] == digest) == switched, leaf
     catalogs, bundles = {one for one, _ in stamps}, {one for _, one in stamps}

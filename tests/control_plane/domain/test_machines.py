@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from control_plane.domain.approval import ApprovalState
 from control_plane.domain.effect import EffectState
+from control_plane.domain.invoice import InvoiceState
 from control_plane.domain.machine import IllegalTransition, Machine
 from control_plane.domain.machine_page import machine_page
 from control_plane.domain.machines import MACHINES
+from control_plane.domain.payment import PaymentState
 from control_plane.domain.run import DISCARD_EVENTS, RUN, RUN_ACTIVE, DiscardReason, RunState
 from control_plane.domain.subscription import SubscriptionState
 from control_plane.domain.tenant import TENANT, TenantState
@@ -23,6 +25,8 @@ PAGES = Path(__file__).parents[3] / "docs" / "machines"
 STATES = {
     "tenant": TenantState,
     "subscription": SubscriptionState,
+    "invoice": InvoiceState,
+    "payment": PaymentState,
     "run": RunState,
     "approval": ApprovalState,
     "effect": EffectState,
@@ -30,6 +34,8 @@ STATES = {
 TERMINAL = {
     "tenant": {"purged"},
     "subscription": {"incomplete_expired", "canceled", "expired"},
+    "invoice": {"paid", "void", "deleted"},
+    "payment": {"succeeded", "failed", "canceled"},
     "run": {"applied", "discarded", "canceled", "failed", "compensated"},
     "approval": {"rejected", "expired", "superseded", "void", "revoked", "consumed"},
     "effect": {"failed", "canceled", "undone"},
@@ -46,6 +52,8 @@ TRANSIENT: dict[str, set[str]] = {
         "purging",
     },
     "subscription": set(),
+    "invoice": set(),
+    "payment": {"processing"},
     "run": {
         "planning",
         "policy_checking",
@@ -61,6 +69,8 @@ TRANSIENT: dict[str, set[str]] = {
 SEALED: dict[str, set[str]] = {
     "tenant": {"purging"},
     "subscription": set(),
+    "invoice": set(),
+    "payment": {"processing"},
     "run": {"verifying", "reconciling", "compensating"},
     "approval": set(),
     "effect": {"dispatched", "undoing"},

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, event, select
 
 from control_plane.errors import Unavailable
-from control_plane.store import tables
+from control_plane.store import migrate, tables
 from control_plane.store.migrate import HEAD, MIGRATIONS, current, upgrade
 from control_plane.store.sqlite import SqliteStore
 
@@ -118,6 +118,26 @@ def test_an_upgrade_made_again_changes_nothing_and_keeps_the_rows(tmp_path: Path
     before = definitions(path)
     upgrade(path)
     assert definitions(path) == before
+    with store.read() as connection:
+        assert connection.execute(select(tables.fence.c.epoch)).scalar() == 3
+    store.close()
+
+
+def test_a_store_of_the_first_revision_comes_to_the_same_tables_and_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fresh = tmp_path / "store.db", tmp_path / "fresh.db"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrate, "HEAD", "0001")
+        upgrade(path)
+    assert current(path) == "0001"
+    assert "ledger_entry" not in definitions(path)
+    store = SqliteStore(path)
+    with store.write() as connection:
+        connection.execute(tables.fence.insert().values(tenant="acme", epoch=3))
+    for one in (path, fresh):
+        upgrade(one)
+    assert definitions(path) == definitions(fresh)
     with store.read() as connection:
         assert connection.execute(select(tables.fence.c.epoch)).scalar() == 3
     store.close()

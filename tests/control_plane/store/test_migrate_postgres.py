@@ -45,6 +45,11 @@ UNION ALL SELECT 'index', tablename, indexname, indexdef, '', '', ''
   FROM pg_indexes WHERE schemaname = current_schema()
 UNION ALL SELECT 'comment', relname, '', coalesce(obj_description(oid, 'pg_class'), ''), '', '', ''
   FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), tgenabled::text, '', ''
+  FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+ WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+UNION ALL SELECT 'function', proname, '', pg_get_functiondef(oid), '', '', ''
+  FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
 ORDER BY 1, 2, 3
 """
 
@@ -79,8 +84,10 @@ def test_a_fresh_schema_comes_to_the_very_tables_of_the_metadata(postgres: Postg
         upgrade_postgres(migrated, schema="public")
         with opened(made) as store, store.write() as connection:
             tables.metadata.create_all(connection)
-        assert len(definitions(made)) > 100
-        assert definitions(migrated) == definitions(made)
+        found = definitions(made)
+        assert len(found) > 100
+        assert {"trigger", "function"} < {kind for kind, *_ in found}
+        assert definitions(migrated) == found
 
 
 def test_autogenerate_finds_nothing_to_migrate(url: URL) -> None:
@@ -101,6 +108,23 @@ def test_an_upgrade_made_again_changes_nothing_and_keeps_the_rows(url: URL) -> N
         assert definitions(url) == before
         with store.read() as connection:
             assert connection.execute(select(tables.fence.c.epoch)).scalar() == 3
+
+
+def test_a_schema_of_the_first_revision_comes_to_the_same_tables_and_keeps_its_rows(
+    url: URL, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrate, "HEAD", "0001")
+        upgrade_postgres(url, schema="public")
+    with opened(url) as store, store.write() as connection:
+        assert "ledger_entry" not in inspect(connection).get_table_names()
+        connection.execute(tables.fence.insert().values(tenant="acme", epoch=3))
+    with postgres.database() as fresh:
+        for one in (url, fresh):
+            upgrade_postgres(one, schema="public")
+        assert definitions(url) == definitions(fresh)
+    with opened(url) as store, store.read() as connection:
+        assert connection.execute(select(tables.fence.c.epoch)).scalar() == 3
 
 
 def test_the_rights_are_given_with_the_tables_and_only_when_they_change(url: URL) -> None:

@@ -52,6 +52,7 @@ WORKERS: dict[str, dict[str, Any]] = {
     "access_grant": {"actor_kind": "agent"},
     "tenant": {"isolation": "silo", "access_mode": "full"},
     "job": {"state": "finished"},
+    "ledger_posting": {"currency": "USD"},
 }
 
 
@@ -82,7 +83,13 @@ def server(postgres: Postgres) -> Iterator[Server]:
             made = Server(stores, urls, names)
             with made.stores["worker"].write() as connection:
                 for table in tables.metadata.sorted_tables:
-                    connection.execute(insert(table).values(row(table)))
+                    if not table.name.startswith("ledger_"):
+                        connection.execute(insert(table).values(row(table)))
+                # An entry is taken only when postings stand that balance.
+                for sides in ({"account": "x"}, {"account": "y", "amount_minor": -1}):
+                    values = row(tables.ledger_posting, **sides)
+                    connection.execute(insert(tables.ledger_posting).values(values))
+                connection.execute(insert(tables.ledger_entry).values(row(tables.ledger_entry)))
             yield made
     finally:
         raze(postgres, names.workspace_id)
@@ -152,7 +159,18 @@ def test_a_login_does_to_each_table_what_the_rights_say_and_no_more(
 
 
 @pytest.mark.parametrize(
-    "name", ["access_grant", "setting", "approver", "checkpoint", "tenant", "artifact", "approval"]
+    "name",
+    [
+        "access_grant",
+        "setting",
+        "approver",
+        "checkpoint",
+        "tenant",
+        "artifact",
+        "approval",
+        "ledger_entry",
+        "ledger_posting",
+    ],
 )
 def test_a_face_cannot_write_what_gives_rights_or_proves_deeds(server: Server, name: str) -> None:
     table = tables.metadata.tables[name]

@@ -1,0 +1,1 @@
+"""What a tenant owes: periods, prices, proration, and the ledger. Not what a plan entitles to."""

@@ -1,0 +1,86 @@
+"""What a plan says about debts: when to try again and what is closed when. Not the reckoning."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from control_plane.domain.money import Money
+from control_plane.domain.subscription import Exhausted
+
+GateLevel: TypeAlias = Literal[
+    "clear", "no_upgrades", "no_new_resources", "read_only", "no_access", "deprovision"
+]
+Wait: TypeAlias = Annotated[int, Field(ge=1, le=30 * 86_400)]
+Waits: TypeAlias = Annotated[tuple[Wait, ...], Field(max_length=32)]
+Day: TypeAlias = Annotated[int, Field(ge=0, le=365)]
+
+LEVELS: Final[tuple[GateLevel, ...]] = get_args(GateLevel)
+
+RETRY_DAYS: Final = (0, 1, 3, 5, 7, 9, 11, 14)  # the field's usual eight tries in two weeks
+_GATEWAY_START_S = 300
+_GATEWAY_TRIES = 8
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Rung(_Strict):
+    """From this many whole days overdue on, the gate stands at `level`."""
+
+    day: Day
+    level: GateLevel
+
+
+class DunningPolicy(_Strict):
+    """A plan's dunning policy; what it leaves out is as here.
+
+    `retry_days` count from the due instant and hold after a soft decline. The waits, in seconds,
+    hold after a gateway error (then the days again), and between questions to the provider about an
+    attempt that is unknown or pending. `thresholds`: in each currency, an overdue total up to its
+    threshold is no debt. `retention_days` run from the rung `deprovision`.
+    """
+
+    retry_days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=32)] = RETRY_DAYS
+    gateway_waits_s: Waits = tuple(_GATEWAY_START_S << n for n in range(_GATEWAY_TRIES))
+    unknown_waits_s: Waits = (300, 3_600, *(86_400,) * 5)
+    pending_waits_s: Waits = (3_600, 86_400)
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=len(LEVELS) - 1)] = (
+        Rung(day=0, level="no_upgrades"),
+        Rung(day=7, level="no_new_resources"),
+        Rung(day=14, level="read_only"),
+        Rung(day=21, level="no_access"),
+        Rung(day=30, level="deprovision"),
+    )
+    thresholds: Annotated[tuple[Money, ...], Field(max_length=200)] = ()
+    when_exhausted: Exhausted = "unpaid"
+    retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+
+    @model_validator(mode="after")
+    def _climbs(self) -> Self:
+        if any(later <= earlier for earlier, later in pairwise(self.retry_days)):
+            raise ValueError("the days of retries rise")
+        heights = [(rung.day, LEVELS.index(rung.level)) for rung in self.rungs]
+        for (day, height), (next_day, next_height) in pairwise(heights):
+            if next_day <= day or next_height <= height:
+                raise ValueError("the rungs rise in day and in level")
+        if heights[0][1] == 0:
+            raise ValueError("a rung closes something")
+        currencies = [one.currency for one in self.thresholds]
+        if len(set(currencies)) != len(currencies):
+            raise ValueError("a currency has one threshold")
+        if any(one.minor < 0 for one in self.thresholds):
+            raise ValueError("a threshold is not below zero")
+        return self
+
+    def threshold_minor(self, currency: str) -> int:
+        """Up to which overdue total in this currency nothing is owed; zero where none is set."""
+        return next((one.minor for one in self.thresholds if one.currency == currency), 0)
+
+    def day_of(self, level: GateLevel) -> int | None:
+        """The first day on which the gate stands at `level` or above; None where it never does."""
+        least = LEVELS.index(level)
+        return next((one.day for one in self.rungs if LEVELS.index(one.level) >= least), None)

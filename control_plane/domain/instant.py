@@ -1,0 +1,17 @@
+"""An instant as a record holds it: aware, and in UTC. Not a clock, and not a period."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, AwareDatetime
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+# Two instants of one zone are subtracted by their wall clocks: across a change of the clocks, a day
+# would have 23 or 25 hours, and a result would hang on the zone in which it was written down.
+Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_utc)]
