@@ -18,9 +18,9 @@ class LinkedGate:
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
-        self._socket = ""
+        self._socket: str = ""
         self._gate: Gate | None = None
-        self._version = ""
+        self._version: str = ""
 
     @property
     def version(self) -> str:
@@ -34,7 +34,8 @@ class LinkedGate:
             if self._gate is None or socket != self._socket:
                 # An old channel is left to its calls in flight; it closes when they let go of it.
                 self._gate = Gate(socket, version, self._deadline_s)
-            self._version, self._socket = version, socket
+            self._version = version
+            self._socket = socket
 
     def unlink(self) -> None:
         """There is no engine now."""
