@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from control_plane.domain.approval import APPROVAL
+from control_plane.domain.delivery import DELIVERY
 from control_plane.domain.effect import EFFECT
 from control_plane.domain.invoice import INVOICE
 from control_plane.domain.machine import Machine
@@ -17,6 +18,6 @@ from control_plane.domain.tenant import TENANT
 MACHINES: Mapping[str, Machine] = MappingProxyType(
     {
         machine.name: machine
-        for machine in (TENANT, SUBSCRIPTION, INVOICE, PAYMENT, RUN, APPROVAL, EFFECT)
+        for machine in (TENANT, SUBSCRIPTION, INVOICE, PAYMENT, DELIVERY, RUN, APPROVAL, EFFECT)
     }
 )

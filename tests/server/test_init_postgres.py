@@ -143,6 +143,7 @@ def test_init_makes_a_workspace_whose_rows_lie_on_the_server(
     store.close()
     assert {name for table, name in rows if table == "setting"} == {
         "approval.rule",
+        "catalog.before",
         "catalog.digest",
         "keys.public",
         "workspace.id",

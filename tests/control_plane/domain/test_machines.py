@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.approval import ApprovalState
+from control_plane.domain.delivery import DeliveryState
 from control_plane.domain.effect import EffectState
 from control_plane.domain.invoice import InvoiceState
 from control_plane.domain.machine import IllegalTransition, Machine
@@ -27,6 +28,7 @@ STATES = {
     "subscription": SubscriptionState,
     "invoice": InvoiceState,
     "payment": PaymentState,
+    "delivery": DeliveryState,
     "run": RunState,
     "approval": ApprovalState,
     "effect": EffectState,
@@ -36,6 +38,7 @@ TERMINAL = {
     "subscription": {"incomplete_expired", "canceled", "expired"},
     "invoice": {"paid", "void", "deleted"},
     "payment": {"succeeded", "failed", "canceled"},
+    "delivery": {"delivered", "canceled", "expired"},
     "run": {"applied", "discarded", "canceled", "failed", "compensated"},
     "approval": {"rejected", "expired", "superseded", "void", "revoked", "consumed"},
     "effect": {"failed", "canceled", "undone"},
@@ -54,6 +57,7 @@ TRANSIENT: dict[str, set[str]] = {
     "subscription": set(),
     "invoice": set(),
     "payment": {"processing"},
+    "delivery": {"sending"},
     "run": {
         "planning",
         "policy_checking",
@@ -71,6 +75,7 @@ SEALED: dict[str, set[str]] = {
     "subscription": set(),
     "invoice": set(),
     "payment": {"processing"},
+    "delivery": {"sending"},
     "run": {"verifying", "reconciling", "compensating"},
     "approval": set(),
     "effect": {"dispatched", "undoing"},
