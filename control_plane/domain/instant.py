@@ -9,7 +9,10 @@ from pydantic import AfterValidator, AwareDatetime
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies beyond the years that can be told") from None
 
 
 # Two instants of one zone are subtracted by their wall clocks: across a change of the clocks, a day
