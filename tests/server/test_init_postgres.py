@@ -23,12 +23,19 @@ from server.initialise import Answers
 from server.login_files import login_path, read_login
 from server.opening import open_store
 from server.workspace import Workspace, find, read_workspace_file
-from tests.support.postgres import Postgres, raze
+from tests.support.postgres import Postgres, raze, running_postgres
 
 pytestmark = pytest.mark.slice_of(3)
 
 PASSPHRASE = b"correct horse battery"
 PASSWORD = "the-owners-own"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A server of these tests' own: what an init made is told by all that stands on it."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture
