@@ -27,7 +27,6 @@ from control_plane.store import tables
 from policies.binary import find_binary
 from policies.errors import GateError
 from policies.pdp import RUNTIME_PREFIX
-from server.catalog import load_applied
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
@@ -138,9 +137,12 @@ class Worker:
         store = open_store(self._workspace)
         try:
             with store.read() as connection:
-                return load_applied(connection, self._workspace.catalogs).digest
+                applied = applied_digest(connection)
         finally:
             store.close()
+        if applied is None:
+            raise Unavailable("no catalog is applied", code="catalog_absent")
+        return applied
 
     def _claimed(self, board: Switchboard) -> bool:
         """Wait until no worker elsewhere has the store; meanwhile this machine's faces may decide."""

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from control_plane.facts.base import Facts
+from control_plane.facts.approvable import Approvable
 
 
-class TenantFacts(Facts):
+class TenantFacts(Approvable):
     """Kind ``tenant``. Proposed values are arguments and carry that name; the rest is ours."""
 
     kind: ClassVar[str] = "tenant"
-    # A run adds its own approval, and its steps verify what the later ones ask for.
-    own_writes: ClassVar[frozenset[str]] = frozenset(
-        {
-            "stage",
-            "step",
-            "approval_present",
-            "approval_by",
-            "approval_digest",
-            "approval_expired",
-            "plan_digest",
-            "backup_verified",
-        }
-    )
+    # The steps of a run verify what the later ones ask for.
+    own_writes: ClassVar[frozenset[str]] = Approvable.own_writes | {"backup_verified"}
 
     # What only a tenant that has been in service has: it is nothing to an onboarding.
     of_service: ClassVar[frozenset[str]] = frozenset(
@@ -51,8 +40,6 @@ class TenantFacts(Facts):
     subscription_state: str = ""
     subscription_ended: bool = False
     operation: str = ""
-    stage: Literal["", "propose", "apply"] = ""
-    step: str = ""
     proposed_isolation: Literal["", "silo", "bridge", "pooled"] = ""
     proposed_plan: str = ""
     proposed_region: str = ""
@@ -60,13 +47,6 @@ class TenantFacts(Facts):
     proposed_access: Literal["", "read_only", "none"] = ""
     proposed_cancel: bool = False
     plan_isolations: tuple[str, ...] = ()
-    approval_rule: Literal["two_people", "own_hand"] = "two_people"
-    approval_present: bool = False
-    approval_by: str = ""
-    approval_digest: str = ""
-    plan_digest: str = ""
-    approval_expired: bool = False
-    requester: str = ""
     infra_creates: int = 0
     infra_deletes: int = 0
     infra_replaces: int = 0

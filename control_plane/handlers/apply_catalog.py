@@ -11,7 +11,7 @@ from sqlalchemy import select
 from control_plane.commands import ApplyCatalog, Command
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import EVERY_TENANT
-from control_plane.domain.canonical import Json, instant
+from control_plane.domain.canonical import Json
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.domain.run_record import Run
 from control_plane.errors import Conflict, Refused
@@ -19,8 +19,7 @@ from control_plane.facts.catalog import CatalogFacts
 from control_plane.handlers import apply_catalog_steps
 from control_plane.handlers.catalog_in_force import KIND, applied_digest, digest_before
 from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
-from control_plane.handlers.settings import approval_rule
-from control_plane.handlers.tenant_moves import settled_facts
+from control_plane.handlers.run_facts import run_facts
 from control_plane.store import tables
 
 
@@ -42,16 +41,11 @@ class ApplyCatalogHandler:
     ) -> Subject:
         """The catalog; with a run in hand, at stage ``apply`` and with what its plan counts."""
         asked = _asked(command)
-        known: dict[str, object] = {
+        known = {
             "exists": True,
             "member": EVERY_TENANT in view.caller.tenants,
-            "stage": "propose" if run is None else "apply",
-            "step": step,
-            "approval_rule": approval_rule(view.connection),
-            "requester": view.caller.principal if run is None else run.principal,
+            **run_facts(view, run, approval, step),
         }
-        if run is not None:
-            known |= settled_facts(run, approval, instant(view.ports.clock.now()))
         facts = CatalogFacts.model_validate(known)
         return Subject(id=asked.catalog, facts=facts, acts=(facts.stage,))
 

@@ -13,7 +13,7 @@ from control_plane.commands import ChangeRecords, Command
 from control_plane.data.collection import Collection, Verb
 from control_plane.data.handles import leaving
 from control_plane.domain.approval_record import Approval
-from control_plane.domain.canonical import Json, instant
+from control_plane.domain.canonical import Json
 from control_plane.domain.run_record import Run
 from control_plane.errors import NotFound
 from control_plane.facts.record import RecordFacts
@@ -24,8 +24,7 @@ from control_plane.handlers.record_handles import giving
 from control_plane.handlers.record_place import located, offered, record_subject
 from control_plane.handlers.record_selection import RUN_KIND, Selection, bound, resolved
 from control_plane.handlers.record_weights import RowChange, group_names, weigh
-from control_plane.handlers.settings import approval_rule
-from control_plane.handlers.tenant_moves import settled_facts
+from control_plane.handlers.run_facts import run_facts
 from control_plane.ports import Asker
 
 _VERBS: Mapping[str, Verb] = {
@@ -56,14 +55,8 @@ class ChangeRecordsHandler:
         """The collection of the tenant; with a run in hand, what its plan weighs."""
         asked = resolved(_asked(command), view.connection)
         subject = record_subject(view, asked.tenant, asked.collection, asked.op)
-        known: dict[str, object] = {
-            "stage": "propose" if run is None else "apply",
-            "step": step,
-            "approval_rule": approval_rule(view.connection),
-            "requester": view.caller.principal if run is None else run.principal,
-        }
+        known = run_facts(view, run, approval, step)
         if run is not None:
-            known |= settled_facts(run, approval, instant(view.ports.clock.now()))
             told = (run.plan_facts or {}).get("change_groups") or []
             known["change_groups"] = group_names(told)
         facts = RecordFacts.model_validate(subject.facts.model_dump() | known)

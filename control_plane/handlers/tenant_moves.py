@@ -15,7 +15,7 @@ from control_plane.errors import Refused
 from control_plane.facts.load import tenant_facts, tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers.handler import Subject, View, Work
-from control_plane.handlers.settings import approval_rule
+from control_plane.handlers.run_facts import run_facts
 from control_plane.store import rows, tables
 
 # The subject ---------------------------------------------------------------------------------
@@ -37,36 +37,10 @@ def tenant_subject(
     ``proposed`` holds the command's own values under the names of TenantFacts. The subject's
     ``loaded`` is empty.
     """
-    stage = "propose" if run is None else "apply"
-    now = instant(view.ports.clock.now())
-    known = tenant_facts(view.connection, view.caller, tenant, now)
-    asked: dict[str, object] = {
-        "operation": operation,
-        "stage": stage,
-        "step": step,
-        "approval_rule": approval_rule(view.connection),
-        "requester": view.caller.principal if run is None else run.principal,
-        **proposed,
-    }
-    if run is not None:
-        asked |= settled_facts(run, approval, now)
+    known = tenant_facts(view.connection, view.caller, tenant, instant(view.ports.clock.now()))
+    asked = {"operation": operation, **proposed, **run_facts(view, run, approval, step)}
     facts = TenantFacts.model_validate(known.model_dump() | asked)
-    return Subject(id=tenant, facts=facts, reads=reads, acts=(stage,), tenant=tenant)
-
-
-def settled_facts(run: Run, approval: Approval | None, now: str) -> dict[str, object]:
-    """What the run's plan and its approval say, as facts; ``now`` is an instant."""
-    facts: dict[str, object] = {**(run.plan_facts or {}), "plan_digest": run.plan_digest}
-    if approval is None:
-        return facts
-    in_force = approval.state in ("approved", "consumed") and approval.run_id == run.id
-    return facts | {
-        "approval_present": in_force,
-        "approval_by": approval.decided_by or "",
-        "approval_digest": approval.plan_digest,
-        # Once consumed it holds for the rest of this run: its age was decided on when it was used.
-        "approval_expired": approval.state == "approved" and approval.expires_at <= now,
-    }
+    return Subject(id=tenant, facts=facts, reads=reads, acts=(facts.stage,), tenant=tenant)
 
 
 # The row -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import text
 
 from control_plane.data.collection import Collection
 from control_plane.databases.postgres import PostgresDatabases
@@ -133,8 +134,8 @@ def test_what_anybody_may_leave_behind_does_not_stop_the_login(
     with server.raw(server.face, Names(server.prefix).shared) as raw:
         raw.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
         try:
-            with server.engine(as_face=True) as face, face.reading("acme", "pooled"):
-                pass
+            with server.engine(as_face=True) as face, face.reading("acme", "pooled") as connection:
+                assert connection.execute(text("SELECT count(*) FROM contacts")).scalar_one() == 0
         finally:
             raw.execute("ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM PUBLIC")
 

@@ -115,8 +115,13 @@ def test_any_texts_come_out_of_a_list_as_they_went_in(values: list[str]) -> None
 
 @given(st.text(alphabet="aA'\"`()[],.=: 1-", max_size=40))
 def test_any_text_is_a_literal_or_none_and_never_an_accident(expression: str) -> None:
-    for read in (membership, default_literal):
+    for read in (lambda text: membership(text).values, lambda text: (default_literal(text),)):
         try:
-            read(expression)
+            found = read(expression)
         except NoLiteral:
             continue
+        assert found
+        for value in found:
+            if isinstance(value, str):
+                # Nothing is read that does not stand there.
+                assert value.replace("'", "''") in expression
