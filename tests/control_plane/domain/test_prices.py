@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from control_plane.billing.prices import (
+from control_plane.domain.prices import (
     Flat,
     Package,
     PerSeat,
