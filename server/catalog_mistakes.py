@@ -156,7 +156,8 @@ def _plans(document: Document) -> tuple[tuple[PlanOffer, ...], list[Mistake]]:
     try:
         return PlanCatalog.model_validate_json(json.dumps(value)).plans, []
     except ValidationError as error:
-        found = [_of_plans(document, one) for one in error.errors(include_url=False)]
+        errors: list[Any] = error.errors(include_url=False)
+        found = [_of_plans(document, one) for one in errors if not _follows(one, errors)]
     offers: dict[int, PlanOffer] = {}
     for place, one in enumerate(sequence(mapping(value).get("plans"))):
         try:
@@ -198,6 +199,13 @@ def _edited(
         if applied.edits(offer):
             path: Path = ("plans", places[offer.name, offer.version])
             yield Mistake(PLANS, document.lines[path], ".".join(map(str, path)), EDITED)
+
+
+def _follows(error: Any, others: Iterable[Any]) -> bool:
+    """Whether a list is only too short because what stands in it is wrong."""
+    start = error["loc"]
+    inside = (one["loc"] for one in others if len(one["loc"]) > len(start))
+    return error["type"] == "too_short" and any(loc[: len(start)] == start for loc in inside)
 
 
 def _of_plans(document: Document, error: Any) -> Mistake:

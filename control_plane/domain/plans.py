@@ -176,6 +176,10 @@ class PlanOffer(_Strict):
         asked = (component, interval)
         return next((one for one in self.charges if (one.component, one.interval) == asked), None)
 
+    def declared(self) -> dict[str, canonical.Json]:
+        """The offer as a file would say it: without what is as by default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
     def allows(self, isolation: str, region: str) -> bool:
         """Whether a tenant on this plan may live so, and there."""
         return isolation in self.isolations and region in self.regions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.domain.canonical import Json, plain
+from control_plane.domain.canonical import Json
 from control_plane.domain.plans import PlanOffer
 from control_plane.errors import NotFound, Refused
 from control_plane.handlers.handler import Ports
@@ -46,4 +46,4 @@ def free_offer(ports: Ports, plan: str, region: str) -> PlanOffer:
 
 def parts_of(offer: PlanOffer) -> dict[str, Json]:
     """What an offer that is free adds to a plan: entitlement, and that no money is due."""
-    return {"entitlement": plain(offer), "money": {"due_minor": 0}}
+    return {"entitlement": offer.declared(), "money": {"due_minor": 0}}
