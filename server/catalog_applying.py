@@ -89,9 +89,9 @@ def keep_working(
     digest = "" if unread else digest_of(files)
     with store.read() as connection:
         applied, before = applied_digest(connection) or "", digest_before(connection)
+        if digest == applied:
+            return Working(digest, before or applied, nothing=before is None)
         plans = load_applied(connection, workspace.catalogs).plans
-    if digest == applied:
-        return Working(digest, before or applied, nothing=before is None)
     checked = check_files(files, unread, program, plans)
     if not checked.mistakes:
         keep_copy(workspace.catalogs, files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.billing.calendar import Period, ZoneName, local_day, utc

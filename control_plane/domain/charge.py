@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from control_plane.domain.prices import PriceList, is_free
 
 Slug: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+Feature: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 Interval: TypeAlias = Literal["month", "year"]
 
 PLAN: Final = "plan"
@@ -24,7 +25,7 @@ class Charge(PriceList):
     quantity, and so its prices are flat.
     """
 
-    component: Slug = Field(
+    component: Feature = Field(
         default=PLAN, description="`plan`, `seats`, or the name of a meter or an add-on."
     )
     interval: Interval = Field(description="How often it is due.")

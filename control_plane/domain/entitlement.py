@@ -7,20 +7,18 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from control_plane.domain.charge import PLAN, SEATS, Slug
-from control_plane.domain.money import MINOR_MAX
+from control_plane.domain.charge import PLAN, SEATS, Feature
 from control_plane.domain.prices import Quantity
 
 ENTITLEMENTS_MAX = 200
 
-_Whole: TypeAlias = Annotated[int, Field(ge=-MINOR_MAX, le=MINOR_MAX)]
-_Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+GRACE_HOURS_MAX = 24 * 90
 
 
 class _Entitlement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Slug = Field(description="What an entitlement check names.")
+    feature: Feature = Field(description="What an entitlement check names.")
 
 
 class BooleanEntitlement(_Entitlement):
@@ -31,40 +29,38 @@ class BooleanEntitlement(_Entitlement):
 
 
 class StaticEntitlement(_Entitlement):
-    """A value that the tenant's software asks for, the same all the time."""
+    """A number that bounds each single use, as the size of a file."""
 
-    kind: Literal["static"] = Field(description="A value that does not change.")
-    value: _Whole | _Word = Field(description="What is answered: a whole number or a text.")
+    kind: Literal["static"] = Field(description="A number that bounds each single use.")
+    value: Quantity = Field(description="The most that one use may have.")
 
 
 class MeteredEntitlement(_Entitlement):
-    """So much of a meter's usage; its name is the meter's. Without a limit: all of it.
+    """How much of a meter, called as the feature, may be held in all. Without a limit: any.
 
-    More than `soft_limit` is told, more than `hard_limit` is denied. For `grace_days` from when the
-    hard limit was first passed, more is told and not denied.
+    Limits are as in disk quotas: the hard one is never passed. The soft one may be, with a warning:
+    for `grace_hours` from when it is passed, or for good where there is no grace.
     """
 
-    kind: Literal["metered"] = Field(description="So much of a meter's usage.")
-    soft_limit: Quantity | None = Field(
-        default=None, description="Usage above it is told, and not denied."
-    )
-    hard_limit: Quantity | None = Field(default=None, description="Usage above it is denied.")
-    grace_days: int = Field(
-        default=0,
-        ge=0,
-        le=365,
-        description="Days from when the hard limit was first passed in which more is not denied.",
+    kind: Literal["metered"] = Field(description="How much of a meter may be held in all.")
+    soft_limit: Quantity | None = Field(default=None, description="Above it uses are warned of.")
+    hard_limit: Quantity | None = Field(default=None, description="Above it nothing is granted.")
+    grace_hours: int | None = Field(
+        default=None,
+        ge=1,
+        le=GRACE_HOURS_MAX,
+        description="From when the soft limit is passed until it holds like the hard one.",
     )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.name in (PLAN, SEATS):
+        if self.feature in (PLAN, SEATS):
             raise ValueError("a meter is not called plan or seats")
-        soft, hard = self.soft_limit, self.hard_limit
-        if soft is not None and hard is not None and soft > hard:
-            raise ValueError("the soft limit is not above the hard limit")
-        if self.grace_days and hard is None:
-            raise ValueError("grace needs a hard limit")
+        if self.soft_limit is None:
+            if self.grace_hours is not None:
+                raise ValueError("a grace needs a soft limit")
+        elif self.hard_limit is not None and self.soft_limit > self.hard_limit:
+            raise ValueError("the soft limit is at most the hard one")
         return self
 
 
@@ -75,17 +71,17 @@ Entitlement: TypeAlias = Annotated[
 
 def meters(granted: Iterable[Entitlement]) -> frozenset[str]:
     """The meters that are among entitlements."""
-    return frozenset(one.name for one in granted if one.kind == "metered")
+    return frozenset(one.feature for one in granted if one.kind == "metered")
 
 
-def _each_name_once(granted: tuple[Entitlement, ...]) -> tuple[Entitlement, ...]:
-    if len({one.name for one in granted}) != len(granted):
-        raise ValueError("each name stands only once")
-    return tuple(sorted(granted, key=lambda one: one.name))
+def _each_feature_once(granted: tuple[Entitlement, ...]) -> tuple[Entitlement, ...]:
+    if len({one.feature for one in granted}) != len(granted):
+        raise ValueError("each feature stands only once")
+    return tuple(sorted(granted, key=lambda one: one.feature))
 
 
 Entitlements: TypeAlias = Annotated[
     tuple[Entitlement, ...],
     Field(max_length=ENTITLEMENTS_MAX),
-    AfterValidator(_each_name_once),
+    AfterValidator(_each_feature_once),
 ]

@@ -36,22 +36,20 @@ def _bare(known: Mapping[str, Any]) -> str:
 
 def _without_tags(value: Json, location: Sequence[int | str]) -> Path:
     path: list[int | str] = []
-    here: Any = value
+    here = value
     for part in location:
-        if isinstance(here, Mapping) and part not in here and _is_tag(here, part):
-            continue
-        path.append(part)
-        here = _inside(here, part)
+        if isinstance(here, Mapping):
+            if part not in here and part in [here.get(tag) for tag in _TAGS]:
+                continue
+            path.append(part)
+            here = here.get(str(part))
+        else:
+            path.append(part)
+            here = _item(here, part)
     return tuple(path)
 
 
-def _is_tag(here: Mapping[str, Any], part: int | str) -> bool:
-    return any(here.get(tag) == part for tag in _TAGS)
-
-
-def _inside(here: Any, part: int | str) -> Any:
-    if isinstance(here, Mapping):
-        return here.get(part)
-    if isinstance(here, Sequence) and not isinstance(here, str) and isinstance(part, int):
-        return here[part] if part < len(here) else None
-    return None
+def _item(here: Json, part: int | str) -> Json:
+    if isinstance(here, str) or not isinstance(here, Sequence) or not isinstance(part, int):
+        return None
+    return here[part] if part < len(here) else None

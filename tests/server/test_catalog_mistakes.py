@@ -48,7 +48,7 @@ def test_an_offer_with_a_mistake_hides_none_of_another() -> None:
 
 CHARGES = """\
     entitlements:
-      - {kind: metered, name: calls, hard_limt: 5}
+      - {kind: metered, feature: calls, hard_limt: 5}
     charges:
       - interval: month
         prices:

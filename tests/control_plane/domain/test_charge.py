@@ -87,14 +87,14 @@ def test_what_a_component_would_be_had_for_nothing_by_is_refused(
         read(*charges)
 
 
-PRICES = [
+PRICES: list[dict[str, Any]] = [
     {"model": "flat", "amount_minor": 0},
     {"model": "per_seat", "unit_amount_minor": "0"},
     {"model": "package", "package_units": "10", "package_amount_minor": 0},
     {"model": "tiered", "tiers": [{"up_to": 5}, {"up_to": None}]},
     {"model": "volume", "tiers": [{"up_to": None, "unit_amount_minor": "0.0"}]},
 ]
-COSTS = [
+COSTS: list[dict[str, Any]] = [
     {"model": "flat", "amount_minor": 1},
     {"model": "per_seat", "unit_amount_minor": "0.000000001"},
     {"model": "package", "package_units": "10", "package_amount_minor": 1},

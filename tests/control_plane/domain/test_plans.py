@@ -120,14 +120,14 @@ def test_the_words_for_isolation_and_cloud_are_closed_lists() -> None:
 FULL = """
     clouds: [local, aws]
     entitlements:
-      - {kind: boolean, name: sso}
-      - {kind: static, name: support_hours, value: 8}
-      - {kind: metered, name: calls, soft_limit: 900, hard_limit: 1000, grace_days: 3}
+      - {kind: boolean, feature: sso}
+      - {kind: static, feature: file_mb, value: 8}
+      - {kind: metered, feature: calls, soft_limit: 900, hard_limit: 1000, grace_hours: 72}
     add_ons:
       - name: archive
         title: Archive
         quantity_max: 5
-        entitlements: [{kind: metered, name: storage, hard_limit: 50}]
+        entitlements: [{kind: metered, feature: storage, hard_limit: 50}]
     charges:
       - interval: month
         prices:
@@ -259,7 +259,7 @@ def test_every_change_of_what_a_version_says_is_an_edit(old: str, new: str) -> N
         ("name: archive", "name: calls", "add_ons", "not called plan, seats, or like a meter"),
         ("name: archive", "name: storage", "add_ons", "not called plan, seats, or like a meter"),
         ("name: archive", "name: seats", "add_ons", "not called plan, seats, or like a meter"),
-        ("soft_limit: 900", "soft_limit: 9000", "entitlements[2]", "not above the hard limit"),
+        ("soft_limit: 900", "soft_limit: 9000", "entitlements[2]", "at most the hard one"),
         ("model: flat,", "model: fixed,", "charges[0].prices[0].model", "must be one of 'flat'"),
         ("model: flat, ", "", "charges[0].prices[0].model", "is required"),
         ("kind: boolean, ", "", "entitlements[0].kind", "is required"),

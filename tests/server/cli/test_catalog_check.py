@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli.app import app
 from server.catalog_mistakes import EDITED
+from server.cli.app import app
 from server.policy_mistakes import POLICIES
 from tests.server.cli.conftest import ROW_POLICY, Run
 from tests.support.house import House
