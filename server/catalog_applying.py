@@ -28,7 +28,7 @@ from control_plane.ports import Store
 from control_plane.store import tables
 from graphs.errors import Unlisted
 from graphs.outcomes import of_run
-from server.catalog import digest_of, keep_copy
+from server.catalog import digest_of, keep_copy, load_applied
 from server.catalog_check import Checked, check_files, read_working
 from server.clock import SystemClock
 from server.face_process import verifier
@@ -82,15 +82,17 @@ def keep_working(
 ) -> Working:
     """Check a folder's files, read once, and keep a copy of them; what is in force is not checked.
 
-    Raises BadInput when there is no such folder.
+    Raises BadInput when there is no such folder, Unavailable where the applied catalog's files are
+    gone or altered.
     """
     files, unread = read_working(folder)
     digest = "" if unread else digest_of(files)
     with store.read() as connection:
         applied, before = applied_digest(connection) or "", digest_before(connection)
-    if digest == applied:
-        return Working(digest, before or applied, nothing=before is None)
-    checked = check_files(files, unread, program)
+        if digest == applied:
+            return Working(digest, before or applied, nothing=before is None)
+        plans = load_applied(connection, workspace.catalogs).plans
+    checked = check_files(files, unread, program, plans)
     if not checked.mistakes:
         keep_copy(workspace.catalogs, files)
     return Working(digest, applied, checked=checked)

@@ -52,13 +52,13 @@ class Statement:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class OfferChange:
-    """A plan's version that comes, goes, or says something else."""
+    """A plan's version that comes or goes: none ever says something else."""
 
     name: str
     version: int
-    change: Literal["added", "dropped", "changed"]
+    change: Literal["added", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def plan_changes(
     dialect = dialect_of(workspace)
     if not unread and digest_of(files) == applied.digest:
         return Planned(changes_between(applied, applied, program, dialect))
-    checked = check_files(files, unread, program, _ROWS_MAX)
+    checked = check_files(files, unread, program, applied.plans, _ROWS_MAX)
     if checked.mistakes:
         return Planned(None, checked)
     with copied(files) as copy:
@@ -213,18 +213,11 @@ def _told(applied: Catalog, working: Catalog, evolution: Evolution) -> tuple[str
 
 
 def _offers(before: PlanCatalog, after: PlanCatalog) -> tuple[OfferChange, ...]:
-    old = {(one.name, one.version): one for one in before.plans}
-    new = {(one.name, one.version): one for one in after.plans}
-    found: list[OfferChange] = []
-    for name, version in sorted({*old, *new}):
-        was, becomes = old.get((name, version)), new.get((name, version))
-        if was is None:
-            found.append(OfferChange(name, version, "added"))
-        elif becomes is None:
-            found.append(OfferChange(name, version, "dropped"))
-        elif was != becomes:
-            found.append(OfferChange(name, version, "changed"))
-    return tuple(found)
+    old = {(one.name, one.version) for one in before.plans}
+    new = {(one.name, one.version) for one in after.plans}
+    found = [OfferChange(*one, "added") for one in new - old]
+    found += [OfferChange(*one, "dropped") for one in old - new]
+    return tuple(sorted(found))
 
 
 def _voided(connection: Connection, after: Digests) -> tuple[Voided, ...]:

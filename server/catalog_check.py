@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from control_plane.data.collection import Collection
-from control_plane.domain.plans import PlanOffer
+from control_plane.domain.plans import PlanCatalog, PlanOffer
 from control_plane.errors import BadInput, PaybillError, Refused, Unavailable
 from control_plane.facts.row import row_schemas
 from graphs.gatekeeper import Gatekeeper
@@ -100,24 +100,26 @@ def copied(files: Mapping[str, bytes]) -> Generator[Path]:
         yield folder
 
 
-def check(folder: Path, program: Callable[[], Path]) -> Checked:
+def check(folder: Path, program: Callable[[], Path], applied: PlanCatalog | None = None) -> Checked:
     """Look at a catalog's working files; `program` finds the policy engine, and may raise GateError.
 
+    `applied` are the plans in force, of which none may be edited; None where they are not known.
     Raises BadInput when there is no such folder, and as `scratch`; whatever is wrong inside of the
     folder is told.
     """
     files, unread = read_working(folder)
-    return check_files(files, unread, program)
+    return check_files(files, unread, program, applied)
 
 
 def check_files(
     files: Mapping[str, bytes],
     unread: tuple[Mistake, ...],
     program: Callable[[], Path],
+    applied: PlanCatalog | None,
     rows_max: int = ROWS_MAX,
 ) -> Checked:
-    """Look at files that were read; each policy of rows is tried on at most `rows_max` made-up ones."""
-    declared = read_declared(files)
+    """Look at files that were read, as `check`; rules of rows are tried on `rows_max` made-up ones."""
+    declared = read_declared(files, applied)
     with scratch() as room:
         found = check_policies(files, declared.collections, program, room)
         mistakes = {*unread, *declared.mistakes, *found.mistakes}

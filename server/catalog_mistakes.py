@@ -8,12 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.declaration_mistakes import misdeclarations
+from control_plane.domain.charge import Charge
+from control_plane.domain.dunning_policy import DunningPolicy, Rung
+from control_plane.domain.entitlement import (
+    BooleanEntitlement,
+    MeteredEntitlement,
+    StaticEntitlement,
+)
+from control_plane.domain.money import Money
 from control_plane.domain.near_names import did_you_mean
-from control_plane.domain.plans import PlanCatalog, PlanOffer
+from control_plane.domain.plan_fault import fault
+from control_plane.domain.plans import AddOn, PlanCatalog, PlanOffer, Quotas, Trial
+from control_plane.domain.prices import Flat, Package, PerSeat, Tier, Tiered, Volume
 from control_plane.domain.strict_yaml import Document, Path, parse_document
 from control_plane.errors import BadInput
 from policies.sources import mapping, sequence
@@ -21,6 +31,23 @@ from tools.toolbox import check_names
 
 PLANS: Final = "plans.yaml"
 COLLECTIONS: Final = "collections/"
+EDITED: Final = (
+    "must say what the applied catalog says under this name and version: "
+    "a version is never edited; add one with a higher number"
+)
+_PARTS: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
+    "plans": (PlanOffer,),
+    "quotas": (Quotas,),
+    "entitlements": (BooleanEntitlement, StaticEntitlement, MeteredEntitlement),
+    "add_ons": (AddOn,),
+    "charges": (Charge,),
+    "prices": (Flat, PerSeat, Package, Tiered, Volume),
+    "tiers": (Tier,),
+    "trial": (Trial,),
+    "dunning": (DunningPolicy,),
+    "rungs": (Rung,),
+    "thresholds": (Money,),
+}
 _PLACE: Final = re.compile(r", line (\d+), column \d+$")
 
 
@@ -46,8 +73,11 @@ class Declared:
     mistakes: tuple[Mistake, ...]
 
 
-def read_declared(files: Mapping[str, bytes]) -> Declared:
-    """Read a catalog's files, by their paths. Raises nothing: what is wrong is told."""
+def read_declared(files: Mapping[str, bytes], applied: PlanCatalog | None = None) -> Declared:
+    """Read a catalog's files, by their paths. Raises nothing: what is wrong is told.
+
+    `applied` are the plans in force, of which none may be edited; None where they are not known.
+    """
     mistakes: list[Mistake] = []
     documents: dict[str, Document] = {}
     for name, content in sorted(files.items()):
@@ -60,8 +90,11 @@ def read_declared(files: Mapping[str, bytes]) -> Declared:
                 mistakes.append(_unparsed(name, error))
     plans: tuple[PlanOffer, ...] = ()
     if PLANS in documents:
-        plans, found = _plans(documents.pop(PLANS))
+        document = documents.pop(PLANS)
+        plans, found = _plans(document)
         mistakes += found
+        if applied is not None:
+            mistakes += _edited(document, plans, applied)
     collections, found = _collections(documents, {_stem(name) for name in files})
     return Declared(collections, plans, tuple(sorted({*mistakes, *found})))
 
@@ -123,7 +156,8 @@ def _plans(document: Document) -> tuple[tuple[PlanOffer, ...], list[Mistake]]:
     try:
         return PlanCatalog.model_validate_json(json.dumps(value)).plans, []
     except ValidationError as error:
-        found = [_of_plans(document, one) for one in error.errors(include_url=False)]
+        errors: list[Any] = error.errors(include_url=False)
+        found = [_of_plans(document, one) for one in errors if not _follows(one, errors)]
     offers: dict[int, PlanOffer] = {}
     for place, one in enumerate(sequence(mapping(value).get("plans"))):
         try:
@@ -153,14 +187,40 @@ def _agreeing(
     return tuple(kept), mistakes
 
 
+def _edited(
+    document: Document, offers: Iterable[PlanOffer], applied: PlanCatalog
+) -> Iterator[Mistake]:
+    """The offers that the applied catalog has under the same name and version, saying otherwise."""
+    listed = sequence(mapping(document.value).get("plans"))
+    places = {
+        (one.get("name"), one.get("version")): at for at, one in enumerate(map(mapping, listed))
+    }
+    for offer in offers:
+        if applied.edits(offer):
+            path: Path = ("plans", places[offer.name, offer.version])
+            yield Mistake(PLANS, document.lines[path], ".".join(map(str, path)), EDITED)
+
+
+def _follows(error: Any, others: Iterable[Any]) -> bool:
+    """Whether a list is only too short because what stands in it is wrong."""
+    start = error["loc"]
+    inside = (one["loc"] for one in others if len(one["loc"]) > len(start))
+    return error["type"] == "too_short" and any(loc[: len(start)] == start for loc in inside)
+
+
 def _of_plans(document: Document, error: Any) -> Mistake:
-    path: Path = (*error["loc"],) or ("plans",)
-    cause = error.get("ctx", {}).get("error")
-    rule = str(cause) if isinstance(cause, ValueError) else str(error["msg"])
+    path, rule = fault(document.value, error)
+    path = path or ("plans",)
     if error["type"] == "extra_forbidden":
-        known: Iterable[str] = PlanOffer.model_fields if len(path) > 1 else PlanCatalog.model_fields
-        rule = f"is not known{did_you_mean(list(path).pop(), known)}"
+        rule = f"is not known{did_you_mean(path[-1], _known_beside(path))}"
     standing = path
     while standing and standing not in document.lines:
         standing = standing[:-1]
     return Mistake(PLANS, document.lines.get(standing, 1), ".".join(map(str, path)), rule)
+
+
+def _known_beside(path: Path) -> Iterator[str]:
+    """What may stand where `path` ends."""
+    parents = [part for part in path[:-1] if isinstance(part, str)]
+    models = _PARTS.get(parents[-1], ()) if parents else (PlanCatalog,)
+    return (name for model in models for name in model.model_fields)

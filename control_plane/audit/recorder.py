@@ -21,7 +21,7 @@ from control_plane.audit.leaf import Guard, make_leaf, row_digest
 from control_plane.domain.canonical import Json
 from control_plane.ports import Clock, Ids
 from control_plane.secrets.tenant_keys import new_tenant_key
-from control_plane.store import tables
+from control_plane.store import ledger_tables, tables
 
 # The rows whose every change a leaf vouches for, with the column that names the row.
 GUARDED: Mapping[str, Table] = {
@@ -34,7 +34,7 @@ GUARDED: Mapping[str, Table] = {
         tables.approval,
         tables.setting,
         tables.backup,
-        tables.ledger_entry,
+        ledger_tables.ledger_entry,
     )
 }
 _KEYS: Mapping[str, str] = {
@@ -48,7 +48,7 @@ _KEYS: Mapping[str, str] = {
     "ledger_entry": "id",
 }
 # Rows that are nothing without a guarded one are told in its digest: the column that names it.
-_PARTS: Mapping[str, Column[str]] = {"ledger_entry": tables.ledger_posting.c.entry}
+_PARTS: Mapping[str, Column[str]] = {"ledger_entry": ledger_tables.ledger_posting.c.entry}
 
 # Files cannot be read in a transaction: what the leaf says of them is what these settings say,
 # and verification holds that against the files themselves.

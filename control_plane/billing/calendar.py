@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from control_plane.domain.plans import Interval
+from control_plane.domain.charge import Interval
 from control_plane.errors import BadInput
 
 PERIODS_MAX = 1_200  # a century of months

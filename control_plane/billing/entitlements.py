@@ -14,16 +14,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact
 from functools import reduce
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from control_plane.billing.calendar import utc
-from control_plane.billing.prices import PLACES_MAX, Quantity
+from control_plane.domain import entitlement as declared
+from control_plane.domain.entitlement import BooleanEntitlement, StaticEntitlement
 from control_plane.domain.instant import Instant
+from control_plane.domain.prices import PLACES_MAX, Quantity
 from control_plane.errors import BadInput, Refused
 
-GRACE_HOURS_MAX: Final = 24 * 90
 RESERVATIONS_MAX: Final = 10_000  # of one pool
 
 _EXACT = Context(prec=60, traps=[Inexact])
@@ -31,7 +32,6 @@ _ZERO = Decimal(0)
 _ASKED_DIGITS_MAX = 15  # as of a quantity
 _SUM_DIGITS_MAX = 40
 
-Feature: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 ResourceId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
 Status: TypeAlias = Literal["allowed", "warned", "denied"]
 Lift: TypeAlias = Literal["change_plan", "release", "next_period", "usage_known", "ask_for_less"]
@@ -41,46 +41,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class BooleanEntitlement(_Strict):
-    """A feature that is there or not; quantities do not count."""
+class MeteredEntitlement(declared.MeteredEntitlement):
+    """How much may be held in all, and how it stands.
 
-    kind: Literal["boolean"] = "boolean"
-    feature: Feature
-    granted: bool
-
-
-class StaticEntitlement(_Strict):
-    """A number that bounds each single use, as the size of a file; what was used does not count."""
-
-    kind: Literal["static"] = "static"
-    feature: Feature
-    value: Quantity
-
-
-class MeteredEntitlement(_Strict):
-    """How much may be held in all; None is without limit.
-
-    Above the soft limit uses are warned of. `grace_hours` after it was first passed, at
-    `soft_passed_at`, it holds like the hard one; without `grace_hours` it only ever warns. What is
-    used starts again at `resets_at`; None is never. Reservations are not reset.
+    The grace is counted from `soft_passed_at`. What is used starts again at `resets_at`; None is
+    never. Reservations are not reset.
     """
 
     kind: Literal["metered"] = "metered"
-    feature: Feature
-    soft_limit: Quantity | None = None
-    hard_limit: Quantity | None = None
-    grace_hours: int | None = Field(default=None, ge=1, le=GRACE_HOURS_MAX)
     soft_passed_at: Instant | None = None
     resets_at: Instant | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.soft_limit is None:
-            if self.grace_hours is not None:
-                raise ValueError("a grace needs a soft limit")
-        elif self.hard_limit is not None and self.soft_limit > self.hard_limit:
-            raise ValueError("the soft limit is at most the hard one")
-        return self
 
     def passes_soft(self, held: Decimal) -> bool:
         """Whether so much is above the soft limit."""
@@ -118,7 +88,7 @@ class Check(_Strict):
 def entitlement_to(entitlements: Iterable[Entitlement], feature: str) -> Entitlement:
     """The entitlement to that feature: what nothing grants is not granted."""
     found = (one for one in entitlements if one.feature == feature)
-    return next(found, BooleanEntitlement(feature=feature, granted=False))
+    return next(found, BooleanEntitlement(kind="boolean", feature=feature, granted=False))
 
 
 def check(

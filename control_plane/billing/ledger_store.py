@@ -29,7 +29,7 @@ from control_plane.billing.ledger import Account, Balances, Cause, Entry, Postin
 from control_plane.domain.canonical import instant
 from control_plane.domain.money import Money
 from control_plane.errors import BadInput, Refused, Unavailable
-from control_plane.store.tables import ledger_entry, ledger_posting
+from control_plane.store.ledger_tables import ledger_entry, ledger_posting
 
 PAGE_MAX: Final = 1000
 

@@ -39,8 +39,8 @@ from pydantic import (
     model_validator,
 )
 
-from control_plane.billing.entitlements import Feature
 from control_plane.domain.canonical import canonical
+from control_plane.domain.charge import Feature
 from control_plane.domain.instant import Instant
 from control_plane.domain.invoice import BillingId
 from control_plane.domain.money import MINOR_MAX

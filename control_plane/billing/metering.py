@@ -27,9 +27,9 @@ from pydantic import (
 )
 
 from control_plane.billing.calendar import Cycle, Period, ZoneName, boundary, period_at, utc
-from control_plane.billing.prices import Quantity
 from control_plane.domain import canonical
 from control_plane.domain.instant import Instant
+from control_plane.domain.prices import Quantity
 from control_plane.domain.tenant import TenantId
 from control_plane.errors import BadInput
 

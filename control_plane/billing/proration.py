@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.billing.calendar import Period, ZoneName, local_day, utc
 from control_plane.domain.money import Money, round_money
+from control_plane.domain.plans import ProrationMode
 from control_plane.errors import BadInput, Refused
-
-ProrationMode: TypeAlias = Literal["second", "day"]
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

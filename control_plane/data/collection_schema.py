@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
 from control_plane.data.collection import RESERVED_PREFIXES, Collection
 from control_plane.data.field import LENGTH_MAX, OPTIONS, REQUIRED, Kind
+from control_plane.domain.editor_schema import DIALECT, editor_schema
 
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _COMMON: Final = ("description", "nullable", "group")
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "integer": {"type": "integer"},
@@ -19,13 +19,13 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 
 def collection_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of one file in `collections/`, as the YAML it is."""
-    made = _plain(Collection.model_json_schema(mode="validation"))
+    made = editor_schema(Collection.model_json_schema(mode="validation"))
     parts: dict[str, Any] = made["$defs"]
     parts["Field"] = {"oneOf": [_field(kind, parts["Field"]) for kind in get_args(Kind)]}
     properties: dict[str, Any] = made["properties"]
     properties["name"]["not"] = {"pattern": f"^({'|'.join(RESERVED_PREFIXES)})"}
     return {
-        "$schema": _DIALECT,
+        "$schema": DIALECT,
         "title": "A collection of Paybill",
         "description": "A table that agents may use, in catalog/collections/<name>.yaml.",
         "type": "object",
@@ -58,25 +58,3 @@ def _field(kind: Kind, every: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": schema["description"]}
-
-
-def _plain(schema: object) -> Any:
-    """Without titles, other names than are told, and null for an option that is not there."""
-    if isinstance(schema, list):
-        return [_plain(item) for item in cast("list[object]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    known = cast("dict[str, object]", schema)
-    kept = {
-        name: _plain(part)
-        for name, part in known.items()
-        if not (name == "title" and isinstance(part, str))
-        and not (name == "default" and part is None)
-    }
-    if "patternProperties" in kept:
-        kept["additionalProperties"] = False
-    real = [one for one in kept.get("anyOf", ()) if one != {"type": "null"}]
-    if len(real) == 1:
-        del kept["anyOf"]
-        return {**real[0], **kept}
-    return kept

@@ -31,8 +31,17 @@ class _Strict(BaseModel):
 class Rung(_Strict):
     """From this many whole days overdue on, the gate stands at `level`."""
 
-    day: Day
-    level: GateLevel
+    day: Day = Field(description="Whole days overdue.")
+    level: GateLevel = Field(description="What is closed from then on.")
+
+
+_RUNGS: Final = (
+    Rung(day=0, level="no_upgrades"),
+    Rung(day=7, level="no_new_resources"),
+    Rung(day=14, level="read_only"),
+    Rung(day=21, level="no_access"),
+    Rung(day=30, level="deprovision"),
+)
 
 
 class DunningPolicy(_Strict):
@@ -44,20 +53,34 @@ class DunningPolicy(_Strict):
     threshold is no debt. `retention_days` run from the rung `deprovision`.
     """
 
-    retry_days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=32)] = RETRY_DAYS
-    gateway_waits_s: Waits = tuple(_GATEWAY_START_S << n for n in range(_GATEWAY_TRIES))
-    unknown_waits_s: Waits = (300, 3_600, *(86_400,) * 5)
-    pending_waits_s: Waits = (3_600, 86_400)
-    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=len(LEVELS) - 1)] = (
-        Rung(day=0, level="no_upgrades"),
-        Rung(day=7, level="no_new_resources"),
-        Rung(day=14, level="read_only"),
-        Rung(day=21, level="no_access"),
-        Rung(day=30, level="deprovision"),
+    retry_days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=32)] = Field(
+        default=RETRY_DAYS,
+        description="Days after the due one on which it is tried again after a soft decline.",
     )
-    thresholds: Annotated[tuple[Money, ...], Field(max_length=200)] = ()
-    when_exhausted: Exhausted = "unpaid"
-    retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    gateway_waits_s: Waits = Field(
+        default=tuple(_GATEWAY_START_S << n for n in range(_GATEWAY_TRIES)),
+        description="Seconds until the next try after an error of the provider's.",
+    )
+    unknown_waits_s: Waits = Field(
+        default=(300, 3_600, *(86_400,) * 5),
+        description="Seconds until it is asked again how an attempt ended.",
+    )
+    pending_waits_s: Waits = Field(
+        default=(3_600, 86_400),
+        description="Seconds until it is asked again for an attempt that is pending.",
+    )
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=len(LEVELS) - 1)] = Field(
+        default=_RUNGS, description="What is closed from which day on."
+    )
+    thresholds: Annotated[tuple[Money, ...], Field(max_length=200)] = Field(
+        default=(), description="Up to which overdue total, in each currency, nothing is owed."
+    )
+    when_exhausted: Exhausted = Field(
+        default="unpaid", description="What becomes of the subscription after the last try."
+    )
+    retention_days: Annotated[int, Field(ge=1, le=3_650)] = Field(
+        default=30, description="Days for which data is kept from `deprovision` on."
+    )
 
     @model_validator(mode="after")
     def _climbs(self) -> Self:

@@ -31,8 +31,8 @@ class Money(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    minor: int = Field(ge=-MINOR_MAX, le=MINOR_MAX)
-    currency: Currency
+    minor: int = Field(ge=-MINOR_MAX, le=MINOR_MAX, description="In minor units.")
+    currency: Currency = Field(description="ISO 4217.")
 
 
 def exponent(currency: str) -> int:

@@ -84,7 +84,8 @@ class ApplyCatalogHandler:
         with work.ports.store.read() as connection:
             before = digest_before(connection) or applied_digest(connection)
             assert before is not None, "a workspace begins with a catalog"
-            apply_catalog_steps.require_plans(connection, catalogs.plans(asked.catalog))
+            sides = catalogs.plans(before), catalogs.plans(asked.catalog)
+            apply_catalog_steps.require_plans(connection, *sides)
         compared = catalogs.compared(before, asked.catalog)
         return Observed(parts=compared.parts, facts=compared.facts)
 

@@ -69,10 +69,11 @@ def expand(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Make every database serve both catalogs, once no other run is at work, and see that it fits."""
     if not _switched(work):
         _await(work, _OTHERS_S_MAX, "runs_under_way", _others)
-    after = planned_digests(work.run)[1]
+    catalogs = catalogs_of(work)
+    before, after = (catalogs.plans(digest) for digest in planned_digests(work.run))
     with work.ports.store.read() as inside:
         # Looked at again, now that nobody else subscribes to anything.
-        require_plans(inside, catalogs_of(work).plans(after))
+        require_plans(inside, before, after)
     old, new = _declared(work)
     count, looked_at = 0, set[Isolation]()
     for tenant, model in _tenants(work):
@@ -170,8 +171,18 @@ def contract(work: Work, connection: Connection | None) -> dict[str, Json]:
 # Means ---------------------------------------------------------------------------------------
 
 
-def require_plans(connection: Connection, plans: PlanCatalog) -> None:
-    """Whoever has subscribed to a version keeps it, and who is gone may come back to its plan."""
+def require_plans(connection: Connection, before: PlanCatalog, after: PlanCatalog) -> None:
+    """Whoever has subscribed to a version keeps it as it is, and who is gone may come back to its plan.
+
+    Refused (`plan_edited`, `plan_in_use`).
+    """
+    for offer in after.plans:
+        if before.edits(offer):
+            raise Refused(
+                f"It says otherwise of {offer.name} {offer.version}: add a version instead.",
+                code="plan_edited",
+                fact="plans",
+            )
     table, tenant = tables.subscription, tables.tenant
     versions = select(table.c.plan, table.c.plan_version).distinct()
     resting = (
@@ -181,7 +192,7 @@ def require_plans(connection: Connection, plans: PlanCatalog) -> None:
     )
     for name, version in connection.execute(versions.union(resting)):
         try:
-            plans.offer(name, version)
+            after.offer(name, version)
         except NotFound:
             told = name if version is None else f"{name} {version}"
             raise Refused(

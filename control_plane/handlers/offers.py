@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.domain.canonical import Json, plain
+from control_plane.domain.canonical import Json
 from control_plane.domain.plans import PlanOffer
 from control_plane.errors import NotFound, Refused
 from control_plane.handlers.handler import Ports
@@ -34,7 +34,7 @@ def free_offer(ports: Ports, plan: str, region: str) -> PlanOffer:
             rule="catalog.plans",
             fact="proposed_region",
         )
-    if offer.price_minor > 0:
+    if offer.priced:
         raise Refused(
             "A plan with a price needs a payment first.",
             code="payment_required",
@@ -45,8 +45,5 @@ def free_offer(ports: Ports, plan: str, region: str) -> PlanOffer:
 
 
 def parts_of(offer: PlanOffer) -> dict[str, Json]:
-    """What an offer adds to a plan: entitlement and money."""
-    return {
-        "entitlement": plain(offer),
-        "money": {"due_minor": offer.price_minor, "currency": offer.currency},
-    }
+    """What an offer that is free adds to a plan: entitlement, and that no money is due."""
+    return {"entitlement": offer.declared(), "money": {"due_minor": 0}}

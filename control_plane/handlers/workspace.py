@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane.commands import Command
-from control_plane.domain.canonical import Json, plain
+from control_plane.domain.canonical import Json
 from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import SingleAnswer, Subject, View
 
@@ -51,4 +51,4 @@ class ListPlansHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """The plans in the order of their rank."""
         offers = sorted(view.ports.catalog.plans.plans, key=lambda offer: offer.rank)
-        return {"plans": [plain(offer) for offer in offers]}
+        return {"plans": [offer.declared() for offer in offers]}

@@ -1,46 +1,24 @@
-"""The tables of the control plane's own store. Not a tenant's tables, and not the engine's."""
+"""The tables of tenants, calls and runs in our own store. Not those of billing, nor a tenant's own."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
-from control_plane.store.ledger_rules import keep
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-ID = String(64)
-SLUG = String(40)
-INSTANT = String(32)
-NAME = String(120)
-WORD = String(40)
-DIGEST = String(64)
-# Of what grows without end. SQLite's INTEGER is as large, and only it may be a rowid.
-COUNT = BigInteger().with_variant(Integer(), "sqlite")
+from control_plane.store.base import COUNT, DIGEST, ID, INSTANT, NAME, SLUG, WORD, metadata
 
 setting = Table(
     "setting",
@@ -343,41 +321,6 @@ audit_leaf = Table(
     Index("ix_audit_leaf_tenant", "tenant", "recorded_at", "written"),
     comment="An audit leaf beside its sealed payload; the sequencer gives the position.",
 )
-
-ledger_entry = Table(
-    "ledger_entry",
-    metadata,
-    Column("id", ID, primary_key=True),
-    Column("tenant", SLUG, nullable=False),
-    Column("occurred_at", INSTANT, nullable=False),
-    Column("cause_kind", WORD, nullable=False),
-    Column("cause_reference", NAME, nullable=False),
-    UniqueConstraint("tenant", "cause_kind", "cause_reference"),
-    Index("ix_ledger_entry_tenant", "tenant", "occurred_at", "id"),
-    comment="One event of billing in double entry; written after its postings, which it closes.",
-    sqlite_with_rowid=False,
-)
-
-ledger_posting = Table(
-    "ledger_posting",
-    metadata,
-    Column("entry", ID, nullable=False),
-    Column("account", WORD, nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("amount_minor", COUNT, nullable=False),
-    PrimaryKeyConstraint("entry", "account", "currency"),
-    ForeignKeyConstraint(
-        ["entry"],
-        ["ledger_entry.id"],
-        name="fk_ledger_posting_entry",
-        deferrable=True,
-        initially="DEFERRED",
-    ),
-    CheckConstraint("amount_minor <> 0", name="amount_minor"),
-    comment="What an entry moves on one account in one currency; debits positive, credits negative.",
-    sqlite_with_rowid=False,
-)
-keep(ledger_posting)
 
 checkpoint = Table(
     "checkpoint",

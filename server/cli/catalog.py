@@ -14,6 +14,7 @@ from server.cli.show import failed, note, plain, table
 
 if TYPE_CHECKING:
     from control_plane.domain.outcome import Outcome
+    from control_plane.domain.plans import PlanCatalog
     from server.catalog_applying import Progress, Working
     from server.catalog_changes import CatalogChanges
     from server.catalog_check import Checked
@@ -43,10 +44,24 @@ def check(
 
     context = Context.of(ctx)
     where = folder or context.workspace.catalog
-    checked = look(where, lambda: engine_program(context.settings))
+    applied = _applied_plans(context)
+    checked = look(where, lambda: engine_program(context.settings), applied)
     _show_check(checked, as_json=as_json)
     if checked.mistakes:
         raise typer.Exit(1)
+
+
+def _applied_plans(context: Context) -> PlanCatalog | None:
+    """The plans in force; None outside of a workspace, where a folder can be checked too."""
+    from server.catalog import load_applied
+    from server.workspace import WorkspaceError
+
+    try:
+        workspace = context.workspace
+    except WorkspaceError:
+        return None
+    with context.store("face") as store, store.read() as connection:
+        return load_applied(connection, workspace.catalogs).plans
 
 
 @app.command()

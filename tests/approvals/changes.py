@@ -12,6 +12,7 @@ from control_plane.domain.run_record import Run
 from control_plane.store import tables
 from server.catalog import Catalog
 from tests.support.approval_world import OTHER, REQUESTER, START, TENANT, World
+from tests.support.charges import MONTHLY
 
 LATER = timedelta(minutes=10)
 Change = Callable[[World, Run], World | None]
@@ -147,7 +148,7 @@ def artifact_denied(world: World, run: Run) -> None:
 
 
 RELEVANT: dict[str, tuple[Change, set[str]]] = {
-    "the offer has another price": (offer(price_minor=500), {"payment_required"}),
+    "the offer has another price": (offer(charges=(MONTHLY,)), {"payment_required"}),
     "the offer has another version": (offer(version=2), {"digest_changed"}),
     "the offer has other quotas": (offer(title="Other"), {"digest_changed"}),
     "the offer has one isolation less": (

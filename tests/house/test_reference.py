@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from control_plane.audit.report import FindingCode
 from control_plane.data.collection import (
@@ -23,8 +24,16 @@ from control_plane.data.collection import (
 )
 from control_plane.data.field import Field, Formula, Kind
 from control_plane.domain.caller import ROLES
+from control_plane.domain.charge import Charge
+from control_plane.domain.dunning_policy import DunningPolicy
+from control_plane.domain.entitlement import (
+    BooleanEntitlement,
+    MeteredEntitlement,
+    StaticEntitlement,
+)
 from control_plane.domain.outcome import Outcome, OutcomeName
-from control_plane.domain.plans import PlanOffer, Quotas, parse_plans
+from control_plane.domain.plans import AddOn, PlanOffer, Quotas, Trial, parse_plans
+from control_plane.domain.prices import Flat, Package, PerSeat, Tier, Tiered, Volume
 from control_plane.errors import BadInput
 from control_plane.facts.row import row_schemas
 from policies.bundle import build_bundle
@@ -44,6 +53,8 @@ from tools.spec import ToolSpec
 
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+PRICES = (Flat, PerSeat, Package, Tiered, Volume)
+ENTITLEMENTS = (BooleanEntitlement, StaticEntitlement, MeteredEntitlement)
 OWN_TOOLS = "Tools of a collection's own"
 OWN_ROWS = "Rows with a policy of their own"
 
@@ -358,6 +369,11 @@ def test_the_example_of_a_workspaces_policy_makes_a_bundle(
     [
         ("Plans", PlanOffer),
         ("Quotas", Quotas),
+        ("Charges", Charge),
+        ("Tiers", Tier),
+        ("Add-ons", AddOn),
+        ("Trial", Trial),
+        ("Dunning", DunningPolicy),
         ("Collections", Collection),
         ("Fields", Field),
         ("Formulas", Formula),
@@ -373,6 +389,28 @@ def test_every_field_of_a_declaration_is_told(
     assert "" not in table.column("meaning")
 
 
+@pytest.mark.parametrize(
+    ("heading", "models"),
+    [
+        ("Prices", {one: one.model_fields["model"] for one in PRICES}),
+        ("Entitlements", {one: one.model_fields["kind"] for one in ENTITLEMENTS}),
+    ],
+)
+def test_every_field_of_each_of_several_kinds_is_told(
+    pages: Pages, heading: str, models: Mapping[type[BaseModel], FieldInfo]
+) -> None:
+    (table,) = pages["catalog"][heading].tables
+    told = table.cells("field", "default", "of")
+    for model, tag in models.items():
+        (kind,) = get_args(tag.annotation)
+        mine = [row[:2] for row in told if row[2] == "all" or kind in codes(row[2])]
+        assert mine == reference.field_rows(model)
+    assert {tuple(row[:2]) for row in told} == {
+        row for model in models for row in reference.field_rows(model)
+    }
+    assert "" not in table.column("meaning")
+
+
 def test_every_kind_of_field_is_told(pages: Pages) -> None:
     (table,) = pages["catalog"]["Kinds"].tables
     assert [code(one) for one in table.column("kind")] == list(get_args(Kind))
@@ -380,7 +418,7 @@ def test_every_kind_of_field_is_told(pages: Pages) -> None:
 
 def test_the_examples_of_a_catalog_can_be_read(pages: Pages, tmp_path: Path) -> None:
     (plans,) = _YAML.findall(pages["catalog"]["Plans"].text)
-    assert parse_plans(plans, "plans.yaml").offer("free").price_minor == 0
+    assert parse_plans(plans, "plans.yaml").offer("free").charges == ()
     (contacts,) = _YAML.findall(pages["catalog"]["Collections"].text)
     (tmp_path / "contacts.yaml").write_text(contacts)
     assert load_collection(tmp_path / "contacts.yaml").fields["email"].group == "pii"

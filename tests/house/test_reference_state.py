@@ -10,7 +10,7 @@ import pytest
 
 from control_plane.data.tables import PROTOCOL
 from control_plane.handlers.registry import failpoint_names
-from control_plane.store import tables
+from control_plane.store.schema import METADATA
 from server.workspace import Workspace
 from tests.support.house import House, build_house
 from tests.support.pages import Section, code, sections
@@ -34,7 +34,7 @@ def test_every_failpoint_is_told(pages: Pages) -> None:
 
 def test_every_table_of_store_and_tenant_is_told_in_its_own_words(pages: Pages) -> None:
     (store,) = pages["state"]["The store"].tables
-    known = [(f"`{name}`", one.comment) for name, one in sorted(tables.metadata.tables.items())]
+    known = [(f"`{name}`", one.comment) for name, one in sorted(METADATA.tables.items())]
     assert store.cells("table", "what") == known
     (tenant,) = pages["state"]["A tenant's database"].tables
     told = {code(one) for one in tenant.column("table")}

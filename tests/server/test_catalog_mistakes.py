@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.data.collection import SAMPLES
-from server.catalog_mistakes import PLANS, Mistake, read_declared
+from control_plane.domain.plans import PlanCatalog
+from server.catalog_mistakes import EDITED, PLANS, Mistake, read_declared
 
 OFFERS = (SAMPLES / PLANS).read_bytes()
 CONTACTS = (SAMPLES / "contacts.yaml").read_bytes()
@@ -40,9 +41,74 @@ def test_offers_that_disagree_are_told_where_the_later_one_stands() -> None:
 
 
 def test_an_offer_with_a_mistake_hides_none_of_another() -> None:
-    text = OFFERS.decode().replace("price_minor: 0", "price_minor: -1", 1).replace("USD", "usd")
+    text = OFFERS.decode().replace("rank: 10", "rank: -1", 1).replace("[local]", "[Local]")
     parts = [part for _, _, part in found({PLANS: text.encode()})]
-    assert parts == ["plans.0.price_minor", "plans.0.currency", "plans.1.currency"]
+    assert parts == ["plans.0.rank", "plans.0.regions.0", "plans.1.regions.0"]
+
+
+CHARGES = """\
+    entitlements:
+      - {kind: metered, feature: calls, hard_limt: 5}
+    charges:
+      - interval: month
+        prices:
+          - model: flat
+            currency: USD
+            amount_minr: 4900
+          - {model: fixed, currency: EUR}
+          - {currency: CHF}
+          - model: tiered
+            currency: GBP
+            tiers:
+              - up_to: 5
+                unit_amount: 3
+    trial:
+      dais: 5
+"""
+
+
+def test_a_mistake_deep_in_an_offer_is_told_by_its_own_line_and_the_files_own_words() -> None:
+    start = OFFERS.decode().count("\n") + 1
+    read = read_declared({PLANS: OFFERS + CHARGES.encode()})
+    told = {
+        (one.line - start, one.part.removeprefix("plans.1."), one.rule) for one in read.mistakes
+    }
+    prices = "charges.0.prices"
+    assert told == {
+        (1, "entitlements.0.hard_limt", "is not known; did you mean hard_limit?"),
+        (5, f"{prices}.0.amount_minor", "Field required"),
+        (7, f"{prices}.0.amount_minr", "is not known; did you mean amount_minor?"),
+        (
+            8,
+            f"{prices}.1.model",
+            "must be one of 'flat', 'per_seat', 'package', 'tiered', 'volume'",
+        ),
+        (9, f"{prices}.2.model", "is required"),
+        (14, f"{prices}.3.tiers.0.unit_amount", "is not known; did you mean unit_amount_minor?"),
+        (15, "trial.days", "Field required"),
+        (16, "trial.dais", "is not known; did you mean days?"),
+    }
+
+
+IN_FORCE = PlanCatalog(plans=read_declared({PLANS: OFFERS}).plans)
+
+
+def test_a_version_that_is_applied_is_never_edited() -> None:
+    edited = OFFERS.replace(b"seats_max: 25", b"seats_max: 26")
+    (mistake,) = read_declared({PLANS: edited}, IN_FORCE).mistakes
+    line = OFFERS.decode().split("name: team")[0].count("\n") + 1
+    assert mistake == Mistake(PLANS, line, "plans.1", EDITED)
+    assert read_declared({PLANS: edited}).mistakes == ()
+
+
+def test_another_version_and_another_way_to_say_the_same_are_no_edit() -> None:
+    text = OFFERS.decode()
+    added = text + text[text.rindex("  - name:") :].replace("version: 1", "version: 2")
+    same = (
+        text.replace("[pooled, bridge, silo]", "[silo, pooled, bridge]") + "    pausable: false\n"
+    )
+    for files in (text, added, same):
+        assert read_declared({PLANS: files.encode()}, IN_FORCE).mistakes == ()
 
 
 def test_a_reference_is_told_in_a_file_with_other_mistakes_too() -> None:

@@ -15,6 +15,7 @@ from control_plane.errors import BadInput, NotFound
 from control_plane.secrets.box import new_keypair
 from control_plane.store import rows, tables
 from control_plane.store.log import StoredLog
+from control_plane.store.schema import METADATA
 from control_plane.store.sqlite import SqliteStore
 from server.ids import RandomIds
 from server.protection import protect
@@ -38,7 +39,7 @@ class Clock:
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made = SqliteStore(tmp_path / "store.db")
     with made.write() as connection:
-        tables.metadata.create_all(connection)
+        METADATA.create_all(connection)
         rows.put(connection, tables.tenant, BORN)
     yield made
     made.close()

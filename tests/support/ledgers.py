@@ -15,10 +15,10 @@ from sqlalchemy import Connection, select
 from control_plane.billing import ledger
 from control_plane.billing.ledger import Entry, Occurrence
 from control_plane.ports import Store
+from control_plane.store.ledger_tables import ledger_entry, ledger_posting
 from control_plane.store.migrate import upgrade, upgrade_postgres
 from control_plane.store.postgres import PostgresStore
 from control_plane.store.sqlite import SqliteStore
-from control_plane.store.tables import ledger_entry, ledger_posting
 from tests.support.postgres import Postgres
 
 TENANTS: Final = ("acme", "globex", "initech")

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import typer.main
 import yaml
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.databases.faults import fault
@@ -244,5 +245,6 @@ def field_rows(model: type[BaseModel]) -> list[Row]:
 
 def _shown(default: object) -> str:
     if isinstance(default, BaseModel):
-        return default.model_dump_json()
-    return json.dumps(default)
+        # What a default leaves out is told in a table of its own.
+        return default.model_dump_json(exclude_defaults=True)
+    return json.dumps(to_jsonable_python(default))

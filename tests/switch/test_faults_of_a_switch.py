@@ -96,6 +96,15 @@ def test_a_plan_that_tenants_have_cannot_go(fleet: Fleet) -> None:
     assert fleet.in_force() == (before, None)
 
 
+def test_a_version_of_a_plan_is_never_edited(fleet: Fleet) -> None:
+    (before, _) = fleet.in_force()
+    digest = fleet.operator.changed(replaced("plans.yaml", "seats_max: 3", "seats_max: 4"))
+    with running_worker(fleet.house):
+        run = fleet.to_its_end(fleet.operator.ask(digest))
+    assert (run.state, run.reason, run.approval_id) == ("failed", "plan_edited", None)
+    assert fleet.in_force() == (before, None)
+
+
 @pytest.mark.sweep
 def test_a_plan_that_is_subscribed_to_while_humans_are_asked_cannot_go_either(
     fleet: Fleet, admin: Face

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from control_plane.store import tables
+from control_plane.store.schema import METADATA
 
 # The transaction is the caller's: it holds the write lock, and all of it commits or nothing.
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.metadata,
+    target_metadata=METADATA,
 )
 context.run_migrations()

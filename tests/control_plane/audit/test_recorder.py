@@ -16,7 +16,7 @@ from control_plane.audit.recorder import GUARDED, LeafRecorder, guard, guarded_r
 from control_plane.domain.canonical import Json, instant
 from control_plane.secrets.box import BoxError, new_keypair
 from control_plane.secrets.tenant_keys import TenantKey, unwrap
-from control_plane.store import tables
+from control_plane.store import ledger_tables, tables
 from control_plane.store.log import StoredLeaf, StoredLog
 from control_plane.store.migrate import upgrade
 from control_plane.store.sqlite import SqliteStore
@@ -204,9 +204,9 @@ def test_a_guard_equals_what_verification_reads_and_moves_with_every_column(
 
 
 def test_the_guard_of_an_entry_moves_with_every_column_of_its_postings(store: SqliteStore) -> None:
-    posting, seen = tables.ledger_posting, set[str | None]()
+    posting, seen = ledger_tables.ledger_posting, set[str | None]()
     with store.write() as connection:
-        for table in (posting, tables.ledger_entry):
+        for table in (posting, ledger_tables.ledger_entry):
             lift_rules(connection, table)
             row = {column.name: two_values(column)[0] for column in table.columns}
             connection.execute(table.insert().values(**row))
@@ -223,7 +223,7 @@ def test_the_guard_of_an_entry_moves_with_every_column_of_its_postings(store: Sq
             }
         connection.execute(posting.update().values(entry="word"))
         connection.execute(posting.delete())
-        connection.execute(tables.ledger_entry.delete())
+        connection.execute(ledger_tables.ledger_entry.delete())
         assert guard(connection, "ledger_entry", "word").digest is None
         assert guarded_rows(connection) == {}
     assert len(seen) == 4

@@ -14,14 +14,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from control_plane.billing.entitlements import (
     RESERVATIONS_MAX,
-    BooleanEntitlement,
     Check,
     Entitlement,
     Lift,
     MeteredEntitlement,
     Pool,
     Reservation,
-    StaticEntitlement,
     check,
     entitlement_to,
     observed,
@@ -29,14 +27,15 @@ from control_plane.billing.entitlements import (
     require,
     reserve,
 )
+from control_plane.domain.entitlement import BooleanEntitlement, StaticEntitlement
 from control_plane.errors import BadInput, Refused
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MICRO = timedelta(microseconds=1)
 ZERO = Decimal(0)
-ON = BooleanEntitlement(feature="sso", granted=True)
-OFF = BooleanEntitlement(feature="sso", granted=False)
+ON = BooleanEntitlement(kind="boolean", feature="sso", granted=True)
+OFF = BooleanEntitlement(kind="boolean", feature="sso", granted=False)
 unhurried = settings(deadline=None, max_examples=60)
 
 
@@ -87,7 +86,7 @@ def test_a_boolean_is_what_the_plan_says_whatever_is_used(used: int | None) -> N
 
 @pytest.mark.parametrize("used", [0, 10**9, None])
 def test_a_static_number_bounds_each_single_use(used: int | None) -> None:
-    limit = StaticEntitlement(feature="file_mb", value=Decimal(5))
+    limit = StaticEntitlement(kind="static", feature="file_mb", value=Decimal(5))
     assert in_short(ask(limit, 5, used)) == ("allowed", "", 5)
     refused = ask(limit, 6, used)
     assert in_short(refused) == ("denied", "value_exceeded", 5)
@@ -425,5 +424,10 @@ def test_pools_and_entitlements_are_read_again_as_they_were_written() -> None:
     assert Pool.model_validate_json(pool.model_dump_json()) == pool
     assert Check.model_validate_json(found.model_dump_json()) == found
     entitlement: TypeAdapter[Entitlement] = TypeAdapter(Entitlement)
-    for one in (ON, OFF, metered(), StaticEntitlement(feature="f", value=Decimal("0.5"))):
+    for one in (
+        ON,
+        OFF,
+        metered(),
+        StaticEntitlement(kind="static", feature="f", value=Decimal("0.5")),
+    ):
         assert entitlement.validate_json(entitlement.dump_json(one)) == one

@@ -34,8 +34,9 @@ from control_plane.domain.money import Money
 from control_plane.errors import BadInput, Refused, Unavailable
 from control_plane.ports import Store
 from control_plane.secrets.box import new_keypair
+from control_plane.store.ledger_tables import ledger_entry, ledger_posting
 from control_plane.store.log import StoredLog
-from control_plane.store.tables import fence, ledger_entry, ledger_posting
+from control_plane.store.tables import fence
 from server.clock import SystemClock
 from server.ids import RandomIds
 from tests.support.ledgers import (

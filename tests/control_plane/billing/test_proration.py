@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from control_plane.billing.calendar import MONTHLY, YEARLY, Cycle, Period, period_at
 from control_plane.billing.proration import (
     ProrationBasis,
-    ProrationMode,
     change_lines,
     credit,
     debit,
@@ -23,6 +22,7 @@ from control_plane.billing.proration import (
     share,
 )
 from control_plane.domain.money import Money
+from control_plane.domain.plans import ProrationMode
 from control_plane.errors import BadInput, Refused
 
 ZONES = ("UTC", "America/New_York", "America/St_Johns", "Africa/Cairo", "Pacific/Apia")

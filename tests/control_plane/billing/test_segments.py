@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from control_plane.billing.calendar import MONTHLY, YEARLY, Cycle, period_at
-from control_plane.billing.proration import ProrationBasis, ProrationMode, factor, share
+from control_plane.billing.proration import ProrationBasis, factor, share
 from control_plane.billing.segments import (
     CHANGES_MAX,
     Line,
@@ -27,6 +27,7 @@ from control_plane.billing.segments import (
     unused,
 )
 from control_plane.domain.money import Money, round_money
+from control_plane.domain.plans import ProrationMode
 from control_plane.errors import BadInput, Refused
 
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia")

@@ -23,6 +23,7 @@ from control_plane.plane import Plane
 from control_plane.ports import Regate
 from control_plane.secrets.box import new_keypair
 from control_plane.store import rows, tables
+from control_plane.store.schema import METADATA
 from control_plane.store.sqlite import SqliteStore
 
 AT = "2026-01-02T00:00:00.000000Z"
@@ -164,7 +165,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         updated_at=AT,
     )
     with store.write() as connection:
-        tables.metadata.create_all(connection)
+        METADATA.create_all(connection)
         rows.put(connection, tables.run, run)
         connection.execute(tables.fence.insert().values(tenant="acme", epoch=0, run_id=None))
         connection.execute(

@@ -20,6 +20,7 @@ from control_plane.handlers.handler import Ports
 from control_plane.secrets.box import new_keypair
 from control_plane.store import rows, tables
 from control_plane.store.log import StoredLog
+from control_plane.store.schema import METADATA
 from control_plane.store.sqlite import SqliteStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -64,7 +65,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         updated_at=AT,
     )
     with made.write() as connection:
-        tables.metadata.create_all(connection)
+        METADATA.create_all(connection)
         rows.put(connection, tables.run, run)
         connection.execute(tables.fence.insert().values(tenant="acme", epoch=0, run_id=None))
     yield made

@@ -14,6 +14,7 @@ from control_plane.handlers.offboard import RETENTION_DAYS
 from control_plane.handlers.registry import failpoint_names
 from control_plane.store import tables
 from tests.support.approval_world import TENANT
+from tests.support.charges import MONTHLY
 from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import Bench
 from tests.support.offboarding import (
@@ -124,7 +125,7 @@ class Priced:
 @pytest.mark.parametrize(
     ("changed", "drop", "code"),
     [
-        ({"price_minor": 100}, "", "payment_required"),
+        ({"charges": (MONTHLY,)}, "", "payment_required"),
         ({}, "team", "plan_not_found"),
         ({"regions": ("mars",)}, "", "region_not_in_plan"),
         ({"isolations": ("silo",)}, "", "isolation_not_in_plan"),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from control_plane.domain.money import MINOR_MAX
 from control_plane.ports import Store
-from control_plane.store.tables import ledger_entry, ledger_posting
+from control_plane.store.ledger_tables import ledger_entry, ledger_posting
 from tests.support.ledgers import ledger_rows, opened_store
 
 KEPT = [

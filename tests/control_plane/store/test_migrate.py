@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Table, event, select
 from control_plane.errors import Unavailable
 from control_plane.store import migrate, tables
 from control_plane.store.migrate import HEAD, MIGRATIONS, current, upgrade
+from control_plane.store.schema import METADATA
 from control_plane.store.sqlite import SqliteStore
 
 CHECKOUT = Path(__file__).parents[3]
@@ -46,7 +47,7 @@ def definitions(path: Path) -> Mapping[str, str]:
 def differences(connection: Connection) -> list[Any]:
     options = {"compare_type": True, "compare_server_default": True}
     context = MigrationContext.configure(connection, opts=options)
-    return list(compare_metadata(context, tables.metadata))
+    return list(compare_metadata(context, METADATA))
 
 
 def set_revision(path: Path, *revisions: str) -> None:
@@ -90,7 +91,7 @@ def test_a_fresh_file_comes_to_the_very_tables_of_the_metadata(tmp_path: Path) -
     upgrade(migrated)
     store = SqliteStore(made)
     with store.write() as connection:
-        tables.metadata.create_all(connection)
+        METADATA.create_all(connection)
     store.close()
     # To the letter, because a comparison of reflected tables sees no CHECK and no index's WHERE.
     assert definitions(migrated) == definitions(made)

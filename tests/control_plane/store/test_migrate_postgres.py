@@ -20,6 +20,7 @@ from control_plane.errors import Unavailable
 from control_plane.store import migrate, tables
 from control_plane.store.migrate import HEAD, await_head, revision, upgrade_postgres
 from control_plane.store.postgres import PostgresStore
+from control_plane.store.schema import METADATA
 from tests.support.postgres import Postgres
 from tests.support.waiting import until
 
@@ -83,7 +84,7 @@ def test_a_fresh_schema_comes_to_the_very_tables_of_the_metadata(postgres: Postg
     with postgres.database() as migrated, postgres.database() as made:
         upgrade_postgres(migrated, schema="public")
         with opened(made) as store, store.write() as connection:
-            tables.metadata.create_all(connection)
+            METADATA.create_all(connection)
         found = definitions(made)
         assert len(found) > 100
         assert {"trigger", "function"} < {kind for kind, *_ in found}
@@ -95,7 +96,7 @@ def test_autogenerate_finds_nothing_to_migrate(url: URL) -> None:
     with opened(url) as store, store.read() as connection:
         options = {"compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
 def test_an_upgrade_made_again_changes_nothing_and_keeps_the_rows(url: URL) -> None:

@@ -14,11 +14,12 @@ from sqlalchemy import URL, Connection, Table, delete, insert, select, text, upd
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.errors import Unavailable
-from control_plane.store import tables
+from control_plane.store import ledger_tables, tables
 from control_plane.store.logins import Login, Names, make
 from control_plane.store.migrate import upgrade_postgres
 from control_plane.store.postgres import SCHEMA, PostgresStore
 from control_plane.store.roles import AUDITOR, FACE, VERSION_TABLE, entitle
+from control_plane.store.schema import METADATA
 from tests.support.postgres import Postgres, raze
 
 pytestmark = pytest.mark.slice_of(3)
@@ -82,14 +83,16 @@ def server(postgres: Postgres) -> Iterator[Server]:
             }
             made = Server(stores, urls, names)
             with made.stores["worker"].write() as connection:
-                for table in tables.metadata.sorted_tables:
+                for table in METADATA.sorted_tables:
                     if not table.name.startswith("ledger_"):
                         connection.execute(insert(table).values(row(table)))
                 # An entry is taken only when postings stand that balance.
                 for sides in ({"account": "x"}, {"account": "y", "amount_minor": -1}):
-                    values = row(tables.ledger_posting, **sides)
-                    connection.execute(insert(tables.ledger_posting).values(values))
-                connection.execute(insert(tables.ledger_entry).values(row(tables.ledger_entry)))
+                    values = row(ledger_tables.ledger_posting, **sides)
+                    connection.execute(insert(ledger_tables.ledger_posting).values(values))
+                connection.execute(
+                    insert(ledger_tables.ledger_entry).values(row(ledger_tables.ledger_entry))
+                )
             yield made
     finally:
         raze(postgres, names.workspace_id)
@@ -133,10 +136,10 @@ def allowed(server: Server, login: Login, statement: Any) -> bool:
 def test_every_table_is_either_for_a_face_or_not() -> None:
     """A new table is no face's until somebody says so here and in the rights."""
     kept = {"artifact", "approver", "checkpoint"}
-    assert set(FACE) - {VERSION_TABLE} == {one.name for one in tables.metadata.sorted_tables} - kept
+    assert set(FACE) - {VERSION_TABLE} == {one.name for one in METADATA.sorted_tables} - kept
 
 
-@pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda one: one.name)
+@pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda one: one.name)
 @pytest.mark.parametrize(("login", "rights"), [("face", FACE), ("auditor", AUDITOR)])
 def test_a_login_does_to_each_table_what_the_rights_say_and_no_more(
     server: Server, table: Table, login: Login, rights: Any
@@ -173,7 +176,7 @@ def test_a_login_does_to_each_table_what_the_rights_say_and_no_more(
     ],
 )
 def test_a_face_cannot_write_what_gives_rights_or_proves_deeds(server: Server, name: str) -> None:
-    table = tables.metadata.tables[name]
+    table = METADATA.tables[name]
     before = server.rows(table)
     key = table.primary_key.columns[0]
     another = row(table, **{key.name: 2 if key.type.python_type is int else "y"})
@@ -201,7 +204,7 @@ def test_a_face_cannot_write_what_gives_rights_or_proves_deeds(server: Server, n
 def test_a_face_cannot_add_a_row_that_only_a_worker_writes(
     server: Server, name: str, forged: dict[str, Any]
 ) -> None:
-    table = tables.metadata.tables[name]
+    table = METADATA.tables[name]
     assert not allowed(server, "face", insert(table).values(row(table, **forged)))
     assert allowed(server, "worker", insert(table).values(row(table, **forged)))
 

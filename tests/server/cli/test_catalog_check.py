@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from server.catalog_mistakes import EDITED
 from server.cli.app import app
 from server.policy_mistakes import POLICIES
 from tests.server.cli.conftest import ROW_POLICY, Run
@@ -172,6 +173,19 @@ def test_what_a_filter_cannot_say_exactly_is_a_note_and_no_mistake(run: Run, fol
     assert ran.exit_code == 0, ran.output
     assert "Note: policies/rows_contacts.yaml:10: rows_contacts: read" in ran.stderr
     assert "where owner is missing" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "apply"])
+def test_a_plans_version_that_is_applied_is_not_edited(
+    run: Run, unruled: Path, command: str
+) -> None:
+    plans = unruled / "plans.yaml"
+    text = plans.read_text()
+    plans.write_text(text.replace("seats_max: 3", "seats_max: 4", 1))
+    ran = run("catalog", command, unruled)
+    assert (ran.exit_code, ran.stdout) == (1, f"plans.yaml:3: plans.0: {EDITED}\n")
+    plans.write_text(plans.read_text().replace("version: 1", "version: 2", 1))
+    assert run("catalog", "check", unruled).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["plans.yaml", "collections", "collections/contacts.yaml"])

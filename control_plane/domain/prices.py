@@ -15,7 +15,15 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from control_plane.domain.money import MINOR_MAX, Currency, Money, round_money
 from control_plane.errors import BadInput, Refused
@@ -27,6 +35,7 @@ CURRENCIES_MAX = 200
 _DIGITS_MAX = 40  # before and after the point, of a number that is looked at at all
 _EXACT = Context(prec=_DIGITS_MAX)
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
+_TEXT_SCHEMA = {"type": "string", "pattern": f"^{_PLAIN.pattern}$"}
 # As Python itself, and so canonical JSON, writes what is below a millionth: it must be read again.
 _SMALL = re.compile(r"[1-9](\.[0-9]{1,2})?E-[7-9]")
 
@@ -59,7 +68,10 @@ def _plain_text(number: Decimal) -> str:
 
 
 Quantity: TypeAlias = Annotated[
-    Decimal, BeforeValidator(_number), PlainSerializer(_plain_text, when_used="json")
+    Decimal,
+    BeforeValidator(_number),
+    PlainSerializer(_plain_text, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _TEXT_SCHEMA]}),
 ]
 UnitAmount: TypeAlias = Quantity
 WholeAmount: TypeAlias = Annotated[int, Field(ge=0, le=MINOR_MAX)]
@@ -70,30 +82,32 @@ class _Strict(BaseModel):
 
 
 class _Priced(_Strict):
-    currency: Currency
-    minimum_minor: WholeAmount = 0
+    currency: Currency = Field(description="ISO 4217.")
+    minimum_minor: WholeAmount = Field(
+        default=0, description="What a period costs at least, in minor units."
+    )
 
 
 class Flat(_Priced):
     """One amount a period, whatever the quantity."""
 
-    model: Literal["flat"]
-    amount_minor: WholeAmount
+    model: Literal["flat"] = Field(description="One amount a period.")
+    amount_minor: WholeAmount = Field(description="The amount, in minor units.")
 
 
 class PerSeat(_Priced):
     """The same amount for each of a whole number of seats."""
 
-    model: Literal["per_seat"]
-    unit_amount_minor: UnitAmount
+    model: Literal["per_seat"] = Field(description="The same for each of a whole number.")
+    unit_amount_minor: UnitAmount = Field(description="Of one, in minor units.")
 
 
 class Package(_Priced):
     """An amount for every package begun: of 1,001 units in packages of 1,000, two."""
 
-    model: Literal["package"]
-    package_units: Annotated[Quantity, Field(gt=0)]
-    package_amount_minor: UnitAmount
+    model: Literal["package"] = Field(description="An amount for every package begun.")
+    package_units: Annotated[Quantity, Field(gt=0, description="How many units a package has.")]
+    package_amount_minor: UnitAmount = Field(description="Of a package, in minor units.")
 
 
 class Tier(_Strict):
@@ -102,9 +116,15 @@ class Tier(_Strict):
     `amount_minor` is due once as soon as a unit falls into the tier.
     """
 
-    up_to: Annotated[Quantity, Field(gt=0)] | None
-    unit_amount_minor: UnitAmount = Decimal(0)
-    amount_minor: WholeAmount = 0
+    up_to: Annotated[Quantity, Field(gt=0)] | None = Field(
+        description="The last unit of the tier; null for the last tier."
+    )
+    unit_amount_minor: UnitAmount = Field(
+        default=Decimal(0), description="Of one unit, in minor units."
+    )
+    amount_minor: WholeAmount = Field(
+        default=0, description="Due once when a unit falls into the tier, in minor units."
+    )
 
 
 def _ascending(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
@@ -127,15 +147,15 @@ Tiers: TypeAlias = Annotated[
 class Tiered(_Priced):
     """Graduated: each unit costs what its own tier says."""
 
-    model: Literal["tiered"]
-    tiers: Tiers
+    model: Literal["tiered"] = Field(description="Each unit as its own tier says.")
+    tiers: Tiers = Field(description="In ascending order; the last one is without end.")
 
 
 class Volume(_Priced):
     """Every unit costs what the tier of the whole quantity says."""
 
-    model: Literal["volume"]
-    tiers: Tiers
+    model: Literal["volume"] = Field(description="Every unit as the whole quantity's tier says.")
+    tiers: Tiers = Field(description="In ascending order; the last one is without end.")
 
 
 Price: TypeAlias = Annotated[
@@ -143,10 +163,25 @@ Price: TypeAlias = Annotated[
 ]
 
 
+def is_free(price: Price) -> bool:
+    """Whether it costs nothing, whatever the quantity."""
+    if price.minimum_minor:
+        return False
+    match price:
+        case Flat():
+            return not price.amount_minor
+        case PerSeat():
+            return not price.unit_amount_minor
+        case Package():
+            return not price.package_amount_minor
+        case Tiered() | Volume():
+            return not any(one.unit_amount_minor or one.amount_minor for one in price.tiers)
+
+
 def _each_currency_once(prices: tuple[Price, ...]) -> tuple[Price, ...]:
     if len({price.currency for price in prices}) != len(prices):
         raise ValueError("each currency stands only once")
-    return prices
+    return tuple(sorted(prices, key=lambda price: price.currency))
 
 
 class PriceList(_Strict):
@@ -156,7 +191,7 @@ class PriceList(_Strict):
         tuple[Price, ...],
         Field(min_length=1, max_length=CURRENCIES_MAX),
         AfterValidator(_each_currency_once),
-    ]
+    ] = Field(description="One in each currency; none is ever converted into another.")
 
     def in_currency(self, currency: str) -> Price:
         """The price in that currency; Refused if there is none."""

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from control_plane.billing.prices import (
+from control_plane.domain import canonical
+from control_plane.domain.money import MINOR_MAX, Money, round_money
+from control_plane.domain.prices import (
     Flat,
     Package,
     PerSeat,
@@ -25,8 +27,6 @@ from control_plane.billing.prices import (
     amount,
     price_line,
 )
-from control_plane.domain import canonical
-from control_plane.domain.money import MINOR_MAX, Money, round_money
 from control_plane.errors import BadInput, Refused
 
 PRICE: TypeAdapter[Price] = TypeAdapter(Price)

@@ -1,0 +1,14 @@
+"""Every table of our own store at once, as the migrations must come to. Not a table itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import MetaData
+
+from control_plane.store import ledger_tables, tables
+from control_plane.store.base import metadata
+
+# Named, since a table is in the metadata only once its module was imported.
+MODULES: Final = (tables, ledger_tables)
+METADATA: Final[MetaData] = metadata
