@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import json
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
 from control_plane.domain.canonical import Json, digest
 from control_plane.domain.record import Record
+from control_plane.domain.tenant import AccessMode
+from control_plane.domain.terms import Agreement
 
 
 class Command(Record):
@@ -18,6 +22,11 @@ class Command(Record):
     def target(self) -> str:
         """The tenant that the command is about; empty when it is about none."""
         return str(getattr(self, "tenant", ""))
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, Json]) -> Self:
+        """A command as a run keeps it: through JSON, because a strict part takes a list only there."""
+        return cls.model_validate_json(json.dumps(stored))
 
     def digest(self) -> str:
         """What a permit is bound to: the command's name and every value of it."""
@@ -67,6 +76,7 @@ class OnboardTenant(Command):
     proposed_plan: str
     proposed_isolation: str
     proposed_region: str
+    agreement: Agreement | None = None
 
 
 class SuspendTenant(Command):
@@ -75,7 +85,7 @@ class SuspendTenant(Command):
     name: ClassVar[str] = "suspend_tenant"
     tenant: str
     proposed_reason: str
-    proposed_access: str
+    proposed_access: AccessMode
 
 
 class ResumeTenant(Command):
@@ -248,3 +258,58 @@ class DeleteRecord(RecordCommand):
     name: ClassVar[str] = "delete_record"
     record_id: str
     version: int
+
+
+class ListSeats(Command):
+    """List who holds a seat of a tenant's."""
+
+    name: ClassVar[str] = "list_seats"
+    tenant: str
+    limit: int = 50
+    after: str | None = None
+
+
+class AssignSeat(Command):
+    """Give a user of a tenant's a seat."""
+
+    name: ClassVar[str] = "assign_seat"
+    tenant: str
+    holder: str
+
+
+class ReleaseSeat(Command):
+    """Take a user's seat back."""
+
+    name: ClassVar[str] = "release_seat"
+    tenant: str
+    holder: str
+
+
+class RecordUsage(Command):
+    """Record what a tenant has used. ``events`` is one JSON text: a list of lists, each of source,
+    id, meter, quantity and instant, all as text.
+
+    A thousand events are written down, sealed and digested many times over: as one text they cost
+    what one value costs.
+    """
+
+    name: ClassVar[str] = "record_usage"
+    tenant: str
+    events: str
+
+
+class SummarizeUsage(Command):
+    """Tell what a tenant has used, in the period that ``at`` lies in; empty is the running one."""
+
+    name: ClassVar[str] = "summarize_usage"
+    tenant: str
+    at: str = ""
+
+
+class CheckEntitlement(Command):
+    """Tell whether a tenant may use so much more of a feature; 0 only reads. A decimal as text."""
+
+    name: ClassVar[str] = "check_entitlement"
+    tenant: str
+    feature: str
+    quantity: str = "1"

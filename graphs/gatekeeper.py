@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from control_plane.domain.caller import Caller
 from control_plane.errors import Failed, NotFound, Refused
@@ -200,13 +200,20 @@ def require_now(subject: Subject, actions: dict[str, ActionDecision]) -> None:
         raise Failed("This call cannot wait for an approval.", code="approval_not_possible")
 
 
+# What no rule of a role's keeps from them: who may read the object is told what would lift it.
+_TOLD: Final[Mapping[str, str]] = {
+    "billing_read_only": "What is overdue closes changes; they open again once it is paid.",
+    "billing_suspended": "What is overdue closes the tenant; it opens again once that is paid.",
+    "payment_overdue": "What is overdue must be paid first.",
+}
+
+
 def refusal(decision: ActionDecision) -> Refused:
     """The policy's own reason, where it gave one."""
     if decision.refusals:
         first = decision.refusals[0]
-        return Refused(
-            "The policy does not allow this.", code=first.code, rule=first.rule, fact=first.fact
-        )
+        told = _TOLD.get(first.code, "The policy does not allow this.")
+        return Refused(told, code=first.code, rule=first.rule, fact=first.fact)
     return Refused("The policy does not allow this.", code="denied", rule=decision.policy)
 
 

@@ -195,7 +195,7 @@ class Replay:
 
 
 def _command(kind: type[Command], arguments: Mapping[str, Json]) -> Command:
-    return kind.model_validate(dict(arguments))
+    return kind.restored(arguments)
 
 
 def _facts(asked: _Asked) -> Facts:

@@ -40,7 +40,7 @@ class Requests:
                 "The grant of the requester no longer holds.", code="grant_ended", fact="grant"
             )
         handler = self._lifecycles[run.kind]
-        return Caller.of(grant), handler, handler.command_type.model_validate(run.command)
+        return Caller.of(grant), handler, handler.command_type.restored(run.command)
 
     def approval(self, connection: Connection, run: Run) -> Approval | None:
         """The answer that counts: only as long as its signature, its signer and their right hold."""

@@ -31,6 +31,8 @@ class Proof:
     method: str
     token_hash: bytes
     thumbprint: str
+    url: str = ""
+    """Where it was asked; empty for the server's own URL."""
 
 
 class _Key(BaseModel):
@@ -62,7 +64,7 @@ class _Claims(BaseModel):
 
 
 class DpopProofs:
-    """Verifies proofs for one URL, and remembers each until it would be too old."""
+    """Verifies proofs for one server, and remembers each until it would be too old."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -75,7 +77,7 @@ class DpopProofs:
         except (ValidationError, JoseError, ValueError, TypeError, KeyError, RecursionError):
             raise Unauthenticated("dpop_proof") from None
         ath = urlsafe_b64encode(proof.token_hash).rstrip(b"=").decode()
-        fits = (claims.htm, claims.htu, claims.ath) == (proof.method, self._url, ath)
+        fits = (claims.htm, claims.htu, claims.ath) == (proof.method, proof.url or self._url, ath)
         if not fits or abs(now_s - claims.iat) > AGE_S_MAX:
             raise Unauthenticated("dpop_proof")
         self._once(f"{proof.thumbprint}.{claims.jti}", now_s)

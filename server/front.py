@@ -24,6 +24,7 @@ from server.generations import Generation, Present
 from server.in_flight import InFlight
 from server.settings import Limits
 from server.tokens import Unauthenticated
+from tools.lifts import LIFTS
 from tools.parsing import parse_arguments
 from tools.spec import ToolSpec
 
@@ -143,18 +144,19 @@ class Front:
     def _with_next(
         self, now: Generation, tool: ToolSpec, caller: Caller, outcome: Outcome
     ) -> Outcome:
-        if outcome.outcome not in ("refused", "conflict") or not tool.next_tools:
+        wanted = tuple(dict.fromkeys((*LIFTS.get(outcome.code or "", ()), *tool.next_tools)))
+        if outcome.outcome not in ("refused", "conflict") or not wanted:
             return outcome
         if outcome.code == GateUnavailable.code:
             # Another question would only make the caller wait as long again.
             return outcome
         try:
             known = now.tool_facts
-            names = {name: known[name] for name in tool.next_tools if name in known}
+            names = {name: known[name] for name in wanted if name in known}
             listed = now.keeper.listed(caller, names)
         except PaybillError:
             return outcome
-        helpful = tuple(name for name in tool.next_tools if name in listed)
+        helpful = tuple(name for name in wanted if name in listed)
         return outcome.model_copy(update={"next_tools": helpful})
 
     def _record(self, now: Generation, asked: Asked) -> Call:

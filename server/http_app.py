@@ -6,13 +6,15 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.domain.caller import Caller
 from control_plane.errors import PaybillError, Unavailable
+from server import integration_document
 from server.dispatch import DeadlineExceeded
+from server.hook_door import HookDoor
 from server.http_answers import (
     METADATA_S,
     Challenges,
@@ -23,9 +25,10 @@ from server.http_answers import (
 )
 from server.http_auth import Bearers
 from server.http_bodies import BodyTooLarge, ClientGone, nests_within, read_body, replayed
-from server.http_options import MCP_PATH
+from server.http_options import MCP_PATH, origin_of, path_of
 from server.http_protocol import HEAD_BYTES_MAX
 from server.http_visits import CURRENT, Shares, TooManyRequests, Visit
+from server.integration import route_of
 from server.outside_tokens import Forbidden
 from server.tokens import Unauthenticated
 
@@ -36,17 +39,27 @@ _NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 _RETRY: Final[Header] = (b"retry-after", b"1")
 _ONCE: Final = frozenset({b"host", b"origin", b"authorization", b"dpop", b"content-type"})
 _PREFLIGHT: Final[tuple[Header, ...]] = (
-    (b"access-control-allow-methods", b"POST"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, accept, dpop, mcp-protocol-version, mcp-method, mcp-name",
+        (
+            b"authorization, content-type, accept, dpop, idempotency-key, "
+            b"mcp-protocol-version, mcp-method, mcp-name"
+        ),
     ),
     (b"access-control-max-age", b"600"),
 )
 _LOG = logging.getLogger("paybill.http")
 
 Headers = dict[bytes, bytes]
-Mcp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Door(NamedTuple):
+    """What answers a path behind the wall, by which method; `url` where it is not the server's own."""
+
+    method: str
+    app: Asgi
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,15 @@ class Wall:
     origins: frozenset[bytes]
     body_bytes_max: int
     depth_max: int
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What lies behind the wall: the protocol, the SaaS's own door, and where providers knock."""
+
+    mcp: Asgi
+    integration: Asgi
+    hooks: HookDoor
 
 
 class Broken(Exception):
@@ -87,16 +109,19 @@ class HttpApp:
         *,
         audience: str,
         metadata: bytes,
-        mcp: Mcp,
+        inside: Inside,
         caller: Callable[[], Caller],
     ) -> None:
         self._wall = wall
         self._bearers = bearers
         self._shares = shares
         self._challenges = Challenges(audience)
-        self._metadata = metadata
-        self._metadata_paths = metadata_paths(audience)
-        self._mcp = mcp
+        self._documents = {
+            **dict.fromkeys(metadata_paths(audience), metadata),
+            integration_document.PATH: integration_document.openapi(),
+        }
+        self._base = origin_of(audience) + path_of(audience).removesuffix(MCP_PATH)
+        self._inside = inside
         self._caller = caller
         self._log = RefusalLog()
 
@@ -104,8 +129,11 @@ class HttpApp:
         extra: list[Header] = [_NO_STORE]
         try:
             headers = self._admitted(scope, extra)
-            if scope["path"] == MCP_PATH:
-                await self._called(scope, headers, receive, send, extra)
+            door = self._door(scope["path"])
+            if door is not None:
+                await self._called(door, scope, headers, receive, send, extra)
+            elif self._inside.hooks.knows(scope["path"]):
+                await self._hooked(scope, receive, send, extra)
             else:
                 await self._told(scope, send, extra)
         except Refusal as refusal:
@@ -143,30 +171,47 @@ class HttpApp:
         return given
 
     async def _told(self, scope: Scope, send: Send, extra: list[Header]) -> None:
-        if scope["path"] not in self._metadata_paths:
+        document = self._documents.get(scope["path"])
+        if document is None:
             raise Refusal(404, "no_such_path")
         if scope["method"] not in ("GET", "HEAD"):
             raise Refusal(405, "method_not_allowed", ((b"allow", b"GET, HEAD"),))
         kept = [(b"cache-control", f"max-age={METADATA_S}".encode()), *extra[1:]]
-        await answer(send, 200, body=self._metadata, headers=kept)
+        await answer(send, 200, body=document, headers=kept)
+
+    def _door(self, path: str) -> Door | None:
+        if path == MCP_PATH:
+            # No stream of the server's own: there is nothing that it would say unasked.
+            return Door("POST", self._inside.mcp)
+        route = route_of(path)
+        if route is None:
+            return None
+        return Door(route.method, self._inside.integration, f"{self._base}{path}")
 
     async def _called(
-        self, scope: Scope, headers: Headers, receive: Receive, send: Send, extra: list[Header]
+        self,
+        door: Door,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+        extra: list[Header],
     ) -> None:
+        method = door.method.encode()
         if scope["method"] == "OPTIONS" and b"origin" in headers:
-            await answer(send, 204, headers=(*_PREFLIGHT, *extra))
+            asked: Header = (b"access-control-allow-methods", method)
+            await answer(send, 204, headers=(asked, *_PREFLIGHT, *extra))
             return
-        if scope["method"] != "POST":
-            # No stream of the server's own: there is nothing that it would say unasked.
-            raise Refusal(405, "method_not_allowed", ((b"allow", b"POST"),))
+        if scope["method"] != door.method:
+            raise Refusal(405, "method_not_allowed", ((b"allow", method),))
         try:
-            proven = await self._bearers.proven(headers, "POST")
+            proven = await self._bearers.proven(headers, door.method, door.url)
             if b"access_token" in scope["query_string"]:
                 raise Refusal(400, "token_in_query")
             with self._shares.taken(proven.holder) as hop:
                 visit = Visit(proven, hop)
                 body = await self._body(headers, receive)
-                await self._passed(visit, scope, replayed(body, receive), send, extra)
+                await self._passed(door.app, visit, scope, replayed(body, receive), send, extra)
         except Unauthenticated as error:
             raise self._unauthenticated(error) from None
         except Forbidden as error:
@@ -175,6 +220,18 @@ class HttpApp:
             raise Refusal(429, "too_many_requests", (_RETRY,)) from None
         except Unavailable as error:
             raise Refusal(503, error.code, (_RETRY,)) from None
+
+    async def _hooked(
+        self, scope: Scope, receive: Receive, send: Send, extra: list[Header]
+    ) -> None:
+        if scope["method"] != "POST":
+            raise Refusal(405, "method_not_allowed", ((b"allow", b"POST"),))
+        taken = await self._inside.hooks.taken(scope, receive)
+        if taken.reason:
+            self._log.tell(taken.reason)
+        # Whoever forges learns nothing of what was wrong.
+        retry = (_RETRY,) if taken.again else ()
+        await answer(send, taken.status, headers=(*retry, *extra))
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         try:
@@ -188,7 +245,13 @@ class HttpApp:
         return body
 
     async def _passed(
-        self, visit: Visit, scope: Scope, receive: Receive, send: Send, extra: list[Header]
+        self,
+        app: Asgi,
+        visit: Visit,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        extra: list[Header],
     ) -> None:
         """Hand the request on; not one byte of its answer leaves before the grant's row was read."""
         withheld = False
@@ -205,7 +268,7 @@ class HttpApp:
 
         mark = CURRENT.set(visit)
         try:
-            await self._mcp(scope, receive, held)
+            await app(scope, receive, held)
         finally:
             CURRENT.reset(mark)
         if visit.failed is not None:

@@ -46,8 +46,8 @@ class Bearers:
         self._clock = clock
         self._remembered: OrderedDict[bytes, Proven] = OrderedDict()
 
-    async def proven(self, headers: Mapping[bytes, bytes], method: str) -> Proven:
-        """The token of one request. Raises Unauthenticated; Forbidden; Unavailable."""
+    async def proven(self, headers: Mapping[bytes, bytes], method: str, url: str = "") -> Proven:
+        """The token of one request; `url` where it is not the server's own. Raises Unauthenticated; Forbidden; Unavailable."""
         scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
         scheme, token = scheme.lower(), rest.strip(b" ")
         if scheme not in (_BEARER, _DPOP) or not token:
@@ -63,7 +63,7 @@ class Bearers:
             raise Unauthenticated("dpop_proof")
         now_s = self._clock.now().timestamp()
         self._proofs.require(
-            Proof(headers.get(b"dpop", b""), method, hashed, found.thumbprint), now_s
+            Proof(headers.get(b"dpop", b""), method, hashed, found.thumbprint, url), now_s
         )
         return found
 

@@ -27,13 +27,15 @@ from server import keys
 from server.clock import SystemClock
 from server.dpop import DpopProofs
 from server.face_process import paybill_version, start_worker, threads_max, warm_up
+from server.hook_door import HookDoor, hook_secrets
 from server.http_answers import metadata
-from server.http_app import ENVELOPE_DEPTH, HttpApp, Wall
+from server.http_app import ENVELOPE_DEPTH, HttpApp, Inside, Wall
 from server.http_auth import Bearers
 from server.http_options import MCP_PATH, HttpOptions, bound_names
 from server.http_protocol import KEEP_ALIVE_S, BoundedProtocol, sweep_connections
 from server.http_visits import Shares, VisitCaller, VisitHop
 from server.ids import RandomIds
+from server.integration import Integration
 from server.issuers import read_issuers
 from server.mcp_face import McpFace
 from server.outside_tokens import IssuedOutside
@@ -190,7 +192,8 @@ class HttpFace:
         origins = options.origins or tuple(
             f"{options.scheme}://{name}" for name in names if options.bind.loopback
         )
-        served = McpFace(self._face.front_for(self._caller), VisitHop(), paybill_version()).server
+        front = self._face.front_for(self._caller)
+        served = McpFace(front, VisitHop(), paybill_version()).server
         manager = StreamableHTTPSessionManager(
             served,
             json_response=True,
@@ -214,10 +217,23 @@ class HttpFace:
             Shares(threads_max(limits), limits.call_deadline_s),
             audience=options.audience,
             metadata=metadata(options.audience, outside.urls if outside else ()),
-            mcp=manager.handle_request,
+            inside=Inside(
+                manager.handle_request,
+                Integration(front, RandomIds(), limits.calls_in_flight_max),
+                self._hooks(),
+            ),
             caller=self._caller,
         )
         return _Protocol(app, manager, outside)
+
+    def _hooks(self) -> HookDoor:
+        return HookDoor(
+            self._face.store,
+            keys.load_public(self._workspace.keys).seal_bytes,
+            hook_secrets(self._settings.stripe_webhook_keys),
+            SystemClock().now,
+            self._settings.limits.body_bytes_max,
+        )
 
     def _own(self) -> Identify:
         public = keys.load_public(self._workspace.keys).issuer_bytes

@@ -26,6 +26,7 @@ _PUBLIC_BYTES_MAX: Final = 4096
 _KEY_BYTES: Final = 32
 _ISSUER, _AUDIT, _SEAL = "issuer.key", "audit.key", "seal.key"
 _FACE, _PROVISIONING, _ROOT = "face.key", "provisioning.key", "root.key"
+_LICENCE: Final = "licence.key"
 
 
 class KeysError(PaybillError):
@@ -43,6 +44,7 @@ class PublicKeys(BaseModel):
     audit: str = Field(pattern=r"^[0-9a-f]{64}$")
     seal: str = Field(pattern=r"^[0-9a-f]{64}$")
     root: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     @property
     def issuer_bytes(self) -> bytes:
@@ -64,6 +66,11 @@ class PublicKeys(BaseModel):
         """Verifies enrolments."""
         return bytes.fromhex(self.root)
 
+    @property
+    def licence_bytes(self) -> bytes:
+        """Verifies licences."""
+        return bytes.fromhex(self.licence)
+
 
 @dataclass(frozen=True, slots=True)
 class FaceKeys:
@@ -76,7 +83,7 @@ class FaceKeys:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the worker holds. The root key is not among them: it is under a passphrase."""
+    """What the worker holds: neither the root key, which is under a passphrase, nor that of licences."""
 
     face: FaceKeys
     issuer_seed: bytes = field(repr=False)
@@ -101,6 +108,7 @@ def create(folder: Path, passphrase: bytes) -> Keys:
     except FileExistsError:
         raise KeysError("the folder of keys is there already", code="keys_exist") from None
     issuer, audit, root = signer.new_seed(), signer.new_seed(), signer.new_seed()
+    licence = signer.new_seed()
     seal_private, seal_public = box.new_keypair()
     save_seed(folder / _ISSUER, issuer)
     save_seed(folder / _AUDIT, audit)
@@ -108,11 +116,13 @@ def create(folder: Path, passphrase: bytes) -> Keys:
     save_seed(folder / _FACE, secrets.token_bytes(_KEY_BYTES))
     save_seed(folder / _PROVISIONING, secrets.token_bytes(_KEY_BYTES))
     save_seed(folder / _ROOT, root, passphrase)
+    save_seed(folder / _LICENCE, licence)
     public = PublicKeys(
         issuer=signer.public_bytes(issuer).hex(),
         audit=signer.public_bytes(audit).hex(),
         seal=seal_public.hex(),
         root=signer.public_bytes(root).hex(),
+        licence=signer.public_bytes(licence).hex(),
     )
     text = json.dumps(public.model_dump(), indent=1, sort_keys=True) + "\n"
     write_new_file(folder / PUBLIC_NAME, text.encode())
@@ -160,6 +170,13 @@ def load_issuer(folder: Path, public: PublicKeys) -> bytes:
     """The seed that signs tokens. Errors as `load`."""
     seed = load_seed(folder / _ISSUER)
     _require_pair("issuer", signer.public_bytes(seed), public.issuer)
+    return seed
+
+
+def load_licence(folder: Path, public: PublicKeys) -> bytes:
+    """The seed that signs licences, and nothing else. Errors as `load`."""
+    seed = load_seed(folder / _LICENCE)
+    _require_pair("licence", signer.public_bytes(seed), public.licence)
     return seed
 
 

@@ -31,12 +31,12 @@ INSTRUCTIONS = (
     "that a human must approve at a terminal; you cannot. An idempotency_key is yours to choose, "
     "one for each intended change: repeat a call with the same key rather than with a new one."
 )
-_LATE_CHANGE = Outcome(
+LATE_CHANGE = Outcome(
     outcome="unknown",
     code="deadline",
     message="The call did not answer in time. Repeat it with the same idempotency_key.",
 )
-_LATE_READ = Outcome(
+LATE_READ = Outcome(
     outcome="failed", code="deadline", message="The call did not answer in time.", retryable=True
 )
 
@@ -104,7 +104,7 @@ class McpFace:
         except DeadlineExceeded:
             tool = self._front.tools.get(params.name)
             changing = tool is not None and tool.changing
-            answer = Answer(outcome=_LATE_CHANGE if changing else _LATE_READ)
+            answer = Answer(outcome=LATE_CHANGE if changing else LATE_READ)
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
             raise _fault(error) from None
         return _result(answer)

@@ -35,6 +35,8 @@ _USUAL: Final[Mapping[str, Attribute]] = {
     "exists": True,
     "member": True,
     "access_mode": "full",
+    "billing_level": "clear",
+    "billing_access": "full",
     "tenant_state": "active",
     "state": "active",
 }

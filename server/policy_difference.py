@@ -26,6 +26,7 @@ _WORTH_NOTHING: Final = frozenset({DENIED, NOT_DECLARED, NOT_OFFERED, NO_POLICY}
 _VARIED: Final[Mapping[str, tuple[Attribute, ...]]] = {
     "member": (True, False),
     "access_mode": ("full", "read_only", "none"),
+    "billing_access": ("full", "read_only", "none"),
     "tenant_state": ("active", "suspended"),
     "cordoned": (False, True),
 }

@@ -159,6 +159,7 @@ def record_facts(collection: Collection) -> dict[str, Attribute]:
         member=True,
         collection=collection.name,
         access_mode="full",
+        billing_access="full",
         tenant_state="active",
         reference=collection.reference,
     )

@@ -14,6 +14,7 @@ from tools.form import CollectionForm
 
 _PREFIX = "PAYBILL_"
 _LIMITS_SEPARATOR = "__"
+_WEBHOOK_SECRETS_MAX = 8
 
 
 class Limits(BaseModel):
@@ -97,6 +98,21 @@ class Settings(BaseSettings):
         description="Whether `each` collection has tools of its own, or `generic` ones take its "
         "name; `auto` is `each` for up to 4 collections.",
     )
+    sandbox_payments: bool = Field(
+        default=True,
+        description="Whether payments may go to the sandbox, which charges nothing for real.",
+    )
+    stripe_key: SecretStr | None = Field(
+        default=None, description="The secret key by which the worker charges through Stripe."
+    )
+    stripe_api_base: str = Field(
+        default="https://api.stripe.com", description="Where Stripe's API is; https or loopback."
+    )
+    stripe_webhook_secrets: SecretStr | None = Field(
+        default=None,
+        description="The signing secrets of the endpoints at Stripe, with a comma between; with "
+        "them `/hooks/stripe` is open.",
+    )
     limits: Limits = Field(default_factory=Limits, description="The table of limits.")
 
     @field_validator("home", "cache", "cerbos_bin", "terraform_bin")
@@ -106,6 +122,22 @@ class Settings(BaseSettings):
         if path is not None and not path.is_absolute():
             raise ValueError("must be an absolute path")
         return path
+
+    @field_validator("stripe_webhook_secrets")
+    @classmethod
+    def _is_a_few_secrets(cls, told: SecretStr | None) -> SecretStr | None:
+        if told is not None:
+            listed = told.get_secret_value().split(",")
+            if len(listed) > _WEBHOOK_SECRETS_MAX or not all(one.strip() for one in listed):
+                raise ValueError(f"must be 1 to {_WEBHOOK_SECRETS_MAX} secrets, and none empty")
+        return told
+
+    @property
+    def stripe_webhook_keys(self) -> tuple[SecretStr, ...]:
+        """Each of Stripe's signing secrets; none where there is no endpoint."""
+        told = self.stripe_webhook_secrets
+        listed = [] if told is None else told.get_secret_value().split(",")
+        return tuple(SecretStr(one.strip()) for one in listed)
 
 
 def read_settings() -> Settings:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from control_plane.data.collection import Collection
 from control_plane.domain.plans import PlanCatalog
+from control_plane.engine.billing_clock import BillingClock
 from control_plane.engine.executor import Executor
 from control_plane.engine.intents import IntentSweep
 from control_plane.errors import Failed, PaybillError, Refused, Unavailable
@@ -29,6 +30,10 @@ from server.engine_room import EngineRoom
 from server.settings import Settings
 from server.worker_state import write_state
 from server.workspace import Workspace
+
+# What sends webhooks is the worker's alone; a face imports this file too.
+if TYPE_CHECKING:
+    from server.hook_wiring import HookRounds
 
 _LOG = logging.getLogger("paybill.worker")
 # The main thread comes by several times a second.
@@ -44,6 +49,8 @@ class Works:
 
     executor: Executor
     intents: IntentSweep
+    billing: BillingClock
+    hooks: HookRounds
 
 
 @dataclass(frozen=True)
@@ -188,6 +195,14 @@ class Switchboard:
     def work(self, job_id: str) -> str:
         """Carry out a job's run by the catalog that is in force as it is taken up."""
         return self.works.executor.work(job_id)
+
+    def bill(self) -> int:
+        """Carry on what has fallen due of billing, by the catalog in force; how many tenants it was."""
+        return self.works.billing.step()
+
+    def hook(self) -> int:
+        """Work off webhooks that are due, by the catalog in force; how many it was."""
+        return self.works.hooks.step()
 
     # the port Catalogs -----------------------------------------------------------------------
 

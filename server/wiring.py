@@ -37,6 +37,7 @@ from server.ids import RandomIds
 from server.in_flight import InFlight
 from server.login_files import read_login
 from server.opening import open_store
+from server.payment_wiring import wire_payments
 from server.proving import prove_once
 from server.settings import Settings
 from server.switchboard import Switchboard, Works
@@ -220,8 +221,9 @@ def wire_worker(
         artifacts=artifacts,
         archives=ArchiveFolder(workspace.backups, keys.public.seal_bytes, keys.seal_private),
         catalogs=board,
+        payments=wire_payments(workspace, settings),
     )
-    board.man(lambda room: _works(ports, room, settings, failpoints))
+    board.man(lambda room: _works(ports, room, settings, failpoints, keys.seal_private))
     clock, log = SystemClock(), StoredLog(store)
     shared = workspace.store == "postgres"
     engine = DbosEngine(
@@ -240,14 +242,27 @@ def wire_worker(
     )
 
 
-def _works(ports: Ports, room: EngineRoom, settings: Settings, failpoints: Failpoints) -> Works:
+def _works(
+    ports: Ports,
+    room: EngineRoom,
+    settings: Settings,
+    failpoints: Failpoints,
+    workspace_private: bytes,
+) -> Works:
+    from control_plane.engine.billing_clock import BillingClock
     from control_plane.engine.executor import Executor
+    from server.hook_wiring import HookRounds
 
     own, catalog = replace(ports, catalog=room.catalog), room.catalog
     prove_once(own, catalog, room.gate)
     tools = {**toolbox(catalog.collections, settings.collection_tools), **OPERATOR_TOOLS}
     runner = make_runner(own, Gatekeeper(room.gate), tools)
-    return Works(Executor(own, LIFECYCLES, runner, failpoints), IntentSweep(own, CHANGES))
+    return Works(
+        Executor(own, LIFECYCLES, runner, failpoints),
+        IntentSweep(own, CHANGES),
+        BillingClock(own, failpoints),
+        HookRounds(own, settings, workspace_private),
+    )
 
 
 def store_claim(workspace: Workspace) -> WorkerClaim | None:

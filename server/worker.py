@@ -27,6 +27,7 @@ from control_plane.store import tables
 from policies.binary import find_binary
 from policies.errors import GateError
 from policies.pdp import RUNTIME_PREFIX
+from server.billing_keeper import BillingKeeper
 from server.clock import SystemClock
 from server.intake import Intake
 from server.opening import open_store
@@ -185,15 +186,20 @@ class Worker:
             self._options.modules,
         )
         engine = backend.engine
+        keepers = (BillingKeeper(board.bill), BillingKeeper(board.hook, "webhooks"))
         try:
             taken = engine.recover()
             intake = Intake(backend.ports, engine)
             intake.take_up()
             _LOG.info("ready; %d jobs taken over", taken)
             board.announce()
+            for keeper in keepers:
+                keeper.start()
             self._turn(board, backend, intake)
         finally:
             board.leave()
+            for keeper in keepers:
+                keeper.stop(_STOP_GRACE_S)
             engine.stop(_STOP_GRACE_S)
             if not self._lost:
                 self._sequence(backend)

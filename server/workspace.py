@@ -106,6 +106,11 @@ class Workspace:
         return self.state / "store.db"
 
     @property
+    def sandbox_db(self) -> Path:
+        """What the sandbox of payments has been asked."""
+        return self.state / "sandbox.db"
+
+    @property
     def engine_db(self) -> Path:
         """The durable engine's own rows."""
         return self.state / "engine.db"

@@ -8,8 +8,14 @@ from types import MappingProxyType
 from control_plane import commands
 from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
+from tools.agreements import agreement_of
+from tools.invoice_tools import INVOICE_TOOLS
+from tools.payment_tools import PAYMENT_TOOLS
 from tools.record_tools import DESCRIBE, RECORD_TOOLS, UNDO
+from tools.seat_tools import SEAT_TOOLS
 from tools.spec import ToolSpec
+from tools.subscription_tools import SUBSCRIPTION_TOOLS
+from tools.usage_tools import USAGE_TOOLS
 
 _ALL = (
     ToolSpec(
@@ -85,6 +91,7 @@ _ALL = (
             proposed_plan=a.plan,
             proposed_isolation=a.isolation,
             proposed_region=a.region,
+            agreement=agreement_of(a.subscription),
         ),
         next_tools=("plan_list", "tenant_get", "run_get"),
     ),
@@ -247,6 +254,11 @@ _ALL = (
     DESCRIBE,
     *RECORD_TOOLS,
     UNDO,
+    *SEAT_TOOLS,
+    *USAGE_TOOLS,
+    *SUBSCRIPTION_TOOLS,
+    *PAYMENT_TOOLS,
+    *INVOICE_TOOLS,
 )
 
 TOOLS: Mapping[str, ToolSpec] = MappingProxyType({tool.name: tool for tool in _ALL})

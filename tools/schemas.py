@@ -63,6 +63,32 @@ class TenantArguments(Arguments):
     tenant: TenantName
 
 
+class MethodArguments(Arguments):
+    """How a tenant pays: a provider, and its own token. Never the data of a card."""
+
+    provider: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    reference: str = Field(pattern=r"^[!-~]{1,120}$")
+
+
+class AddOnArguments(Arguments):
+    """So many of one add-on of the plan."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    quantity: int = Field(ge=1, le=1_000_000)
+
+
+class AgreementArguments(Arguments):
+    """The terms of a plan with a price. ``automatic`` collects from the method at once."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    interval: Literal["month", "year"] = "month"
+    zone: str = Field(default="UTC", max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")
+    collection: Literal["automatic", "by_invoice"] = "automatic"
+    seats: int = Field(default=0, ge=0, le=1_000_000)
+    add_ons: list[AddOnArguments] = Field(default_factory=list[AddOnArguments], max_length=100)
+    method: MethodArguments | None = None
+
+
 class OnboardArguments(Arguments):
     """The tenant that is to be. Plan, isolation and region are proposals; policy decides."""
 
@@ -71,6 +97,9 @@ class OnboardArguments(Arguments):
     plan: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     isolation: Literal["silo", "bridge", "pooled"]
     region: str = Field(default="local", pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    subscription: AgreementArguments | None = Field(
+        default=None, description="The terms, where the plan has a price."
+    )
     idempotency_key: Key
     dry_run: DryRun = False
 
@@ -196,6 +225,7 @@ class TenantResult(Result):
     access_mode: str
     suspend_reasons: list[str]
     subscription_state: str
+    billing_level: str
     restorable_until: str | None
 
 
@@ -204,6 +234,33 @@ class TenantsResult(Result):
 
     tenants: list[TenantResult]
     next_after: str | None
+
+
+class AddOnTaken(Result):
+    """So many of one add-on."""
+
+    name: str
+    quantity: int
+
+
+class TermsResult(Result):
+    """What a subscription was agreed on."""
+
+    currency: str
+    interval: str
+    zone: str
+    anchor_at: str
+    collection: str
+    due_days: int
+    seats: int
+    add_ons: list[AddOnTaken]
+
+
+class GateResult(Result):
+    """What a debt closes, and from when on."""
+
+    at: str
+    level: str
 
 
 class SubscriptionResult(Result):
@@ -217,6 +274,17 @@ class SubscriptionResult(Result):
     entitled: bool
     tier: str | None
     quotas: dict[str, int] | None
+    terms: TermsResult | None
+    payment_provider: str | None
+    current_period_start: str | None
+    current_period_end: str | None
+    trial_ends_at: str | None
+    grace_ends_at: str | None
+    paused_until: str | None
+    pending_plan: str | None
+    pending_at: str | None
+    billing_level: str
+    gates: list[GateResult]
 
 
 class StepResult(Result):

@@ -21,7 +21,7 @@ from control_plane.audit.leaf import Guard, make_leaf, row_digest
 from control_plane.domain.canonical import Json
 from control_plane.ports import Clock, Ids
 from control_plane.secrets.tenant_keys import new_tenant_key
-from control_plane.store import ledger_tables, tables
+from control_plane.store import billing_tables, ledger_tables, tables
 
 # The rows whose every change a leaf vouches for, with the column that names the row.
 GUARDED: Mapping[str, Table] = {
@@ -35,6 +35,9 @@ GUARDED: Mapping[str, Table] = {
         tables.setting,
         tables.backup,
         ledger_tables.ledger_entry,
+        billing_tables.billing_account,
+        billing_tables.invoice,
+        billing_tables.credit_note,
     )
 }
 _KEYS: Mapping[str, str] = {
@@ -46,6 +49,9 @@ _KEYS: Mapping[str, str] = {
     "setting": "name",
     "backup": "id",
     "ledger_entry": "id",
+    "billing_account": "tenant",
+    "invoice": "id",
+    "credit_note": "id",
 }
 # Rows that are nothing without a guarded one are told in its digest: the column that names it.
 _PARTS: Mapping[str, Column[str]] = {"ledger_entry": ledger_tables.ledger_posting.c.entry}

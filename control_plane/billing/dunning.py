@@ -6,22 +6,19 @@ no rights, a sweep that never ran takes none away, and a payment lifts everythin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from control_plane.domain.dunning_policy import LEVELS, DunningPolicy, GateLevel
+from control_plane.domain.dunning_policy import DunningPolicy
+from control_plane.domain.gate import GATES, LEVELS, Gate, GateLevel, GateStep
 from control_plane.domain.instant import Instant
 from control_plane.domain.invoice import BillingId, Invoice
 from control_plane.domain.money import MINOR_MAX, Currency, Money, add
 from control_plane.domain.payment import IN_FLIGHT, PaymentAttempt
 from control_plane.domain.subscription import SubscriptionState, exhaustion_event
-from control_plane.domain.tenant import AccessMode
-
-Blocked: TypeAlias = Literal["upgrade", "new_silo", "new_resource", "raise_quota"]
 
 # A missing end of grace means none, so grace without an end needs an instant after all others.
 GRACE_WITHOUT_END: Final = datetime(9999, 12, 31, tzinfo=UTC)
@@ -32,46 +29,6 @@ _NEVER_SUSPEND_MOST: Final[GateLevel] = "no_new_resources"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Gate(_Strict):
-    """What one level closes. `subscription` is the state that goes with it, None for no debt."""
-
-    subscription: SubscriptionState | None = None
-    access_mode: AccessMode = "full"
-    suspended: bool = False
-    blocks: frozenset[Blocked] = frozenset()
-    compute_stopped: bool = False
-    deprovision_planned: bool = False
-
-
-_GROWTH: frozenset[Blocked] = frozenset({"upgrade", "new_silo", "new_resource", "raise_quota"})
-GATES: Mapping[GateLevel, Gate] = MappingProxyType(
-    {
-        "clear": Gate(),
-        "no_upgrades": Gate(subscription="past_due", blocks=frozenset({"upgrade", "new_silo"})),
-        "no_new_resources": Gate(subscription="past_due", blocks=_GROWTH),
-        "read_only": Gate(
-            subscription="unpaid", access_mode="read_only", suspended=True, blocks=_GROWTH
-        ),
-        "no_access": Gate(
-            subscription="unpaid",
-            access_mode="none",
-            suspended=True,
-            blocks=_GROWTH,
-            compute_stopped=True,
-        ),
-        # Planned only: a human approves it, and the data is retained.
-        "deprovision": Gate(
-            subscription="canceled",
-            access_mode="none",
-            suspended=True,
-            blocks=_GROWTH,
-            compute_stopped=True,
-            deprovision_planned=True,
-        ),
-    }
-)
 
 
 class Debt(_Strict):
@@ -157,12 +114,20 @@ def standing(policy: DunningPolicy, facts: DunningFacts, now: datetime) -> Stand
 
 def next_change(policy: DunningPolicy, facts: DunningFacts, now: datetime) -> datetime | None:
     """The first instant after `now` at which time alone changes the level; None where it never does."""
+    level = standing(policy, facts, now).level
+    steps = gate_steps(policy, facts)
+    return next((one.at for one in steps if one.at > now and one.level != level), None)
+
+
+def gate_steps(policy: DunningPolicy, facts: DunningFacts) -> tuple[GateStep, ...]:
+    """The whole ladder of these debts, written down: `level_at` of it is the level of `standing`."""
     since = overdue_since(policy, facts)
     if since is None:
-        return None
-    steps = [(since + rung.day * _DAY, _capped(rung.level, facts)) for rung in policy.rungs]
-    level = standing(policy, facts, now).level
-    return next((at for at, reached in steps if at > now and reached != level), None)
+        return ()
+    return tuple(
+        GateStep(at=since + rung.day * _DAY, level=_capped(rung.level, facts))
+        for rung in policy.rungs
+    )
 
 
 def grace_end(policy: DunningPolicy, facts: DunningFacts) -> datetime:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from control_plane.domain.gate import LEVELS, GateLevel
 from control_plane.domain.money import Money
 from control_plane.domain.subscription import Exhausted
 
-GateLevel: TypeAlias = Literal[
-    "clear", "no_upgrades", "no_new_resources", "read_only", "no_access", "deprovision"
-]
 Wait: TypeAlias = Annotated[int, Field(ge=1, le=30 * 86_400)]
 Waits: TypeAlias = Annotated[tuple[Wait, ...], Field(max_length=32)]
 Day: TypeAlias = Annotated[int, Field(ge=0, le=365)]
-
-LEVELS: Final[tuple[GateLevel, ...]] = get_args(GateLevel)
 
 RETRY_DAYS: Final = (0, 1, 3, 5, 7, 9, 11, 14)  # the field's usual eight tries in two weeks
 _GATEWAY_START_S = 300

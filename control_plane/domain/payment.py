@@ -87,9 +87,10 @@ def attempt_id(invoice: str, number: int) -> str:
 class PaymentAttempt(BaseModel):
     """One attempt. `amount_minor` is in minor units of `currency`; times are aware.
 
-    `failure` stands exactly when it failed, `unsettled` exactly while it is unknown. `changed_at`
-    is its last event and `asked` how often the provider was asked since it became unknown.
-    `decline_code` is the provider's own word, for people.
+    `method_reference` is the provider's token for what it is charged to. `failure` stands exactly
+    when it failed, `unsettled` exactly while it is unknown. `changed_at` is its last event and
+    `asked` how often the provider was asked since it became unknown. `decline_code` is the
+    provider's own word, for people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -101,6 +102,7 @@ class PaymentAttempt(BaseModel):
     amount_minor: int = Field(ge=1, le=MINOR_MAX)
     currency: Currency
     provider: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    method_reference: str = Field(default="", max_length=120)
     provider_reference: str = Field(default="", max_length=255)
     state: PaymentState = "created"
     failure: FailureClass | None = None

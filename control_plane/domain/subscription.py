@@ -7,9 +7,11 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.domain.gate import GateLevel, GateStep, level_at
 from control_plane.domain.instant import Instant
 from control_plane.domain.machine import Machine, Transition
 from control_plane.domain.tenant import TenantId
+from control_plane.domain.terms import Method, Running, Terms, Unbilled
 
 SubscriptionState: TypeAlias = Literal[
     "scheduled",
@@ -37,11 +39,17 @@ _AT_EXHAUSTION = {"unpaid": "exhaust_retries", "cancel": "exhaust_retries_cancel
 _STARTS = (
     # A subscription that starts at once is created `scheduled` and started in one transaction.
     Transition("scheduled", "start", "incomplete", guard="start_reached, total_above_zero"),
-    Transition("scheduled", "start_paid", "active", guard="start_reached, total_zero_or_paid"),
+    Transition(
+        "scheduled", "start_paid", "active", guard="start_reached, total_zero_or_paid_or_by_invoice"
+    ),
     Transition("scheduled", "start_trial", "trialing", guard="start_reached, first_trial"),
     Transition("incomplete", "invoice_paid", "active"),
     Transition(
         "incomplete", "expire_incomplete", "incomplete_expired", guard="open_23_h, invoice_void"
+    ),
+    # The first invoice is then open: what comes of it moves the subscription further.
+    Transition(
+        "trialing", "end_trial", "active", guard="trial_over, method_present_or_paid_by_invoice"
     ),
     Transition("trialing", "invoice_paid", "active", guard="trial_over"),
     Transition("trialing", "invoice_failed", "past_due", guard="trial_over"),
@@ -115,7 +123,13 @@ _ENDS = (
         guard="ending_and_period_over",
         irreversible=True,
     ),
-    Transition("active", "end_term", "expired", guard="fixed_term_over"),
+    # Whatever else it is in: else one in debt would be billed for the time after its term.
+    Transition(
+        frozenset({"active", "past_due", "unpaid", "paused"}),
+        "end_term",
+        "expired",
+        guard="fixed_term_over",
+    ),
     Transition(
         frozenset(get_args(SubscriptionState)) - _TERMINAL, "cancel", "canceled", irreversible=True
     ),
@@ -136,7 +150,7 @@ class PendingChange(BaseModel):
     """A change of plan that was asked for and does not hold yet.
 
     `at` is the instant from which it is to hold. `invoice` is the one that must be paid first; an
-    empty one says that nothing is due, as for a downgrade.
+    empty one says that nothing is due, as for a downgrade. `terms` and `running` are what will hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -145,6 +159,9 @@ class PendingChange(BaseModel):
     plan_version: int = Field(ge=1)
     at: Instant
     invoice: str = Field(default="", max_length=64)
+    expires_at: Instant | None = None
+    terms: Terms | None = None
+    running: tuple[Running, ...] = ()
 
 
 class Subscription(BaseModel):
@@ -152,7 +169,9 @@ class Subscription(BaseModel):
 
     `collection_paused` stops the collecting of money and nothing else; it is not the state
     `paused`, in which nothing is billed and nobody is entitled. `paused_until` counts only in that
-    state, `incomplete_ends_at` only in `incomplete`.
+    state, `incomplete_ends_at` only in `incomplete`. One without `terms` is free: nothing is due, and
+    it has no periods. `gates` is what its debts close, and from when on. `never_suspend` is an
+    operator's tag, under which no debt takes access away.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -164,7 +183,15 @@ class Subscription(BaseModel):
     state: SubscriptionState
     starts_at: Instant | None = None
     incomplete_ends_at: Instant | None = None
+    terms: Terms | None = None
+    method: Method | None = None
+    method_set_at: Instant | None = None
+    current_period_start: Instant | None = None
     current_period_end: Instant | None = None
+    running: tuple[Running, ...] = ()
+    unbilled: Unbilled | None = None
+    gates: tuple[GateStep, ...] = ()
+    never_suspend: bool = False
     trial_ends_at: Instant | None = None
     grace_ends_at: Instant | None = None
     paused_until: Instant | None = None
@@ -193,6 +220,10 @@ class Subscription(BaseModel):
         """Whether charges accrue: not in a trial, a pause, or once collection was given up."""
         return self.state in {"active", "past_due"}
 
+    def gate_level(self, now: datetime) -> GateLevel:
+        """What its debts close at `now` (aware)."""
+        return level_at(self.gates, now)
+
     def due_event(self, now: datetime, *, has_method: bool, at_trial_end: TrialEnd) -> str | None:
         """The event that time alone makes due at `now`, or None.
 
@@ -207,7 +238,7 @@ class Subscription(BaseModel):
                 return "expire_incomplete"
             case "trialing" if _is_over(self.trial_ends_at, now) and not has_method:
                 return _AT_TRIAL_END[at_trial_end]
-            case "active" if _is_over(self.term_ends_at, now):
+            case "active" | "past_due" | "unpaid" | "paused" if _is_over(self.term_ends_at, now):
                 return "end_term"
             case "paused" if _is_over(self.paused_until, now) and has_method:
                 return "resume"

@@ -136,3 +136,11 @@ class Tenant(BaseModel):
         if self.state == "suspended" and not self.suspend_reasons:
             raise ValueError("a suspended tenant has a reason")
         return self
+
+
+_STRICTNESS: tuple[AccessMode, ...] = get_args(AccessMode)
+
+
+def stricter(one: AccessMode, other: AccessMode) -> AccessMode:
+    """The access mode of the two that leaves less open."""
+    return max(one, other, key=_STRICTNESS.index)

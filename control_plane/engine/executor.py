@@ -381,11 +381,12 @@ class Executor:
         pulse = Pulse(self._ports.store, self._ports.clock, run)
         return Work(
             run=run,
-            command=lifecycle.command_type.model_validate(run.command),
+            command=lifecycle.command_type.restored(run.command),
             ports=self._ports,
             epoch=book.epoch,
             should_stop=pulse.should_stop,
             asker=lambda: self._regate.asker(run),
+            vouch=book.vouch,
         )
 
 

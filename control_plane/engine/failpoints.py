@@ -32,6 +32,7 @@ RUN_BOUNDARIES = (
 INSIDE_BOUNDARIES = ("before", "inside", "recorded")
 OUTSIDE_BOUNDARIES = ("before", "dispatched", "done", "recorded")
 UNDO_BOUNDARIES = ("undo_before", "undo_done", "undo_recorded")
+BILLING_BOUNDARIES = ("billing.begun", "billing.asked", "billing.settled")
 FACE_BOUNDARIES = ("face.decided", "face.committed")
 
 

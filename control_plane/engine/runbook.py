@@ -34,6 +34,7 @@ class Runbook:
         self.run_id = run_id
         self.epoch = 0
         self._vouched: dict[tuple[str, str], Guard] = {}
+        self._named: list[tuple[str, str]] = []
 
     @cached_property
     def scope(self) -> str | None:
@@ -66,6 +67,7 @@ class Runbook:
             run = self._read(connection)
             if self._held(connection, run) != (self.epoch, self.run_id):
                 raise Fenced
+            self._named.clear()
             self._vouched = self._guards(connection, run)
             yield connection
 
@@ -201,8 +203,15 @@ class Runbook:
         self._vouched = stands
         self._ports.recorder.record(connection, kind, run.tenant, payload, changed, found)
 
+    def vouch(self, connection: Connection, table: str, key: str) -> None:
+        """Name a guarded row that this transaction is about to change, beside those of its tenant."""
+        row = (table, key)
+        if row not in self._vouched:
+            self._vouched[row] = guard(connection, table, key)
+            self._named.append(row)
+
     def _guards(self, connection: Connection, run: Run) -> dict[tuple[str, str], Guard]:
         named = [("tenant", run.tenant), ("subscription", run.tenant)] if run.tenant else []
         if run.approval_id is not None:
             named.append(("approval", run.approval_id))
-        return {row: guard(connection, *row) for row in named}
+        return {row: guard(connection, *row) for row in (*named, *self._named)}

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, bindparam, func, select
 
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import Caller
+from control_plane.domain.gate import GATES, GateLevel, GateStep, level_at
 from control_plane.domain.run import RUN
 from control_plane.domain.run_record import Run, RunSummary
 from control_plane.domain.subscription import SUBSCRIPTION, Subscription
@@ -16,6 +23,33 @@ from control_plane.facts.run import RunFacts
 from control_plane.facts.subscription import SubscriptionFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.store import rows, tables
+from control_plane.store.billing_tables import billing_account
+
+# Made once: to build a statement costs more than to run it.
+_SUBSCRIPTION: Final = (
+    select(tables.subscription, *(one for one in billing_account.columns if one.name != "tenant"))
+    .outerjoin(billing_account, billing_account.c.tenant == tables.subscription.c.tenant)
+    .where(tables.subscription.c.tenant == bindparam("tenant"))
+)
+_TENANT_GATES: Final = (
+    select(tables.tenant, billing_account.c.gates)
+    .outerjoin(billing_account, billing_account.c.tenant == tables.tenant.c.id)
+    .where(tables.tenant.c.id == bindparam("tenant"))
+)
+_STANDINGS: Final = (
+    select(tables.subscription.c.tenant, tables.subscription.c.state, billing_account.c.gates)
+    .outerjoin(billing_account, billing_account.c.tenant == tables.subscription.c.tenant)
+    .where(tables.subscription.c.tenant.in_(bindparam("tenants", expanding=True)))
+)
+_GATES: Final = TypeAdapter(tuple[GateStep, ...])
+
+
+class Standing(NamedTuple):
+    """How a tenant's subscription stands: its state, empty without one, and what its debts close."""
+
+    state: str = ""
+    level: GateLevel = "clear"
+
 
 _CANCELABLE = frozenset(state for state in RUN.states if "cancel" in RUN.legal(state))
 
@@ -26,8 +60,28 @@ def tenant_row(connection: Connection, tenant: str) -> Tenant | None:
 
 
 def subscription_row(connection: Connection, tenant: str) -> Subscription | None:
-    """The tenant's subscription, or None."""
-    return rows.by(connection, tables.subscription.c.tenant, Subscription, tenant)
+    """The tenant's subscription with how it stands with money, or None. One statement."""
+    row = connection.execute(_SUBSCRIPTION, {"tenant": tenant}).mappings().first()
+    if row is None:
+        return None
+    # A free one has no account: what is null stands as by default.
+    known = {name: value for name, value in row.items() if value is not None}
+    return rows.parse(Subscription, known)
+
+
+def tenant_with_gates(
+    connection: Connection, tenant: str
+) -> tuple[Tenant | None, tuple[GateStep, ...]]:
+    """The tenant, or None, and what its debts close and when. One statement."""
+    row = connection.execute(_TENANT_GATES, {"tenant": tenant}).mappings().first()
+    if row is None:
+        return None, ()
+    return rows.parse(Tenant, dict(row)), _gates(row["gates"])
+
+
+def _gates(stored: object) -> tuple[GateStep, ...]:
+    # Most tenants owe nothing: then there is nothing to read.
+    return _GATES.validate_json(json.dumps(stored)) if stored else ()
 
 
 def tenant_facts(connection: Connection, caller: Caller, tenant: str, now: str) -> TenantFacts:
@@ -37,19 +91,33 @@ def tenant_facts(connection: Connection, caller: Caller, tenant: str, now: str) 
 
 def tenant_at_hand(
     connection: Connection, caller: Caller, tenant: str, now: str
-) -> tuple[TenantFacts, Tenant | None, str]:
-    """The same, with the tenant itself and the state of its subscription."""
+) -> tuple[TenantFacts, Tenant | None, Standing]:
+    """The same, with the tenant itself and how its subscription stands."""
     found = tenant_row(connection, tenant)
     subscription = subscription_row(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
-        return TenantFacts(exists=False, member=member), None, ""
-    state = "" if subscription is None else subscription.state
-    return facts_of_tenant(found, state, member, now), found, state
+        return TenantFacts(exists=False, member=member), None, Standing()
+    standing = standing_of(subscription, now)
+    return facts_of_tenant(found, standing, member, now), found, standing
 
 
-def facts_of_tenant(found: Tenant, subscription_state: str, member: bool, now: str) -> TenantFacts:
-    """The facts of a tenant in hand; an empty ``subscription_state`` says that it has none."""
+def standing_of(subscription: Subscription | None, now: str) -> Standing:
+    """How a subscription stands at an instant; without one there is nothing to stand."""
+    if subscription is None:
+        return Standing()
+    return Standing(subscription.state, subscription.gate_level(datetime.fromisoformat(now)))
+
+
+def standings(connection: Connection, tenants: Iterable[str], now: str) -> dict[str, Standing]:
+    """How the subscriptions of several tenants stand; one statement."""
+    moment = datetime.fromisoformat(now)
+    found = connection.execute(_STANDINGS, {"tenants": list(tenants)})
+    return {row.tenant: Standing(row.state, level_at(_gates(row.gates), moment)) for row in found}
+
+
+def facts_of_tenant(found: Tenant, standing: Standing, member: bool, now: str) -> TenantFacts:
+    """The facts of a tenant in hand; an empty ``standing.state`` says that it has no subscription."""
     kept = found.restorable_until is not None and now < found.restorable_until
     return TenantFacts.model_validate(
         {
@@ -64,29 +132,37 @@ def facts_of_tenant(found: Tenant, subscription_state: str, member: bool, now: s
             "deletion_protection": found.deletion_protection,
             "legal_hold": found.legal_hold,
             "restorable": found.state == "deprovisioned" and kept,
-            "subscription_state": subscription_state,
-            "subscription_ended": subscription_state in ("", *SUBSCRIPTION.terminal),
+            "subscription_state": standing.state,
+            "subscription_ended": standing.state in ("", *SUBSCRIPTION.terminal),
+            "billing_level": standing.level,
+            "billing_access": GATES[standing.level].access_mode,
         }
     )
 
 
 def subscription_facts(
-    connection: Connection, caller: Caller, tenant: str
+    connection: Connection, caller: Caller, tenant: str, now: datetime
 ) -> tuple[SubscriptionFacts, Subscription | None]:
-    """The facts of a tenant's subscription and the subscription itself."""
+    """The facts of a tenant's subscription at an instant, and the subscription itself."""
     found = subscription_row(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
         return SubscriptionFacts(exists=False, member=member), None
-    facts = SubscriptionFacts(exists=True, member=member, state=found.state, plan=found.plan)
+    facts = SubscriptionFacts(
+        exists=True,
+        member=member,
+        state=found.state,
+        plan=found.plan,
+        billing_level=found.gate_level(now),
+    )
     return facts, found
 
 
 def record_facts(
-    connection: Connection, caller: Caller, tenant: str, collection: str
+    connection: Connection, caller: Caller, tenant: str, collection: str, now: datetime
 ) -> tuple[RecordFacts, Tenant | None]:
-    """The facts of one collection of a tenant, and the tenant itself."""
-    found = tenant_row(connection, tenant)
+    """The facts of one collection of a tenant at an instant, and the tenant itself."""
+    found, gates = tenant_with_gates(connection, tenant)
     member = caller.member_of(tenant)
     if found is None:
         return RecordFacts(exists=False, member=member, collection=collection), None
@@ -95,6 +171,7 @@ def record_facts(
         member=member,
         collection=collection,
         access_mode=found.access_mode,
+        billing_access=GATES[level_at(gates, now)].access_mode,
         tenant_state=found.state,
         cordoned=found.cordoned,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from control_plane.domain.tenant import AccessMode
 from control_plane.facts.approvable import Approvable
 
 
@@ -21,7 +22,8 @@ class RecordFacts(Approvable):
     exists: bool
     member: bool
     collection: str
-    access_mode: Literal["full", "read_only", "none"] = "none"
+    access_mode: AccessMode = "none"
+    billing_access: AccessMode = "full"
     tenant_state: str = ""
     cordoned: bool = False
     reference: bool = False

@@ -11,22 +11,30 @@ from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.audit_leaf import AuditLeafFacts
 from control_plane.facts.base import Facts
 from control_plane.facts.catalog import CatalogFacts
+from control_plane.facts.entitlement import EntitlementFacts
+from control_plane.facts.invoice import InvoiceFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
+from control_plane.facts.seat import SeatFacts
 from control_plane.facts.subscription import SubscriptionFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.facts.tool import ToolFacts
+from control_plane.facts.usage import UsageFacts
 from control_plane.facts.workspace import WorkspaceFacts
 
 FACT_CLASSES: tuple[type[Facts], ...] = (
     ApprovalFacts,
     AuditLeafFacts,
     CatalogFacts,
+    EntitlementFacts,
+    InvoiceFacts,
     RecordFacts,
     RunFacts,
+    SeatFacts,
     SubscriptionFacts,
     TenantFacts,
     ToolFacts,
+    UsageFacts,
     WorkspaceFacts,
 )
 _NOTES = frozenset({"title", "default", "description"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from control_plane.domain.gate import GateLevel
+from control_plane.domain.tenant import AccessMode
 from control_plane.facts.approvable import Approvable
 
 
@@ -22,13 +24,17 @@ class TenantFacts(Approvable):
             "legal_hold",
             "restorable",
             "subscription_ended",
+            "billing_level",
+            "billing_access",
         }
     )
 
     exists: bool
     member: bool
     state: str = ""
-    access_mode: Literal["full", "read_only", "none"] = "none"
+    access_mode: AccessMode = "none"
+    billing_level: GateLevel = "clear"
+    billing_access: AccessMode = "full"
     isolation: Literal["", "silo", "bridge", "pooled"] = ""
     plan: str = ""
     cordoned: bool = False

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
+from control_plane.billing.provider import PaymentProvider
 from control_plane.commands import Command
 from control_plane.data.collection import Collection
 from control_plane.domain.approval_record import Approval
@@ -84,11 +85,12 @@ class Ports:
     root: tuple[str, bytes]
     """The root key's id and public half: every approver's enrolment leads to it."""
     limits: Limits = field(default_factory=Limits)
-    # Only the worker holds these four: a face that reached for them would find nothing.
+    # Only the worker holds these five: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
     archives: Archives | None = None
     catalogs: Catalogs | None = None
+    payments: Mapping[str, PaymentProvider] | None = None
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,10 @@ class Change(Protocol):
         ...
 
 
+def _nothing(_connection: Connection, _table: str, _key: str) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Work:
     """One run in the worker's hands. ``asker`` decides anew who asks, and for what they may see."""
@@ -259,6 +265,8 @@ class Work:
     epoch: int
     should_stop: Callable[[], bool]
     asker: Callable[[], Asker]
+    vouch: Callable[[Connection, str, str], None] = _nothing
+    """Names a guarded row (table, key) that an inside step is about to change."""
 
 
 def _no_undo(_work: Work, _connection: Connection | None) -> None:

@@ -240,7 +240,7 @@ def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
     inside = inside_of(connection)
     assert isinstance(work.command, OffboardTenant)
     if work.command.proposed_cancel:
-        end_subscription(inside, work.run.tenant)
+        end_subscription(work, inside)
     until = retention(work)[1]
     state = move_tenant(inside, tenant_of(work, inside), "succeed", restorable_until=until)
     return {"state": state, "restorable_until": until}

@@ -10,7 +10,7 @@ from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import onboard_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
-from control_plane.handlers.offers import free_offer, isolations_of, parts_of
+from control_plane.handlers.offers import agreed_offer, isolations_of, parts_of
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -50,7 +50,7 @@ class OnboardTenantHandler(TenantLifecycle):
         """The plan exists and offers this; the tenant is not there, or failed to come."""
         assert isinstance(command, OnboardTenant)
         assert isinstance(subject.facts, TenantFacts)
-        free_offer(ports, command.proposed_plan, command.proposed_region)
+        agreed_offer(ports, command.proposed_plan, command.proposed_region, command.agreement)
         if subject.facts.stage == "propose" and subject.facts.state not in _RESUMABLE:
             raise Refused(
                 "A tenant of this name exists.",
@@ -74,7 +74,7 @@ class OnboardTenantHandler(TenantLifecycle):
         assert isinstance(command, OnboardTenant)
         offer = ports.catalog.plans.offer(command.proposed_plan)
         return {
-            **parts_of(offer),
+            **parts_of(offer, command.agreement, ports.clock.now()),
             "rows": {
                 "tenant": command.tenant,
                 "display_name": command.display_name,

@@ -9,12 +9,15 @@ from control_plane.domain.canonical import Json
 from control_plane.domain.tenant import TENANT, Tenant
 from control_plane.facts.load import tenant_row
 from control_plane.handlers import stack_steps
+from control_plane.handlers.billing_moves import attempt_of
 from control_plane.handlers.handler import Step, Work
 from control_plane.handlers.subscription_moves import end_subscription, subscribe
+from control_plane.handlers.subscription_steps import collecting
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
     inside_of,
     move_tenant,
+    noted,
     set_data_epoch,
     tenant_of,
 )
@@ -22,7 +25,7 @@ from control_plane.store import rows, tables
 
 
 def register(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Write tenant (provisioning) and subscription (active: the plan is free, nothing is due)."""
+    """Write the tenant (provisioning) and its subscription, with its first invoice where one is due."""
     assert isinstance(work.command, OnboardTenant)
     command, inside = work.command, inside_of(connection)
     offer = work.ports.catalog.plans.offer(command.proposed_plan)
@@ -38,8 +41,8 @@ def register(work: Work, connection: Connection | None) -> dict[str, Json]:
         rows.put(inside, tables.tenant, Tenant.model_validate(born))
     else:
         move_tenant(inside, found, "provision", **values)
-    subscribe(inside, command.tenant, work.run.id, offer)
-    return {"tenant": command.tenant}
+    attempt = subscribe(work, inside, command.tenant, offer, command.agreement)
+    return {"tenant": command.tenant, "attempt": attempt}
 
 
 def unregister(work: Work, connection: Connection | None) -> None:
@@ -49,7 +52,9 @@ def unregister(work: Work, connection: Connection | None) -> None:
     if tenant is None or tenant.state != "provisioning":
         return
     move_tenant(inside, tenant, "fail")
-    end_subscription(inside, tenant.id)
+    named = noted(work, inside, "register").get("attempt")
+    attempt = attempt_of(inside, named) if isinstance(named, str) else None
+    end_subscription(work, inside, taken_back=None if attempt is None else attempt.invoice)
 
 
 def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -63,6 +68,7 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 STEPS: tuple[Step, ...] = (
     Step("register", do=register, undo=unregister),
+    collecting("register"),
     Step(
         "provision",
         do=stack_steps.provision,

@@ -28,7 +28,9 @@ _DATA_EPOCH = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == b
 
 def record_subject(view: View, tenant: str, collection: str, act: str) -> Subject:
     """The collection of the tenant, there or not; `act` is what is to be decided on it."""
-    facts, found = record_facts(view.connection, view.caller, tenant, collection)
+    facts, found = record_facts(
+        view.connection, view.caller, tenant, collection, view.ports.clock.now()
+    )
     declared = view.ports.catalog.collections.get(collection)
     # A collection that is not declared is as absent as a tenant that is not there.
     known = {"exists": False} if declared is None else {"reference": declared.reference}

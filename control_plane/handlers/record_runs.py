@@ -105,7 +105,7 @@ class ChangeRecordsHandler:
 
     def answer(self, run: Run, view: View) -> dict[str, Json]:
         """What was changed, by its ids; what the rows hold is read by who may."""
-        asked = _asked(self.command_type.model_validate(run.command))
+        asked = _asked(self.command_type.restored(run.command))
         if asked.op in ("create", "update"):
             return {"record": {"id": asked.record_id}, "untrusted_fields": []}
         if asked.op == "delete":

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from control_plane import commands
 from control_plane.engine.failpoints import (
+    BILLING_BOUNDARIES,
     FACE_BOUNDARIES,
     INSIDE_BOUNDARIES,
     OUTSIDE_BOUNDARIES,
@@ -16,9 +17,18 @@ from control_plane.engine.failpoints import (
 from control_plane.handlers.apply_catalog import ApplyCatalogHandler
 from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHandler
 from control_plane.handlers.audit import SearchAuditHandler
+from control_plane.handlers.change_preview import PreviewChangeHandler
+from control_plane.handlers.entitlement_checks import CheckEntitlementHandler
+from control_plane.handlers.forecasts import SimulateSubscriptionHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
+from control_plane.handlers.invoices import GetInvoiceHandler, ListInvoicesHandler
 from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
+from control_plane.handlers.payment_moves import (
+    IssueCreditNoteHandler,
+    RecordPaymentHandler,
+    RetryPaymentHandler,
+)
 from control_plane.handlers.record_aggregates import AggregateRecordsHandler
 from control_plane.handlers.record_changes import (
     CreateRecordHandler,
@@ -34,10 +44,29 @@ from control_plane.handlers.records import (
 from control_plane.handlers.restore import RestoreTenantHandler
 from control_plane.handlers.resume import ResumeTenantHandler
 from control_plane.handlers.runs import CancelRunHandler, GetRunHandler, ListRunsHandler
+from control_plane.handlers.seats import (
+    AssignSeatHandler,
+    ListSeatsHandler,
+    ReleaseSeatHandler,
+)
+from control_plane.handlers.subscription_changes import (
+    CancelSubscriptionHandler,
+    ChangeSubscriptionHandler,
+    PauseSubscriptionHandler,
+    ResumeSubscriptionHandler,
+    SetPaymentMethodHandler,
+)
 from control_plane.handlers.subscriptions import GetSubscriptionHandler
 from control_plane.handlers.suspend import SuspendTenantHandler
 from control_plane.handlers.tenants import GetTenantHandler, ListTenantsHandler
+from control_plane.handlers.usage import RecordUsageHandler, SummarizeUsageHandler
 from control_plane.handlers.workspace import DescribeCallerHandler, ListPlansHandler
+from control_plane.subscription_commands import (
+    GetInvoice,
+    ListInvoices,
+    PreviewChange,
+    SimulateSubscription,
+)
 
 QUERIES: Mapping[str, Query] = MappingProxyType(
     {
@@ -55,6 +84,13 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         commands.QueryRecords.name: QueryRecordsHandler(),
         commands.GetRecord.name: GetRecordHandler(),
         commands.AggregateRecords.name: AggregateRecordsHandler(),
+        commands.SummarizeUsage.name: SummarizeUsageHandler(),
+        commands.CheckEntitlement.name: CheckEntitlementHandler(),
+        commands.ListSeats.name: ListSeatsHandler(),
+        ListInvoices.name: ListInvoicesHandler(),
+        GetInvoice.name: GetInvoiceHandler(),
+        SimulateSubscription.name: SimulateSubscriptionHandler(),
+        PreviewChange.name: PreviewChangeHandler(),
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
@@ -66,6 +102,19 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.RestoreTenant.name: RestoreTenantHandler(),
         commands.ChangeRecords.name: ChangeRecordsHandler(),
         commands.ApplyCatalog.name: ApplyCatalogHandler(),
+        **{
+            one.command_type.name: one
+            for one in (
+                ChangeSubscriptionHandler(),
+                CancelSubscriptionHandler(),
+                PauseSubscriptionHandler(),
+                ResumeSubscriptionHandler(),
+                SetPaymentMethodHandler(),
+                RetryPaymentHandler(),
+                RecordPaymentHandler(),
+                IssueCreditNoteHandler(),
+            )
+        },
     }
 )
 CHANGES: Mapping[str, Change] = MappingProxyType(
@@ -74,13 +123,16 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
         commands.CreateRecord.name: CreateRecordHandler(),
         commands.UpdateRecord.name: UpdateRecordHandler(),
         commands.DeleteRecord.name: DeleteRecordHandler(),
+        commands.RecordUsage.name: RecordUsageHandler(),
+        commands.AssignSeat.name: AssignSeatHandler(),
+        commands.ReleaseSeat.name: ReleaseSeatHandler(),
     }
 )
 
 
 def failpoint_names() -> tuple[str, ...]:
     """Every boundary at which a fault can be armed: the faces', the runs', and each step's."""
-    names = [*FACE_BOUNDARIES, *RUN_BOUNDARIES]
+    names = [*FACE_BOUNDARIES, *RUN_BOUNDARIES, *BILLING_BOUNDARIES]
     for lifecycle in LIFECYCLES.values():
         for step in lifecycle.steps:
             own = OUTSIDE_BOUNDARIES if step.outside else INSIDE_BOUNDARIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from control_plane.commands import Command, RestoreTenant
 from control_plane.data.carry_over import CarryOver
@@ -15,7 +16,8 @@ from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, restore_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
-from control_plane.handlers.offers import free_offer, isolations_of, parts_of
+from control_plane.handlers.offers import isolations_of, offer_in, parts_of
+from control_plane.handlers.subscription_moves import agreed_before
 from control_plane.handlers.tenant_moves import tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -65,13 +67,14 @@ class RestoreTenantHandler(TenantLifecycle):
                 rule="backup",
                 fact="backup_verified",
             )
-        free_offer(ports, facts.proposed_plan, facts.proposed_region)
+        offer_in(ports, facts.proposed_plan, facts.proposed_region)
 
     def observe(self, work: Work) -> Observed:
         """Plan the stack anew, and name the backup and what becomes of it; changes nothing."""
         tenant = tenant_now(work)
         with work.ports.store.read() as connection:
             backup = backups.proven(connection, tenant.id)
+            agreed = agreed_before(connection, tenant.id)
         if backup is None:
             raise Refused("There is no backup to restore.", code="not_restorable", rule="backup")
         carry, _ = restore_steps.foreseen(work, backup)
@@ -82,7 +85,11 @@ class RestoreTenantHandler(TenantLifecycle):
         )
         parts: dict[str, Json] = {
             **seen.parts,
-            **parts_of(work.ports.catalog.plans.offer(tenant.plan)),
+            **parts_of(
+                work.ports.catalog.plans.offer(tenant.plan),
+                agreed,
+                datetime.fromisoformat(work.run.as_of),
+            ),
             "backup": plain(backup.model_dump(include=_TOLD)),
             **({} if carry is None else {"carried_over": _changes(carry)}),
         }

@@ -17,7 +17,7 @@ from control_plane.errors import Failed, NotFound, Refused
 from control_plane.handlers import backups, stack_steps
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.offboard_steps import archives_of
-from control_plane.handlers.subscription_moves import subscribe
+from control_plane.handlers.subscription_moves import agreed_before, subscribe
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
     inside_of,
@@ -116,7 +116,9 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Open the tenant on its plan's present offer, protected as a new one is."""
     inside = inside_of(connection)
     tenant = tenant_of(work, inside)
-    subscribe(inside, tenant.id, work.run.id, work.ports.catalog.plans.offer(tenant.plan))
+    offer = work.ports.catalog.plans.offer(tenant.plan)
+    agreed = agreed_before(inside, tenant.id)
+    subscribe(work, inside, tenant.id, offer, agreed)
     state = move_tenant(
         inside,
         tenant,

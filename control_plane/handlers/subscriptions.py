@@ -7,7 +7,7 @@ from control_plane.domain.canonical import Json, plain
 from control_plane.domain.plans import PlanCatalog, PlanOffer
 from control_plane.domain.subscription import Subscription
 from control_plane.errors import NotFound
-from control_plane.facts.load import subscription_facts
+from control_plane.facts.load import subscription_facts, subscription_row
 from control_plane.handlers.handler import SingleAnswer, Subject, View
 
 
@@ -17,7 +17,9 @@ class GetSubscriptionHandler(SingleAnswer):
     def subject(self, command: Command, view: View) -> Subject:
         """The subscription, there or not."""
         assert isinstance(command, GetSubscription)
-        facts, found = subscription_facts(view.connection, view.caller, command.tenant)
+        facts, found = subscription_facts(
+            view.connection, view.caller, command.tenant, view.ports.clock.now()
+        )
         return Subject(id=command.tenant, facts=facts, tenant=command.tenant, loaded=found)
 
     def answer(
@@ -29,19 +31,42 @@ class GetSubscriptionHandler(SingleAnswer):
         may: frozenset[str],
     ) -> dict[str, Json]:
         """The subscription, with what its version of the plan declares."""
-        found = subject.loaded
-        assert isinstance(found, Subscription)
-        offer = _declared(view.ports.catalog.plans, found)
-        return {
-            "tenant": found.tenant,
-            "plan": found.plan,
-            "plan_version": found.plan_version,
-            "state": found.state,
-            "cancel_at_period_end": found.cancel_at_period_end,
-            "entitled": found.entitled(view.ports.clock.now()),
-            "tier": None if offer is None else offer.tier,
-            "quotas": None if offer is None else plain(offer.quotas),
-        }
+        assert isinstance(subject.loaded, Subscription)
+        return _described(view, subject.loaded)
+
+
+def described_subscription(view: View, tenant: str) -> dict[str, Json]:
+    """The same of one that is known to be there."""
+    found = subscription_row(view.connection, tenant)
+    assert found is not None, "the subject was decided to exist"
+    return _described(view, found)
+
+
+def _described(view: View, found: Subscription) -> dict[str, Json]:
+    offer, now = _declared(view.ports.catalog.plans, found), view.ports.clock.now()
+    terms, change = found.terms, found.pending_change
+    return {
+        "tenant": found.tenant,
+        "plan": found.plan,
+        "plan_version": found.plan_version,
+        "state": found.state,
+        "cancel_at_period_end": found.cancel_at_period_end,
+        "entitled": found.entitled(now),
+        "tier": None if offer is None else offer.tier,
+        "quotas": None if offer is None else plain(offer.quotas),
+        "terms": plain(terms),
+        # The token of the method is nobody's to read: it only says how.
+        "payment_provider": None if found.method is None else found.method.provider,
+        "current_period_start": plain(found.current_period_start),
+        "current_period_end": plain(found.current_period_end),
+        "trial_ends_at": plain(found.trial_ends_at),
+        "grace_ends_at": plain(found.grace_ends_at),
+        "paused_until": plain(found.paused_until),
+        "pending_plan": None if change is None else change.plan,
+        "pending_at": None if change is None else plain(change.at),
+        "billing_level": found.gate_level(now),
+        "gates": plain(found.gates),
+    }
 
 
 def _declared(plans: PlanCatalog, found: Subscription) -> PlanOffer | None:

@@ -6,7 +6,7 @@ from control_plane.commands import Command, SuspendTenant
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
 from control_plane.domain.run_record import Run
-from control_plane.domain.tenant import TENANT
+from control_plane.domain.tenant import TENANT, stricter
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import suspend_steps
@@ -46,7 +46,7 @@ class SuspendTenantHandler(TenantLifecycle):
         assert isinstance(subject.facts, TenantFacts)
         facts = subject.facts
         TENANT.next(facts.state, "suspend")
-        strict = suspend_steps.stricter(facts.access_mode, command.proposed_access)
+        strict = stricter(facts.access_mode, command.proposed_access)
         if command.proposed_reason in facts.suspend_reasons and strict == facts.access_mode:
             raise Refused(
                 "The tenant is suspended for this reason already.",

@@ -6,13 +6,12 @@ A silo's compute goes on running: on this machine a stack has none that could be
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final, cast
 
 from sqlalchemy import Connection
 
 from control_plane.commands import SuspendTenant
 from control_plane.domain.canonical import Json
-from control_plane.domain.tenant import AccessMode
+from control_plane.domain.tenant import stricter
 from control_plane.errors import Failed, NotFound
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.tenant_moves import (
@@ -26,13 +25,6 @@ from control_plane.handlers.tenant_moves import (
     set_data_epoch,
     tenant_of,
 )
-
-_STRICTNESS: Final = ("full", "read_only", "none")
-
-
-def stricter(one: str, other: str) -> AccessMode:
-    """The access mode of the two that leaves less open."""
-    return cast("AccessMode", max(one, other, key=_STRICTNESS.index))
 
 
 def _command(work: Work) -> SuspendTenant:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import select, true
+from sqlalchemy import true
 
 from control_plane.commands import Command, GetTenant, ListTenants
 from control_plane.domain.caller import EVERY_TENANT
 from control_plane.domain.canonical import Json, instant
-from control_plane.domain.tenant import Tenant
+from control_plane.domain.gate import GATES
+from control_plane.domain.tenant import Tenant, stricter
 from control_plane.facts.load import (
+    Standing,
     facts_of_tenant,
+    standing_of,
+    standings,
     subscription_row,
     tenant_at_hand,
     tenant_row,
@@ -25,11 +29,13 @@ class _Listed(NamedTuple):
     """One of a page: the tenant, and how its subscription stands."""
 
     tenant: Tenant
-    subscription_state: str
+    standing: Standing
 
 
-def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
-    """A tenant as a reader may see it."""
+def describe(tenant: Tenant, standing: Standing) -> dict[str, Json]:
+    """A tenant as a reader may see it: shut by its debts as by any other reason."""
+    gate = GATES[standing.level]
+    reasons = tenant.suspend_reasons | ({"billing"} if gate.suspended else set())
     until = tenant.restorable_until if tenant.state == "deprovisioned" else None
     return {
         "tenant": tenant.id,
@@ -38,9 +44,10 @@ def describe(tenant: Tenant, subscription_state: str) -> dict[str, Json]:
         "isolation": tenant.isolation,
         "plan": tenant.plan,
         "region": tenant.region,
-        "access_mode": tenant.access_mode,
-        "suspend_reasons": [*sorted(tenant.suspend_reasons)],
-        "subscription_state": subscription_state,
+        "access_mode": stricter(tenant.access_mode, gate.access_mode),
+        "suspend_reasons": [*sorted(reasons)],
+        "subscription_state": standing.state,
+        "billing_level": standing.level,
         "restorable_until": until,
     }
 
@@ -50,7 +57,7 @@ def described(view: View, tenant: str) -> dict[str, Json]:
     found = tenant_row(view.connection, tenant)
     subscription = subscription_row(view.connection, tenant)
     assert found is not None, "the subject was decided to exist, or a run has made it"
-    return describe(found, "" if subscription is None else subscription.state)
+    return describe(found, standing_of(subscription, instant(view.ports.clock.now())))
 
 
 class ListTenantsHandler:
@@ -71,9 +78,9 @@ class ListTenantsHandler:
         found = rows.every(
             view.connection, table, Tenant, mine & after, order_by=table.c.id, limit=command.limit
         )
-        states = _subscription_states(view, [tenant.id for tenant in found])
         now = instant(view.ports.clock.now())
-        return [_member(tenant, states.get(tenant.id, ""), now) for tenant in found]
+        known = standings(view.connection, [tenant.id for tenant in found], now)
+        return [_member(tenant, known.get(tenant.id, Standing()), now) for tenant in found]
 
     def answer(
         self,
@@ -88,22 +95,14 @@ class ListTenantsHandler:
         listed: list[Json] = []
         for member in page:
             assert isinstance(member.loaded, _Listed)
-            listed.append(describe(member.loaded.tenant, member.loaded.subscription_state))
+            listed.append(describe(member.loaded.tenant, member.loaded.standing))
         full = len(page) == command.limit
         return {"tenants": listed, "next_after": page[-1].id if full else None}
 
 
-def _subscription_states(view: View, tenants: list[str]) -> dict[str, str]:
-    table = tables.subscription
-    statement = select(table.c.tenant, table.c.state).where(table.c.tenant.in_(tenants))
-    return {row.tenant: row.state for row in view.connection.execute(statement)}
-
-
-def _member(tenant: Tenant, subscription_state: str, now: str) -> Subject:
-    facts = facts_of_tenant(tenant, subscription_state, True, now)
-    return Subject(
-        id=tenant.id, facts=facts, tenant=tenant.id, loaded=_Listed(tenant, subscription_state)
-    )
+def _member(tenant: Tenant, standing: Standing, now: str) -> Subject:
+    facts = facts_of_tenant(tenant, standing, True, now)
+    return Subject(id=tenant.id, facts=facts, tenant=tenant.id, loaded=_Listed(tenant, standing))
 
 
 class GetTenantHandler(SingleAnswer):
@@ -113,8 +112,8 @@ class GetTenantHandler(SingleAnswer):
         """The tenant, there or not."""
         assert isinstance(command, GetTenant)
         now = instant(view.ports.clock.now())
-        facts, found, state = tenant_at_hand(view.connection, view.caller, command.tenant, now)
-        listed = None if found is None else _Listed(found, state)
+        facts, found, standing = tenant_at_hand(view.connection, view.caller, command.tenant, now)
+        listed = None if found is None else _Listed(found, standing)
         return Subject(id=command.tenant, facts=facts, tenant=command.tenant, loaded=listed)
 
     def answer(
@@ -127,4 +126,4 @@ class GetTenantHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """The tenant."""
         assert isinstance(subject.loaded, _Listed), "the subject was decided to exist"
-        return describe(subject.loaded.tenant, subject.loaded.subscription_state)
+        return describe(subject.loaded.tenant, subject.loaded.standing)

@@ -54,8 +54,26 @@ FACE: Final[Mapping[str, Right]] = {
     "run_step": _READ,
     "approval": _READ,
     "backup": _READ,
+    "billing_account": _READ,
+    "invoice": _READ,
+    "payment_attempt": _READ,
+    "credit_note": _READ,
+    "series": _READ,
     "ledger_entry": _READ,
     "ledger_posting": _READ,
+    # A reservation becomes a seat; how many there may be is decided under the tenant's lock.
+    "seat": Right(select=(), insert=(), update=("reserved_until",), delete=True),
+    # Events are added and never changed; what they add up to moves with them.
+    "usage_event": Right(select=(), insert=()),
+    "usage_tally": Right(select=(), insert=(), update=("tally",)),
+    "reservation": _READ,
+    "soft_limit_passed": Right(select=(), insert=(), update=("passed_at",), delete=True),
+    # By id and digest a repeat is known. A body is sealed before it comes here, and no face's to open.
+    "inbound_event": Right(
+        select=("provider", "id", "digest"),
+        insert=(),
+        insert_check="state = 'received' AND attempts = 0 AND outcome IS NULL",
+    ),
     "fence": Right(
         select=(), insert=(), insert_check="epoch = 0 AND run_id IS NULL AND data_epoch = 0"
     ),

@@ -6,9 +6,16 @@ from typing import Final
 
 from sqlalchemy import MetaData
 
-from control_plane.store import ledger_tables, tables
+from control_plane.store import (
+    billing_tables,
+    ledger_tables,
+    seat_tables,
+    tables,
+    usage_tables,
+    webhook_tables,
+)
 from control_plane.store.base import metadata
 
 # Named, since a table is in the metadata only once its module was imported.
-MODULES: Final = (tables, ledger_tables)
+MODULES: Final = (tables, billing_tables, ledger_tables, seat_tables, usage_tables, webhook_tables)
 METADATA: Final[MetaData] = metadata

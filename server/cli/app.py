@@ -20,9 +20,12 @@ from server.cli import (
     demo,
     doctor,
     init,
+    invoices,
+    licence,
     mcp_config,
     sample,
     serve,
+    simulate,
     tenants,
     tokens,
     version,
@@ -83,3 +86,6 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(collections.app, name="collections")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(sample.app, name="sample")
+app.add_typer(licence.app, name="licence")
+app.add_typer(invoices.app, name="invoices")
+app.command(name="simulate")(simulate.simulate)

@@ -47,7 +47,9 @@ async def kill_and_resume(stage: Stage, waiting: dict[str, Json]) -> None:
         {
             "outcome": "done",
             "result": {
-                "tenants": [{"tenant": one} for one in ("acme", "globex", "hooli", "initech")]
+                "tenants": [
+                    {"tenant": one} for one in ("acme", "globex", "hooli", "initech", "wonka")
+                ]
             },
         },
     )
@@ -73,4 +75,4 @@ def _infrastructure(stage: Stage, tenant: str) -> Seen:
     return {"lineage": state["lineage"], "serial": state["serial"], "resources": list(resources)}
 
 
-_STEPS = ("register", "provision", "database", "verify", "activate")
+_STEPS = ("register", "collect", "provision", "database", "verify", "activate")

@@ -14,7 +14,7 @@ from control_plane.errors import PaybillError
 from control_plane.provisioning.binary import find as find_terraform
 from policies.binary import find_binary
 from policies.errors import GateError
-from server.demo import acts, audit, crash, life
+from server.demo import acts, audit, crash, life, money
 from server.demo.agents import connected
 from server.demo.desk import LOADER
 from server.demo.ledger import Ledger
@@ -34,6 +34,7 @@ _PARTS = (
     "Onboarding: what policy allows, and what a human must approve",
     "Records: a help desk, without the rows and fields that the agent may not read",
     "A tenant's whole life",
+    "Money: an upgrade with its proration, a declined payment, and its recovery",
     "Eight things that must not work",
     "A worker is killed in the middle",
     "The audit log",
@@ -96,14 +97,17 @@ async def _play(place: Place, voice: Narrator, ledger: Ledger, interrupts: _Inte
         await life.live(stage)
         interrupts.check()
         voice.part(5, _PARTS[4])
+        await money.pay(stage)
+        interrupts.check()
+        voice.part(6, _PARTS[5])
         await acts.try_forbidden(
             stage, globex_record=globex_record, alices_run=acme_run, waiting=waiting
         )
         interrupts.check()
-        voice.part(6, _PARTS[5])
+        voice.part(7, _PARTS[6])
         await crash.kill_and_resume(stage, waiting)
     interrupts.check()
-    voice.part(7, _PARTS[6])
+    voice.part(8, _PARTS[7])
     await audit.verify(stage)
     await audit.replay(stage)
 
@@ -129,17 +133,19 @@ def _with_parts(settings: Settings, voice: Narrator) -> Settings:
 @asynccontextmanager
 async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerator[Stage]:
     voice.say(f"Workspace in {place.workspace.root}; approvals by own hand.")
-    place.issue(SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,hooli,initech")
+    place.issue(
+        SUPPORT_BOT, "alice", SUPPORT_BOT, "operator,support", "acme,globex,hooli,initech,wonka"
+    )
     place.issue(BILLING_BOT, "bob", BILLING_BOT, "viewer", "umbrella,stark")
     place.issue(LOADER, "erin", LOADER, "platform_admin", "acme")
-    place.issue("alice", "alice", None, "viewer", "acme,globex,hooli,initech")
+    place.issue("alice", "alice", None, "viewer", "acme,globex,hooli,initech,wonka")
     voice.table(
         ("who", "acts through", "roles", "tenants"),
         (
-            ("alice", SUPPORT_BOT, "operator, support", "acme, globex, hooli, initech"),
+            ("alice", SUPPORT_BOT, "operator, support", "acme, globex, hooli, initech, wonka"),
             ("bob", BILLING_BOT, "viewer", "umbrella, stark"),
             ("erin", LOADER, "platform_admin", "acme"),
-            ("alice", "(herself: approves)", "viewer", "acme, globex, hooli, initech"),
+            ("alice", "(herself: approves)", "viewer", "acme, globex, hooli, initech, wonka"),
         ),
     )
     secret = {
@@ -165,9 +171,11 @@ async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerat
 
 
 def _closing(place: Place, voice: Narrator, ledger: Ledger, took_s: float, *, keep: bool) -> None:
-    voice.part(8, _PARTS[7])
+    voice.part(9, _PARTS[8])
     if not ledger.missed:
-        voice.say("Four tenants (acme pooled; hooli bridge; globex and initech silo), eight runs.")
+        voice.say(
+            "Five tenants (acme and wonka pooled; hooli bridge; globex and initech silo), fourteen runs."
+        )
     if keep:
         voice.say("The workspace is kept. To go on in it:")
         voice.lines(

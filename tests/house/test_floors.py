@@ -31,6 +31,8 @@ _ONLY_IN = {
     "mcp": "server/",
     "typer": "server/cli/",
     "rich": "server/",
+    "stripe": "control_plane/billing/providers/",
+    "fpdf": "control_plane/billing/",
     "anyio": "server/",
     "asyncio": "server/",
 }

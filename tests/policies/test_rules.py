@@ -25,19 +25,26 @@ ADMIN = {"platform_admin"}
 CHANGERS = {"operator", "platform_admin"}
 READERS = {"approver", "auditor", "platform_admin"}
 COMMON = {(domain, "read") for domain in ("workspace", "tenant", "plan", "run", "approval")}
-BILLED = {("subscription", "read")}
-DOMAINS = ("workspace", "tenant", "plan", "run", "approval", "record", "subscription", "audit")
+BILLED = {(domain, "read") for domain in ("subscription", "seat", "usage", "entitlement")}
+SEATED = BILLED | {("seat", "write")}
+# Money is not for everybody who may look at a subscription.
+MONEY = {("invoice", "read")}
+DOMAINS: tuple[str, ...] = ("workspace", "tenant", "plan", "run", "approval", "record", "audit")
+DOMAINS += ("subscription", "seat", "usage", "entitlement", "invoice", "billing")
 RISKS = ("read", "write", "destructive")
+MOVES = {("subscription", "write"), ("subscription", "destructive")}
 
 TOOLS: dict[str, set[tuple[str, str]]] = {
     "viewer": COMMON | BILLED,
-    "support": COMMON | BILLED | {("record", "read"), ("record", "write"), ("run", "write")},
+    "support": COMMON | SEATED | MONEY | {("record", "read"), ("record", "write"), ("run", "write")},
     "operator": COMMON
-    | BILLED
-    | {("tenant", "write"), ("tenant", "destructive"), ("run", "write")},
-    "billing": COMMON | BILLED,
+    | SEATED
+    | MONEY
+    | MOVES
+    | {("tenant", "write"), ("tenant", "destructive"), ("run", "write"), ("usage", "write")},
+    "billing": COMMON | BILLED | MONEY | MOVES | {("run", "write"), ("billing", "write")},
     "approver": {(domain, "read") for domain in ("workspace", "run", "approval")},
-    "auditor": BILLED | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
+    "auditor": BILLED | MONEY | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
     "platform_admin": set(product(DOMAINS, RISKS)),
 }
 
@@ -47,12 +54,20 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("tenant", "propose"): CHANGERS,
     ("tenant", "apply"): CHANGERS,
     ("subscription", "read"): EVERYONE - {"approver"},
-    ("subscription", "propose"): CHANGERS,
-    ("subscription", "apply"): CHANGERS,
+    ("subscription", "propose"): CHANGERS | {"billing"},
+    ("subscription", "apply"): CHANGERS | {"billing"},
     ("run", "read"): EVERYONE,
-    ("run", "cancel"): CHANGERS | {"support"},
+    ("run", "cancel"): CHANGERS | {"support", "billing"},
     ("approval", "read"): READERS,
     ("audit_leaf", "read"): {"auditor", "platform_admin"},
+    ("usage", "read"): EVERYONE - {"approver"},
+    ("usage", "record"): CHANGERS,
+    ("entitlement", "read"): EVERYONE - {"approver"},
+    ("invoice", "read"): EVERYONE - {"approver", "viewer"},
+    ("seat", "read"): EVERYONE - {"approver"},
+    ("seat", "assign"): CHANGERS | {"support"},
+    ("seat", "release"): CHANGERS | {"support"},
+    ("seat", "read_pii"): CHANGERS | {"support"},
     ("record", "read"): {"support", "platform_admin"},
     ("record", "query"): {"support", "platform_admin"},
     ("record", "create"): {"support", "platform_admin"},
@@ -293,3 +308,41 @@ def test_every_change_of_rows_is_refused_with_the_same_reason(
 
 def test_a_read_only_tenant_may_be_queried(ask: Ask) -> None:
     assert ask("record", "query", "support", access_mode="read_only").allowed
+
+
+@pytest.mark.parametrize(
+    ("action", "facts", "code"),
+    [
+        ("assign", {"access_mode": "none"}, "access_suspended"),
+        ("assign", {"access_mode": "read_only"}, "read_only"),
+        ("assign", {"billing_access": "none"}, "billing_suspended"),
+        ("assign", {"billing_access": "read_only"}, "billing_read_only"),
+        ("read_pii", {"billing_access": "none"}, "billing_suspended"),
+        ("assign", {"tenant_state": "suspended"}, "tenant_not_active"),
+        ("read_pii", {"access_mode": "none"}, "access_suspended"),
+    ],
+)
+def test_seats_are_refused_with_their_reason(
+    ask: Ask, action: str, facts: dict[str, object], code: str
+) -> None:
+    assert refusal(ask("seat", action, "platform_admin", **facts))[0] == code
+
+
+@pytest.mark.parametrize("access_mode", ["read_only", "none"])
+@pytest.mark.parametrize("action", ["read", "release"])
+def test_seats_are_listed_and_released_whatever_is_owed(
+    ask: Ask, action: str, access_mode: str
+) -> None:
+    closed = {"access_mode": access_mode, "billing_access": access_mode}
+    assert ask("seat", action, "support", tenant_state="suspended", **closed).allowed
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"), [("usage", "read"), ("usage", "record"), ("entitlement", "read")]
+)
+@pytest.mark.parametrize("access_mode", ["read_only", "none"])
+def test_usage_is_recorded_and_told_whatever_is_owed(
+    ask: Ask, kind: str, action: str, access_mode: str
+) -> None:
+    said = ask(kind, action, "operator", access_mode=access_mode, tenant_state="suspended")
+    assert said.allowed

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.data.tables import schema_digest
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.caller import ROLES
 from control_plane.domain.canonical import instant
+from control_plane.domain.invoice import Invoice, InvoiceLine, allocate, finalize, line_id
 from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import Tenant
 from control_plane.handlers.backups import own_id
-from control_plane.store import rows, tables
+from control_plane.store import billing_tables, rows, tables
 from server import keys
 from server.catalog import load_applied
 from server.clock import SystemClock
@@ -35,6 +38,14 @@ from tools.registry import TOOLS
 
 MAKER = ("maker", "maker-bot")
 _NOBODYS = {"op": "eq", "field": "company", "value": "nobody's"}
+_USED = {
+    "source": "roles",
+    "id": "1",
+    "meter": "unmetered",
+    "quantity": 1,
+    "occurred_at": "2026-01-01T00:00:00Z",
+}
+INVOICE = "invoice_of_roles"
 START, FAR = "2020-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
 
 
@@ -47,6 +58,9 @@ class Cast:
     foreign: str
     shut: str
     gone: str
+    paying: str
+    ending: str
+    owed: str
     runs: dict[str, dict[str, Any]]
     names: dict[str, str]
     records: dict[str, str]
@@ -76,6 +90,7 @@ class Cast:
             return unfit if TOOLS[tool].arguments.model_fields else {"surplus": 1}
         inside = column != "foreign"
         tenant = self.own if inside else self.foreign
+        pays = self.paying if inside else self.foreign
         run = self.runs["foreign" if not inside else "read"]
         # Only the first cancellation of a run is done: whoever may cancel has one of their own.
         canceled = self.runs.get(role if column == "own" else "", run)
@@ -118,6 +133,29 @@ class Cast:
             "record_undo": _dry(
                 tenant, run_id=self.runs["undone" if inside else "foreign"]["run_id"]
             ),
+            "seat_list": {"tenant": tenant},
+            # One holder for all: who assigns it again, or releases what is free, is answered alike.
+            "seat_assign": _seated(tenant),
+            "seat_release": _seated(tenant),
+            # A meter that no plan has: whoever records it anew is answered alike.
+            "usage_record": {"tenant": tenant, "events": [_USED], "idempotency_key": fresh_key()},
+            "usage_summary": {"tenant": tenant},
+            "entitlement_check": {"tenant": tenant, "feature": "sso"},
+            # Less from the period's end on: no amount of it hangs on the instant of the call.
+            "subscription_preview_change": {"tenant": pays, "plan": "free"},
+            "subscription_change": _dry(pays, plan="enterprise"),
+            "subscription_cancel": _dry(pays, ends="now"),
+            "subscription_pause": _dry(pays, until=FAR),
+            "subscription_resume": _dry(self.ending if inside else tenant),
+            "payment_method_set": _dry(pays, provider="sandbox", reference="sandbox_ok"),
+            "payment_retry": _dry(pays, invoice=self.owed),
+            "payment_record": _dry(pays, invoice=self.owed, amount_minor=1, reference="b-1"),
+            "credit_note_issue": _dry(
+                pays, invoice=self.owed, amount_minor=1, kind="reduction", reason="mistake"
+            ),
+            "invoice_list": {"tenant": tenant},
+            "invoice_get": {"tenant": tenant, "invoice": INVOICE},
+            "subscription_simulate": {"tenant": tenant, "months": 1},
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:
@@ -126,6 +164,10 @@ class Cast:
 
 def _dry(tenant: str, **more: Any) -> dict[str, Any]:
     return {"tenant": tenant, "dry_run": True, "idempotency_key": fresh_key(), **more}
+
+
+def _seated(tenant: str) -> dict[str, Any]:
+    return {"tenant": tenant, "holder": "ada@example.com", "idempotency_key": fresh_key()}
 
 
 def _contacts(tenant: str, **more: Any) -> dict[str, Any]:
@@ -147,6 +189,28 @@ def _changed(face: Face, tenant: str, record: str) -> dict[str, Any]:
     asked = _changing(tenant, filter=this, values={"balance": 3})
     run_id = ask(face, "record_bulk_update", **asked)["run_id"]
     return follow(face, run_id, {"applied"})
+
+
+def _paying(face: Face, tenant: str) -> str:
+    """A tenant on a plan with a price; its first invoice, which waits for a transfer."""
+    terms = {"currency": "EUR", "collection": "by_invoice"}
+    asked = _propose(face, tenant, plan="business", subscription=terms)
+    follow(face, asked, {"applied"})
+    table = billing_tables.invoice
+    with face.store.read() as connection:
+        found = select(table.c.id).where(table.c.tenant == tenant)
+        return str(connection.execute(found).scalar_one())
+
+
+def _leaving(face: Face, tenant: str) -> None:
+    asked = {"tenant": tenant, "ends": "period_end", "idempotency_key": fresh_key()}
+    follow(face, ask(face, "subscription_cancel", **asked)["run_id"], {"applied"})
+
+
+def _ending(face: Face, tenant: str) -> dict[str, Any]:
+    """A run that would end a subscription at once: it waits for a human."""
+    asked = {"tenant": tenant, "ends": "now", "idempotency_key": fresh_key()}
+    return follow(face, ask(face, "subscription_cancel", **asked)["run_id"], {"awaiting_approval"})
 
 
 def _recorder(house: House) -> LeafRecorder:
@@ -217,6 +281,25 @@ def _gone(house: House, face: Face, tenant: str) -> None:
         _recorder(house).record(connection, "run.applied", tenant, {}, guards)
 
 
+def _billed(house: House, face: Face, tenant: str) -> None:
+    """An invoice of a tenant's that is paid."""
+    at = datetime.fromisoformat(START)
+    line = InvoiceLine(
+        id=line_id(INVOICE, "base", "plan"),
+        invoice=INVOICE,
+        kind="base",
+        reference="plan",
+        description="A plan",
+        amount_minor=700,
+        currency="EUR",
+    )
+    draft = Invoice(id=INVOICE, tenant=tenant, currency="EUR", lines=(line,), total_minor=700)
+    paid = allocate(finalize(draft, "INV-900001", at, at), 700)
+    with face.store.write(tenant) as connection:
+        rows.put(connection, billing_tables.invoice, paid)
+        _recorder(house).record(connection, "billing.moved", tenant, {}, (("invoice", INVOICE),))
+
+
 def _propose(face: Face, tenant: str, **changed: Any) -> str:
     answered = ask(face, "tenant_onboard", **onboarding(tenant, **changed))
     assert answered["outcome"] == "running", answered
@@ -229,7 +312,8 @@ def cast(shared: House) -> Iterator[Cast]:
     mine = {name: fresh_name(name) for name in ("read", "operator", "admin")}
     theirs, shut, gone = fresh_name("theirs"), fresh_name("shut"), fresh_name("gone")
     names: dict[str, str] = {role: fresh_name("new") for role in ROLES}
-    inside = ",".join(["acme", shut, gone, *mine.values(), *names.values()])
+    paying, ending = fresh_name("paying"), fresh_name("ending")
+    inside = ",".join(["acme", shut, gone, paying, ending, *mine.values(), *names.values()])
     silo = {"plan": "team", "isolation": "silo"}
     with ExitStack() as stack:
         base = stack.enter_context(shared.face(None))
@@ -257,6 +341,7 @@ def cast(shared: House) -> Iterator[Cast]:
         runs["over"] = _shut(shared, maker, shut)
         runs["platform_admin"] = runs.pop("admin")
         _gone(shared, maker, gone)
+        _billed(shared, maker, "acme")
         keeper = face("support", "keeper", "keeper-bot")
         records = {
             name: _record(keeper, "acme")
@@ -264,7 +349,11 @@ def cast(shared: House) -> Iterator[Cast]:
         }
         runs["undone"] = _changed(keeper, "acme", records["undone"])
         since = instant(SystemClock().now())
-        made = Cast(shared, "acme", "globex", shut, gone, runs, names, records, since)
+        owed = _paying(maker, paying)
+        _paying(maker, ending)
+        _leaving(maker, ending)
+        named = ("acme", "globex", shut, gone, paying, ending, owed)
+        made = Cast(shared, *named, runs, names, records, since)
         for role in ROLES:
             # An agent is never an approver: that one is the human alone.
             actor = None if role == "approver" else f"{role}-bot"
@@ -278,6 +367,7 @@ def cast(shared: House) -> Iterator[Cast]:
         asked_for = ask(made.face("support", "own"), "record_create", **heavy)["run_id"]
         waits = follow(made.face("support", "own"), asked_for, {"awaiting_approval"})
         made.runs["support"] = waits
+        made.runs["billing"] = _ending(made.face("billing", "own"), "acme")
         yield made
 
 

@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 from control_plane.domain.caller import AGENT_CEILING, ROLES, Caller, Grant
 from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.base import Facts
+from control_plane.facts.entitlement import EntitlementFacts
+from control_plane.facts.invoice import InvoiceFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
+from control_plane.facts.seat import SeatFacts
 from control_plane.facts.subscription import SubscriptionFacts
 from control_plane.facts.tenant import TenantFacts
 from control_plane.facts.tool import ToolFacts
+from control_plane.facts.usage import UsageFacts
 from control_plane.facts.workspace import WorkspaceFacts
 from control_plane.handlers.handler import Subject
 from graphs.errors import Unlisted
@@ -82,6 +86,15 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tenant_list": ("workspace", ("read",)),
     "tenant_get": ("tenant", ("read",)),
     "subscription_get": ("subscription", ("read",)),
+    "subscription_preview_change": ("subscription", ("read",)),
+    "subscription_change": ("subscription", ("read", "propose")),
+    "subscription_cancel": ("subscription", ("read", "propose")),
+    "subscription_pause": ("subscription", ("read", "propose")),
+    "subscription_resume": ("subscription", ("read", "propose")),
+    "payment_method_set": ("subscription", ("read", "propose")),
+    "payment_retry": ("subscription", ("read", "propose")),
+    "payment_record": ("subscription", ("read", "propose")),
+    "credit_note_issue": ("subscription", ("read", "propose")),
     "tenant_onboard": ("tenant", ("register", "propose")),
     "tenant_suspend": ("tenant", ("read", "propose")),
     "tenant_resume": ("tenant", ("read", "propose")),
@@ -103,6 +116,15 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "record_bulk_update": ("record", ("read", "bulk_update")),
     "record_bulk_delete": ("record", ("read", "bulk_delete")),
     "record_undo": ("record", ("read", "undo")),
+    "seat_list": ("seat", ("read",)),
+    "seat_assign": ("seat", ("read", "assign")),
+    "seat_release": ("seat", ("read", "release")),
+    "usage_record": ("usage", ("read", "record")),
+    "usage_summary": ("usage", ("read",)),
+    "entitlement_check": ("entitlement", ("read",)),
+    "invoice_list": ("invoice", ("read",)),
+    "invoice_get": ("invoice", ("read",)),
+    "subscription_simulate": ("invoice", ("read",)),
 }
 # Where it is there and a member asks, most is open: the search ends soonest from there.
 _BOTH = (True, False)
@@ -124,7 +146,15 @@ _SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
             "stage": ("propose",),
         },
     ),
-    "subscription": (SubscriptionFacts, {"state": ("active",), "plan": ("free",)}),
+    "subscription": (
+        SubscriptionFacts,
+        {
+            "state": ("active",),
+            "plan": ("free",),
+            "operation": ("change", "record_payment"),
+            "stage": ("propose",),
+        },
+    ),
     "run": (RunFacts, {"own": _BOTH, "cancelable": _BOTH, "state": ("pending",)}),
     "approval": (
         ApprovalFacts,
@@ -134,6 +164,10 @@ _SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
         RecordFacts,
         {"collection": ("contacts",), "access_mode": _MODES, "tenant_state": ("", "active")},
     ),
+    "seat": (SeatFacts, {"access_mode": _MODES, "tenant_state": ("", "active")}),
+    "usage": (UsageFacts, {"access_mode": _MODES, "tenant_state": ("", "active")}),
+    "entitlement": (EntitlementFacts, {"feature": ("sso",), "access_mode": _MODES}),
+    "invoice": (InvoiceFacts, {"state": ("", "open"), "overdue": _BOTH}),
 }
 
 
@@ -208,7 +242,8 @@ def test_a_tool_of_any_kind_may_be_called_exactly_where_it_may_be_listed(
     cast: Cast, role: str
 ) -> None:
     keeper = Gatekeeper(cast.face(role, "own").generations.gate)
-    domains = ["workspace", "tenant", "run", "approval", "record", "subscription", "audit", "else"]
+    domains = ["workspace", "tenant", "run", "approval", "record", "subscription", "seat", "audit"]
+    domains += ["usage", "entitlement", "invoice", "billing", "else"]
     for risk, domain in itertools.product(("read", "write", "destructive"), domains):
         facts = ToolFacts.model_validate({"risk": risk, "domain": domain})
         listed = keeper.listed(caller_of(role), {"any": facts})

@@ -33,6 +33,8 @@ def test_the_halves_belong_together(folder: Path) -> None:
     assert box.public_of(loaded.seal_private) == loaded.public.seal_bytes
     root = keys.load_root(folder, PASSPHRASE)
     assert signer.public_bytes(root) == loaded.public.root_bytes
+    licence = keys.load_licence(folder, loaded.public)
+    assert signer.public_bytes(licence) == loaded.public.licence_bytes
 
 
 def test_a_face_needs_no_file_but_its_own(folder: Path) -> None:
@@ -74,6 +76,14 @@ def test_an_exchanged_key_is_noticed(folder: Path, name: str) -> None:
     (folder / name).write_bytes(signer.new_seed())
     with pytest.raises(KeysError) as caught:
         keys.load(folder)
+    assert caught.value.code == "keys_mismatch"
+
+
+def test_an_exchanged_key_of_licences_is_noticed_by_who_signs_with_it(folder: Path) -> None:
+    (folder / "licence.key").write_bytes(signer.new_seed())
+    loaded = keys.load(folder)
+    with pytest.raises(KeysError) as caught:
+        keys.load_licence(folder, loaded.public)
     assert caught.value.code == "keys_mismatch"
 
 

@@ -139,6 +139,10 @@ class World:
             put_in_force(connection, self.ports.recorder, catalog.digest, before, now)
         return self._rewired(replace(self.ports, catalog=catalog), self.keeper)
 
+    def with_ports(self, ports: Ports) -> World:
+        """The same store behind other ports."""
+        return self._rewired(ports, self.keeper)
+
     def with_limits(self, limits: Limits) -> World:
         """The same store under other limits."""
         return self._rewired(replace(self.ports, limits=limits), self.keeper)

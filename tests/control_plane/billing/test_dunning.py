@@ -12,12 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.billing.dunning import (
-    GATES,
     GRACE_WITHOUT_END,
-    Blocked,
     Debt,
     DunningFacts,
-    Gate,
     Standing,
     debts_of,
     grace_end,
@@ -26,7 +23,8 @@ from control_plane.billing.dunning import (
     standing,
     subscription_event,
 )
-from control_plane.domain.dunning_policy import LEVELS, DunningPolicy, GateLevel, Rung
+from control_plane.domain.dunning_policy import DunningPolicy, Rung
+from control_plane.domain.gate import GATES, LEVELS, Blocked, Gate, GateLevel
 from control_plane.domain.invoice import Invoice, InvoiceLine, allocate, finalize, line_id, void
 from control_plane.domain.money import MINOR_MAX, Money
 from control_plane.domain.subscription import SUBSCRIPTION, Exhausted, SubscriptionState

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from control_plane.domain.gate import GateStep
 from control_plane.domain.subscription import (
     INCOMPLETE_OPEN,
     SUBSCRIPTION,
@@ -86,6 +87,7 @@ ROWS = {
     ("scheduled", "start_trial"): "trialing",
     ("incomplete", "invoice_paid"): "active",
     ("incomplete", "expire_incomplete"): "incomplete_expired",
+    ("trialing", "end_trial"): "active",
     ("trialing", "invoice_paid"): "active",
     ("trialing", "invoice_failed"): "past_due",
     ("trialing", "end_trial_paused"): "paused",
@@ -109,7 +111,7 @@ ROWS = {
     ("active", "drop_change"): "active",
     ("past_due", "apply_change"): "past_due",
     ("past_due", "drop_change"): "past_due",
-    ("active", "end_term"): "expired",
+    **{(state, "end_term"): "expired" for state in ("active", "past_due", "unpaid", "paused")},
     **{
         (state, event): state
         for state in ("active", "trialing", "past_due")
@@ -141,6 +143,24 @@ def test_a_fixed_term_entitles_until_its_end_though_no_sweep_has_run(state: str)
     fixed = subscription(state, term_ends_at=NOW)
     assert fixed.entitled(NOW - TICK) is (state in {"trialing", "active"})
     assert not fixed.entitled(NOW)
+
+
+def test_a_fixed_term_ends_also_for_one_in_debt_or_in_a_pause() -> None:
+    # Else the debt would be renewed into periods that nobody is entitled in.
+    for state in SUBSCRIPTION.states:
+        began = state in {"active", "past_due", "unpaid", "paused"}
+        assert ("end_term" in SUBSCRIPTION.legal(state)) is began
+
+
+def test_its_gate_stands_where_its_debts_have_brought_it() -> None:
+    steps = (
+        GateStep(at=NOW, level="no_upgrades"),
+        GateStep(at=NOW + timedelta(days=14), level="read_only"),
+    )
+    late = subscription("past_due", gates=steps)
+    assert late.gate_level(NOW - TICK) == "clear"
+    assert late.gate_level(NOW) == "no_upgrades"
+    assert late.gate_level(NOW + timedelta(days=14)) == "read_only"
 
 
 def test_a_pause_that_is_over_entitles_to_nothing_until_it_is_resumed() -> None:
@@ -178,7 +198,10 @@ def test_an_end_does_not_hang_on_the_zone_in_which_it_was_written_down() -> None
         ("trialing", {"trial_ends_at": NOW}, False, "pause", "end_trial_paused"),
         ("trialing", {"trial_ends_at": NOW}, False, "cancel", "end_trial_canceled"),
         ("trialing", {"trial_ends_at": NOW}, True, "cancel", None),
-        ("active", {"term_ends_at": NOW}, True, "pause", "end_term"),
+        *(
+            (state, {"term_ends_at": NOW, "paused_until": NOW}, True, "pause", "end_term")
+            for state in ("active", "past_due", "unpaid", "paused")
+        ),
         ("paused", {"paused_until": NOW}, True, "pause", "resume"),
         ("paused", {"paused_until": NOW}, False, "pause", None),
         ("paused", {}, True, "pause", None),

@@ -43,6 +43,11 @@ OWN: dict[str, dict[str, Any]] = {
     "idempotency": {"key": "own"},
     "tenant_key": {"tenant": "own"},
     "audit_leaf": {"id": "own", "guards": []},
+    "seat": {"holder": "own"},
+    "usage_event": {"id": "own"},
+    "usage_tally": {"meter": "own"},
+    "soft_limit_passed": {"feature": "own"},
+    "inbound_event": {"id": "own", "state": "received", "attempts": 0},
 }
 # What stands already, and is no face's own.
 WORKERS: dict[str, dict[str, Any]] = {
@@ -54,6 +59,7 @@ WORKERS: dict[str, dict[str, Any]] = {
     "tenant": {"isolation": "silo", "access_mode": "full"},
     "job": {"state": "finished"},
     "ledger_posting": {"currency": "USD"},
+    "inbound_event": {"state": "completed"},
 }
 
 
@@ -136,6 +142,7 @@ def allowed(server: Server, login: Login, statement: Any) -> bool:
 def test_every_table_is_either_for_a_face_or_not() -> None:
     """A new table is no face's until somebody says so here and in the rights."""
     kept = {"artifact", "approver", "checkpoint"}
+    kept |= {"webhook_endpoint", "webhook_message", "webhook_delivery"}
     assert set(FACE) - {VERSION_TABLE} == {one.name for one in METADATA.sorted_tables} - kept
 
 
@@ -195,6 +202,8 @@ def test_a_face_cannot_write_what_gives_rights_or_proves_deeds(server: Server, n
         ("job", {"id": "f", "state": "finished"}),
         ("fence", {"tenant": "f", "epoch": 9}),
         ("permit", {"id": "f", "step": "provision"}),
+        ("inbound_event", {"id": "f", "state": "completed", "attempts": 0}),
+        ("inbound_event", {"id": "f", "state": "received", "attempts": 1}),
         (
             "audit_leaf",
             {"id": "f", "guards": [{"table": "tenant", "key": "x", "digest": None}]},

@@ -1,0 +1,139 @@
+"""The tools of a tenant's money: method, payments, credit notes, with their inputs. Not the subscription's moves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from control_plane import subscription_commands as commands
+from control_plane.domain.credit_note import CreditReason
+from tools.schemas import DryRun, Key, SubscriptionResult, TenantArguments
+from tools.spec import ToolSpec
+
+AMOUNT_MINOR_MAX = 10**12
+
+InvoiceId: TypeAlias = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The invoice's id, not its number.")
+]
+
+
+class SetMethodArguments(TenantArguments):
+    """Whose method, and which. Never what is on a card: only a provider's token for it."""
+
+    provider: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Who collects.")
+    reference: str = Field(
+        pattern=r"^[\x21-\x7e]{1,120}$",
+        description="The provider's own token for the account. No card number, ever.",
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class RetryPaymentArguments(TenantArguments):
+    """Which invoice is to be collected."""
+
+    invoice: InvoiceId
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class RecordPaymentArguments(TenantArguments):
+    """What came in for which invoice."""
+
+    invoice: InvoiceId
+    amount_minor: int = Field(
+        ge=1, le=AMOUNT_MINOR_MAX, description="In minor units of the invoice's currency."
+    )
+    reference: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,48}$",
+        description="What names the transfer at the bank; the same one is booked once.",
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class IssueCreditArguments(TenantArguments):
+    """How much of which invoice is taken back, how and why."""
+
+    invoice: InvoiceId
+    amount_minor: int = Field(
+        ge=1, le=AMOUNT_MINOR_MAX, description="In minor units of the invoice's currency."
+    )
+    kind: Literal["reduction", "balance"] = Field(
+        description="Of an open invoice less is due; of a paid one it stands to the tenant's credit."
+    )
+    reason: CreditReason
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+PAYMENT_TOOLS = (
+    ToolSpec(
+        name="payment_method_set",
+        title="Set a payment method",
+        description="Collect from another method from now on, by its provider's token. What is "
+        "overdue is tried again by itself soon after. Answers 'running' with a run_id.",
+        arguments=SetMethodArguments,
+        result=SubscriptionResult,
+        risk="write",
+        domain="subscription",
+        machine="lifecycle",
+        to_command=lambda a: commands.SetPaymentMethod(
+            tenant=a.tenant, provider=a.provider, reference=a.reference
+        ),
+        next_tools=("subscription_get", "payment_retry", "run_get"),
+    ),
+    ToolSpec(
+        name="payment_retry",
+        title="Retry a payment",
+        description="Try now to collect an invoice by the method that is set. Above a limit it "
+        "waits for a human's approval. Declined, the run fails and the debt stands as it did. "
+        "Answers 'running' with a run_id.",
+        arguments=RetryPaymentArguments,
+        result=SubscriptionResult,
+        risk="write",
+        domain="subscription",
+        machine="lifecycle",
+        to_command=lambda a: commands.RetryPayment(tenant=a.tenant, invoice=a.invoice),
+        next_tools=("payment_method_set", "subscription_get", "run_get"),
+    ),
+    ToolSpec(
+        name="payment_record",
+        title="Record a payment",
+        description="Write down money that came for an invoice by transfer; what is too much "
+        "stands to the tenant's credit. Nobody but you vouches for it, so it always waits for a "
+        "human's approval. Answers 'running' with a run_id.",
+        arguments=RecordPaymentArguments,
+        result=SubscriptionResult,
+        risk="write",
+        domain="billing",
+        machine="lifecycle",
+        to_command=lambda a: commands.RecordPayment(
+            tenant=a.tenant,
+            invoice=a.invoice,
+            amount_minor=a.amount_minor,
+            reference=a.reference,
+        ),
+        next_tools=("subscription_get", "run_get"),
+    ),
+    ToolSpec(
+        name="credit_note_issue",
+        title="Issue a credit note",
+        description="Take back a part of an invoice, or all of it. A credit note cannot be taken "
+        "back. Above a limit it waits for a human's approval. Answers 'running' with a run_id.",
+        arguments=IssueCreditArguments,
+        result=SubscriptionResult,
+        risk="write",
+        domain="billing",
+        machine="lifecycle",
+        to_command=lambda a: commands.IssueCreditNote(
+            tenant=a.tenant,
+            invoice=a.invoice,
+            amount_minor=a.amount_minor,
+            kind=a.kind,
+            reason=a.reason,
+        ),
+        next_tools=("subscription_get", "run_get"),
+    ),
+)
