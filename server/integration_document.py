@@ -140,7 +140,8 @@ def _hoisted(name: str, schema: Mapping[str, Any], schemas: dict[str, Any]) -> d
 
 def _relinked(value: Any, stem: str) -> Any:
     if isinstance(value, list):
-        return [_relinked(one, stem) for one in cast("list[Any]", value)]
+        members: list[Any] = value
+        return [_relinked(one, stem) for one in members]
     if not isinstance(value, dict):
         return value
     return {

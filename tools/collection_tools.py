@@ -26,6 +26,7 @@ from control_plane.data.models import input_model, output_model, patch_model
 from control_plane.data.sort import has_order
 from tools import record_schemas as schemas
 from tools.record_tools import BY_VERB
+from tools.registry import TOOLS
 from tools.spec import Arguments, Result, ToolSpec
 
 _HIDDEN: Final = "tenant_id"
@@ -33,11 +34,23 @@ _HIDDEN: Final = "tenant_id"
 
 def collection_tools(collection: Collection) -> tuple[ToolSpec, ...]:
     """One tool a verb that the collection offers, in the order of the verbs."""
-    verbs: list[Verb] = [verb for verb in BY_VERB if verb in collection.offered_verbs]
-    names: dict[Verb, str] = {verb: f"{collection.name}_{verb}" for verb in verbs}
+    names = tool_names(collection)
     return tuple(
         _tool(collection, verb, name, tuple(names.values())) for verb, name in names.items()
     )
+
+
+def tool_names(collection: Collection) -> dict[Verb, str]:
+    """The name of each tool of the collection's own, in the order of the verbs.
+
+    A collection that is called like an object of ours, as `invoice`, has `invoice_record_get` and so
+    on: our own tools keep their names whatever a workspace declares.
+    """
+    verbs: list[Verb] = [verb for verb in BY_VERB if verb in collection.offered_verbs]
+    plain = {verb: f"{collection.name}_{verb}" for verb in verbs}
+    if TOOLS.keys().isdisjoint(plain.values()):
+        return plain
+    return {verb: f"{collection.name}_record_{verb}" for verb in verbs}
 
 
 def _tool(collection: Collection, verb: Verb, name: str, siblings: tuple[str, ...]) -> ToolSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -77,6 +77,17 @@ class AddOnArguments(Arguments):
     quantity: int = Field(ge=1, le=1_000_000)
 
 
+def _each_once(add_ons: tuple[AddOnArguments, ...]) -> tuple[AddOnArguments, ...]:
+    if len({one.name for one in add_ons}) != len(add_ons):
+        raise ValueError("each add-on stands only once")
+    return add_ons
+
+
+AddOns: TypeAlias = Annotated[
+    tuple[AddOnArguments, ...], Field(max_length=100), AfterValidator(_each_once)
+]
+
+
 class AgreementArguments(Arguments):
     """The terms of a plan with a price. ``automatic`` collects from the method at once."""
 
@@ -85,7 +96,7 @@ class AgreementArguments(Arguments):
     zone: str = Field(default="UTC", max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")
     collection: Literal["automatic", "by_invoice"] = "automatic"
     seats: int = Field(default=0, ge=0, le=1_000_000)
-    add_ons: list[AddOnArguments] = Field(default_factory=list[AddOnArguments], max_length=100)
+    add_ons: AddOns = ()
     method: MethodArguments | None = None
 
 

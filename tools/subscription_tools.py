@@ -5,29 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from control_plane import subscription_commands as commands
 from control_plane.domain.charge import Interval
-from control_plane.domain.terms import AddOnsTaken, Taken
-from tools.schemas import AddOnArguments, DryRun, Instant, Key, SubscriptionResult, TenantArguments
+from tools.agreements import taken
+from tools.schemas import AddOns, DryRun, Instant, Key, SubscriptionResult, TenantArguments
 from tools.spec import Result, ToolSpec
 
 QUANTITY_MAX = 1_000_000
-ADD_ONS_MAX = 100
 
 Slug: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-
-
-def _each_once(add_ons: tuple[AddOnArguments, ...]) -> tuple[AddOnArguments, ...]:
-    if len({one.name for one in add_ons}) != len(add_ons):
-        raise ValueError("each add-on stands only once")
-    return add_ons
-
-
-AddOns: TypeAlias = Annotated[
-    tuple[AddOnArguments, ...], Field(max_length=ADD_ONS_MAX), AfterValidator(_each_once)
-]
 
 
 class PreviewChangeArguments(TenantArguments):
@@ -114,16 +102,13 @@ class ChangeQuoteResult(Result):
 
 
 def _wanted(asked: PreviewChangeArguments) -> dict[str, object]:
-    taken: AddOnsTaken | None = None
-    if asked.add_ons is not None:
-        taken = tuple(Taken(name=one.name, quantity=one.quantity) for one in asked.add_ons)
     return {
         "tenant": asked.tenant,
         "plan": asked.plan,
         "interval": asked.interval,
         "currency": asked.currency,
         "seats": asked.seats,
-        "add_ons": taken,
+        "add_ons": None if asked.add_ons is None else taken(asked.add_ons),
     }
 
 

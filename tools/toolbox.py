@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 
 from control_plane.data.collection import Collection
 from control_plane.errors import BadInput
-from tools.collection_tools import collection_tools
+from tools.collection_tools import collection_tools, tool_names
 from tools.form import EACH_COLLECTIONS_MAX, CollectionForm
 from tools.record_tools import BY_VERB
 from tools.registry import TOOLS
@@ -41,7 +41,7 @@ def check_names(collections: Mapping[str, Collection]) -> None:
     """Raise BadInput where a collection's tool would have the name of another one."""
     taken: set[str] = set(TOOLS)
     for _, collection in sorted(collections.items()):
-        own = {f"{collection.name}_{verb}" for verb in collection.offered_verbs}
+        own = {*tool_names(collection).values()}
         if own & taken:
             raise BadInput(
                 f"{collection.name}.yaml: name",

@@ -47,12 +47,7 @@ def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None)
     offer = offer_in(ports, plan, region)
     if agreed is None:
         if offer.priced:
-            raise Refused(
-                "A plan with a price needs terms: a currency, and a way to pay.",
-                code="payment_required",
-                rule="catalog.plans",
-                fact="proposed_plan",
-            )
+            raise terms_needed()
         return offer
     check_terms(offer, agreed.terms(ports.clock.now()))
     first_is_free = offer.trial is not None and not offer.trial.method_required
@@ -64,6 +59,16 @@ def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None)
             fact="agreement",
         )
     return offer
+
+
+def terms_needed() -> Refused:
+    """The refusal of a plan with a price where nothing was agreed on."""
+    return Refused(
+        "A plan with a price needs terms: a currency, and a way to pay.",
+        code="payment_required",
+        rule="catalog.plans",
+        fact="proposed_plan",
+    )
 
 
 def parts_of(offer: PlanOffer, agreed: Agreement | None, at: datetime) -> dict[str, Json]:

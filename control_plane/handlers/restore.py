@@ -16,7 +16,7 @@ from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, restore_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
-from control_plane.handlers.offers import isolations_of, offer_in, parts_of
+from control_plane.handlers.offers import isolations_of, offer_in, parts_of, terms_needed
 from control_plane.handlers.subscription_moves import agreed_before
 from control_plane.handlers.tenant_moves import tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
@@ -68,6 +68,16 @@ class RestoreTenantHandler(TenantLifecycle):
                 fact="backup_verified",
             )
         offer_in(ports, facts.proposed_plan, facts.proposed_region)
+
+    def look(
+        self, command: Command, view: View, subject: Subject, may: frozenset[str]
+    ) -> dict[str, Json] | None:
+        """Only the worker plans, but a plan that has a price by now needs terms: told at once."""
+        assert isinstance(subject.facts, TenantFacts)
+        offer = offer_in(view.ports, subject.facts.proposed_plan, subject.facts.proposed_region)
+        if offer.priced and agreed_before(view.connection, subject.tenant) is None:
+            raise terms_needed()
+        return None
 
     def observe(self, work: Work) -> Observed:
         """Plan the stack anew, and name the backup and what becomes of it; changes nothing."""

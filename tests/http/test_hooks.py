@@ -95,7 +95,7 @@ def test_an_event_is_kept_once_and_worked_off(house: House, served: HttpFace) ->
         found = sent(served, body, signed(body))
         assert (found.status_code, found.content) == (200, b"")
     (row,) = until(
-        lambda: [one for one in kept(house, name) if one.state == "completed"],
+        lambda: [one for one in kept(house, name) if one.state == "completed"] or None,
         "the worker has done with it",
     )
     assert (row.outcome, row.sealed) == ("ignored", None)

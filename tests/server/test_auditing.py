@@ -166,7 +166,7 @@ def test_public_keys_that_do_not_read_are_findings_for_who_brings_the_key(
     (house.workspace.keys / "public.json").unlink()
     code, out, _ = audit("verify", "--key", key)
     assert code == 1
-    assert out.count("key_changed") == 4
+    assert out.count("key_changed") == 5
     code, _, error = audit("verify")
     assert (code, error.count("\n")) == (1, 1)
 

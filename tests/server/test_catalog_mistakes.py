@@ -9,7 +9,7 @@ from control_plane.data.collection import SAMPLES
 from control_plane.domain.plans import PlanCatalog
 from server.catalog_mistakes import EDITED, PLANS, Mistake, read_declared
 
-OFFERS = (SAMPLES / PLANS).read_bytes()
+OFFERS = (SAMPLES / PLANS).read_bytes().partition(b"\n  # Plans with prices")[0]
 CONTACTS = (SAMPLES / "contacts.yaml").read_bytes()
 NAME = "collections/contacts.yaml"
 SMALL = "name: {name}\ndescription: x\nfields:\n  a: {{kind: string}}\n{more}"
@@ -127,9 +127,16 @@ def test_a_reference_is_told_in_a_file_with_other_mistakes_too() -> None:
     assert ("collections/one.yaml", 6, "fields.c.kind") in found(files)
 
 
-def test_a_name_that_would_make_a_tool_of_another_name_is_told() -> None:
-    files = {"collections/tenant.yaml": small("tenant", "verbs: [get]\n")}
-    assert found(files) == [("collections/tenant.yaml", 1, "name")]
+def test_a_name_that_would_make_a_tool_of_another_collection_is_told() -> None:
+    files = {
+        "collections/invoice.yaml": small("invoice", "verbs: [get]\n"),
+        "collections/invoice_record.yaml": small("invoice_record", "verbs: [get]\n"),
+    }
+    assert found(files) == [("collections/invoice_record.yaml", 1, "name")]
+
+
+def test_a_collection_may_be_called_like_an_object_of_ours() -> None:
+    assert found({"collections/tenant.yaml": small("tenant", "verbs: [get]\n")}) == []
 
 
 @given(st.integers(0, len(CONTACTS)), st.integers(0, len(OFFERS)))

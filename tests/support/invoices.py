@@ -54,7 +54,7 @@ PARTIES = Parties(
         Labelled(label="BIC", value="BYLADEM1001"),
     ),
     pay_at="https://billing.northwind.example/pay/NW-2026-0042",
-    note="Northwind Software GmbH, Amtsgericht Berlin HRB 123456. Managing director: Jane Roe.",
+    note="Northwind Software GmbH, Amtsgericht Berlin HRB 123456.",
 )
 
 

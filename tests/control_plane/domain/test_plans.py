@@ -17,7 +17,8 @@ from control_plane.domain.prices import amount
 from control_plane.errors import BadInput, NotFound
 
 SAMPLE = Path(__file__).parents[3] / "control_plane" / "data" / "sample" / "plans.yaml"
-TEXT = SAMPLE.read_text(encoding="utf-8")
+WHOLE = SAMPLE.read_text(encoding="utf-8")
+TEXT = WHOLE.partition("\n  # Plans with prices")[0]  # what is free
 CHARGED = """
     charges:
       - interval: month
@@ -39,6 +40,12 @@ def test_the_sample_offers_free_and_team_at_no_price() -> None:
     assert free.allows("pooled", "local")
     assert not free.allows("silo", "local")
     assert not free.allows("pooled", "mars")
+
+
+def test_the_sample_also_offers_plans_with_prices() -> None:
+    free, team, business, enterprise = parse_plans(WHOLE, "plans.yaml").plans
+    assert [one.priced for one in (free, team, business, enterprise)] == [False, False, True, True]
+    assert direction(team, business) == direction(business, enterprise) == "upgrade"
 
 
 def test_direction_follows_rank_and_never_price() -> None:

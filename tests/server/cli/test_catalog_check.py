@@ -18,7 +18,7 @@ from tests.support.house import House
 INVOICE = """\
 apiVersion: api.cerbos.dev/v1
 resourcePolicy:
-  resource: invoice
+  resource: contract
   version: default
   schemas:
     principalSchema: {ref: "cerbos:///principal.json"}
@@ -58,7 +58,7 @@ def spoil(folder: Path) -> None:
     (folder / "collections" / "currencies.yaml").write_text(
         units.replace("code: CHF", "code: CHFX")
     )
-    (folder / "policies" / "invoice.yaml").write_text(INVOICE)
+    (folder / "policies" / "contract.yaml").write_text(INVOICE)
     (folder / "policies" / "torn.yaml").write_text("a: [1\nb: }")
     (folder / "policies" / "record.yaml").write_text("a: 1")
     wrong = ROW_POLICY.replace("R.attr.status ==", "R.attr.statos ==").replace(
@@ -91,9 +91,9 @@ def test_every_kind_of_mistake_is_told_in_one_go_with_its_line(run: Run, folder:
         "collections/refs.yaml:4: fields.to.collection",
         "collections/refs.yaml:5: fields.flag.max_length",
         "collections/torn.yaml:2: must be valid YAML",
-        "policies/invoice.yaml:9: rule read",
-        "policies/invoice.yaml:14: resource attribute membre is not in its schema; did you mean member?",
-        "policies/invoice.yaml:14: resourcePolicy.rules[0].condition.match.expr",
+        "policies/contract.yaml:9: rule read",
+        "policies/contract.yaml:14: resource attribute membre is not in its schema; did you mean member?",
+        "policies/contract.yaml:14: resourcePolicy.rules[0].condition.match.expr",
         "policies/torn.yaml:2: does not parse as one document",
         "policies/record.yaml:1: must have another name",
         f"{row}:10: rows_contacts",
