@@ -140,7 +140,7 @@ def _hoisted(name: str, schema: Mapping[str, Any], schemas: dict[str, Any]) -> d
 
 def _relinked(value: Any, stem: str) -> Any:
     if isinstance(value, list):
-        members: list[Any] = value
+        members = cast("list[object]", value)
         return [_relinked(one, stem) for one in members]
     if not isinstance(value, dict):
         return value

@@ -47,7 +47,7 @@ def tool_names(collection: Collection) -> dict[Verb, str]:
     on: our own tools keep their names whatever a workspace declares.
     """
     verbs: list[Verb] = [verb for verb in BY_VERB if verb in collection.offered_verbs]
-    plain = {verb: f"{collection.name}_{verb}" for verb in verbs}
+    plain: dict[Verb, str] = {verb: f"{collection.name}_{verb}" for verb in verbs}
     if TOOLS.keys().isdisjoint(plain.values()):
         return plain
     return {verb: f"{collection.name}_record_{verb}" for verb in verbs}

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, String, bindparam, func, insert, select, update
 
 from control_plane.billing.public_address import PORTS, URL_CHARS_MAX, require_url
 from control_plane.billing.webhooks import sign
@@ -44,7 +44,9 @@ _C: Final = webhook_endpoint.c
 _ANY: Final = (
     select(_C.id)
     .where(
-        _C.tenant.in_((bindparam("named"), "")), _C.removed_at.is_(None), _C.disabled_at.is_(None)
+        (_C.tenant == bindparam("named", type_=String)) | (_C.tenant == ""),
+        _C.removed_at.is_(None),
+        _C.disabled_at.is_(None),
     )
     .limit(1)
 )

@@ -143,4 +143,4 @@ _STRICTNESS: tuple[AccessMode, ...] = get_args(AccessMode)
 
 def stricter(one: AccessMode, other: AccessMode) -> AccessMode:
     """The access mode of the two that leaves less open."""
-    return max(one, other, key=_STRICTNESS.index)
+    return one if _STRICTNESS.index(one) >= _STRICTNESS.index(other) else other

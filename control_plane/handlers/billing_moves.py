@@ -49,7 +49,11 @@ def closed_by_run(connection: Connection, book: Book, work: Work) -> dict[str, J
 def closed_by_itself(connection: Connection, ports: Ports, book: Book) -> None:
     """The same with a leaf of its own: for what time does, or a provider says."""
     found: list[Guard] = []
-    closed(connection, book, lambda held, *row: found.append(guard(held, *row)))
+
+    def vouch(held: Connection, table: str, key: str) -> None:
+        found.append(guard(held, table, key))
+
+    closed(connection, book, vouch)
     changed = tuple(
         (one.table, one.key)
         for one in found

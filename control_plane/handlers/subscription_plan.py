@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Connection
 
 from control_plane.billing import book_store
-from control_plane.billing.book import Book, Note
+from control_plane.billing.book import Book, Note, Series
 from control_plane.billing.clockwork import advance
 from control_plane.billing.ledger import Balances
 from control_plane.commands import Command
@@ -59,7 +59,11 @@ def copied(connection: Connection, ports: Ports, tenant: str) -> Book:
     """The tenant's book brought up to now, to work on and never to save: it takes no number."""
     numbers = count(1)
     book = book_store.load(connection, tenant, ports.catalog.plans)
-    book.sources = replace(book.sources, numbers=lambda _: f"PLANNED-{next(numbers)}")
+
+    def planned_number(_series: Series) -> str:
+        return f"PLANNED-{next(numbers)}"
+
+    book.sources = replace(book.sources, numbers=planned_number)
     advance(book, ports.clock.now())
     return book
 

@@ -35,7 +35,8 @@ class _Listed(NamedTuple):
 def describe(tenant: Tenant, standing: Standing) -> dict[str, Json]:
     """A tenant as a reader may see it: shut by its debts as by any other reason."""
     gate = GATES[standing.level]
-    reasons = tenant.suspend_reasons | ({"billing"} if gate.suspended else set())
+    own = tenant.suspend_reasons
+    reasons = {*own, "billing"} if gate.suspended else own
     until = tenant.restorable_until if tenant.state == "deprovisioned" else None
     return {
         "tenant": tenant.id,

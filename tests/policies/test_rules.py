@@ -29,14 +29,19 @@ BILLED = {(domain, "read") for domain in ("subscription", "seat", "usage", "enti
 SEATED = BILLED | {("seat", "write")}
 # Money is not for everybody who may look at a subscription.
 MONEY = {("invoice", "read")}
-DOMAINS: tuple[str, ...] = ("workspace", "tenant", "plan", "run", "approval", "record", "audit")
-DOMAINS += ("subscription", "seat", "usage", "entitlement", "invoice", "billing")
+DOMAINS: tuple[str, ...] = (
+    *("workspace", "tenant", "plan", "run", "approval", "record", "audit"),
+    *("subscription", "seat", "usage", "entitlement", "invoice", "billing"),
+)
 RISKS = ("read", "write", "destructive")
 MOVES = {("subscription", "write"), ("subscription", "destructive")}
 
 TOOLS: dict[str, set[tuple[str, str]]] = {
     "viewer": COMMON | BILLED,
-    "support": COMMON | SEATED | MONEY | {("record", "read"), ("record", "write"), ("run", "write")},
+    "support": COMMON
+    | SEATED
+    | MONEY
+    | {("record", "read"), ("record", "write"), ("run", "write")},
     "operator": COMMON
     | SEATED
     | MONEY
@@ -44,7 +49,9 @@ TOOLS: dict[str, set[tuple[str, str]]] = {
     | {("tenant", "write"), ("tenant", "destructive"), ("run", "write"), ("usage", "write")},
     "billing": COMMON | BILLED | MONEY | MOVES | {("run", "write"), ("billing", "write")},
     "approver": {(domain, "read") for domain in ("workspace", "run", "approval")},
-    "auditor": BILLED | MONEY | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
+    "auditor": BILLED
+    | MONEY
+    | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
     "platform_admin": set(product(DOMAINS, RISKS)),
 }
 

@@ -58,7 +58,12 @@ async def test_an_agent_buys_changes_ends_and_keeps_a_subscription(
         onboard(face, tenant)
     method = {"tenant": tenant, "provider": "sandbox"}
     async with agent(shared, token) as client:
-        first: dict[str, Any] = {"tenant": tenant, "plan": "business", "currency": "EUR", "seats": 2}
+        first: dict[str, Any] = {
+            "tenant": tenant,
+            "plan": "business",
+            "currency": "EUR",
+            "seats": 2,
+        }
         without = await call(client, "subscription_change", **first, idempotency_key=fresh_key())
         assert (without["outcome"], without["code"]) == ("refused", "payment_method_required")
         assert "payment_method_set" in without["next_tools"]

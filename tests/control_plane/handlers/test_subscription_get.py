@@ -54,22 +54,20 @@ def read(face: Face, tenant: str) -> dict[str, Any]:
 
 
 def test_a_subscription_tells_its_plan_as_declared(face: Face) -> None:
-    told, expected = (
-        read(face, "paying"),
-        {
-            "tenant": "paying",
-            "plan": "free",
-            "plan_version": 1,
-            "state": "active",
-            "cancel_at_period_end": False,
-            "entitled": True,
-            "tier": "free",
-            "quotas": {"records_max": 1000, "seats_max": 3},
-            "terms": None,
-            "billing_level": "clear",
-            "gates": [],
-        },
-    )
+    told = read(face, "paying")
+    expected: dict[str, Any] = {
+        "tenant": "paying",
+        "plan": "free",
+        "plan_version": 1,
+        "state": "active",
+        "cancel_at_period_end": False,
+        "entitled": True,
+        "tier": "free",
+        "quotas": {"records_max": 1000, "seats_max": 3},
+        "terms": None,
+        "billing_level": "clear",
+        "gates": [],
+    }
     assert {name: told[name] for name in expected} == expected
 
 
