@@ -117,12 +117,14 @@ def _take_back(
 ) -> None:
     held = subscription_row(connection, book.tenant)
     assert held is not None, "a book has a subscription"
-    known = {name: value for name, value in before.items() if value is not None}
-    then = rows.parse(Subscription, {**plain_of(held), **known})
-    book.revise(**{name: getattr(then, name) for name in _KEPT})
-    book.note(now, "subscription.change_undone", detail=then.plan)
+    # While the terms still say in which currency: a first plan leaves none behind.
     for invoice in _made(work, connection):
         annul(book, book_store.bring(connection, book, invoice), now, "mistake")
+    others = {name: value for name, value in plain_of(held).items() if name not in _KEPT}
+    known = {name: value for name, value in before.items() if value is not None}
+    then = rows.parse(Subscription, {**others, **known})
+    book.revise(**{name: getattr(then, name) for name in _KEPT})
+    book.note(now, "subscription.change_undone", detail=then.plan)
 
 
 def plain_of(subscription: Subscription) -> dict[str, Json]:

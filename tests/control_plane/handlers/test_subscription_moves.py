@@ -56,6 +56,31 @@ def test_less_holds_from_the_periods_end_and_is_charged_nothing(bench: PayingBen
     assert (bench.subscription["plan"], bench.charged_minor()) == ("team", [9300, 3100])
 
 
+def test_a_first_plan_that_fails_once_it_is_paid_leaves_the_free_one_and_the_money_as_credit(
+    bench: PayingBench,
+) -> None:
+    bench.pays_with("sandbox_ok")
+    run = bench.propose("subscription_change", plan="team", currency="EUR", seats=2)
+    assert bench.work(run, "change_subscription.finish.before").state == "compensated"
+    told = bench.subscription
+    assert (told["plan"], told["terms"], told["current_period_end"]) == ("free", None, None)
+    assert bench.charged_minor() == [4100]
+    assert bench.book.credit_minor_in("EUR") == 4100
+    assert bench.tenant.plan == "free"
+
+
+def test_a_change_that_fails_once_it_is_paid_goes_on_as_before_with_the_money_as_credit(
+    bench: PayingBench,
+) -> None:
+    bench.on("team", seats=2)
+    bench.later(days=10)
+    before = bench.subscription
+    run = bench.propose("subscription_change", plan="team", seats=4)
+    assert bench.work(run, "change_subscription.finish.before").state == "compensated"
+    assert bench.subscription == before
+    assert bench.book.credit_minor == bench.charged_minor()[1]
+
+
 def test_without_a_method_the_change_is_refused_at_once(bench: PayingBench) -> None:
     code = bench.refused("subscription_change", plan="team", currency="EUR")
     assert code == "payment_method_required"
