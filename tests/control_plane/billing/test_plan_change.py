@@ -438,12 +438,22 @@ def test_a_change_that_may_not_be_is_refused_by_its_name(
 
 def test_a_debt_forbids_an_upgrade_and_lets_one_have_less() -> None:
     book = begun()
-    book.revise(collection_paused=True)
-    go(book, START + 29 * DAY)
+    # The bank takes its time: nothing has failed yet, and nothing is paid.
+    go(book, START + 29 * DAY, lambda _: Answer(kind="pending", reference="bank"))
+    assert book.subscription.state == "active"
     with pytest.raises(Refused) as caught:
         quote(book, Wanted(plan="pro"), START + 29 * DAY, "c")
     assert caught.value.code == "payment_overdue"
     assert quote(book, Wanted(plan="free"), START + 29 * DAY, "c").applies == "period_end"
+
+
+def test_who_collects_nothing_presses_nobody() -> None:
+    book = begun()
+    book.revise(collection_paused=True)
+    go(book, START + 29 * DAY)
+    assert book.owed()
+    assert book.subscription.gates == ()
+    assert quote(book, Wanted(plan="pro"), START + 29 * DAY, "c").direction == "upgrade"
 
 
 def test_a_plan_that_is_too_small_is_shown_and_not_committed() -> None:
