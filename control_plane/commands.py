@@ -104,6 +104,14 @@ class OffboardTenant(Command):
     proposed_cancel: bool
 
 
+class FollowPlan(Command):
+    """Bring a tenant's stack to the plan that its subscription is on by now."""
+
+    name: ClassVar[str] = "follow_plan"
+    tenant: str
+    proposed_plan: str
+
+
 class RestoreTenant(Command):
     """Bring an offboarded tenant back out of its backup."""
 
@@ -304,6 +312,28 @@ class SummarizeUsage(Command):
     name: ClassVar[str] = "summarize_usage"
     tenant: str
     at: str = ""
+
+
+class ReserveQuota(Command):
+    """Hold so much of a meter for a resource, ahead of its use. ``quantity`` is a decimal as text;
+    ``expires_at`` an instant, or empty: then it is held until it is released.
+    """
+
+    name: ClassVar[str] = "reserve_quota"
+    tenant: str
+    feature: str
+    resource: str
+    quantity: str
+    expires_at: str = ""
+
+
+class ReleaseQuota(Command):
+    """Let go of what a resource holds of a meter."""
+
+    name: ClassVar[str] = "release_quota"
+    tenant: str
+    feature: str
+    resource: str
 
 
 class CheckEntitlement(Command):

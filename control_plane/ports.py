@@ -11,9 +11,12 @@ from typing import IO, Literal, NamedTuple, Protocol
 from sqlalchemy import Connection
 
 from control_plane.audit.leaf import Guard
+from control_plane.commands import Command
 from control_plane.data.collection import Collection
 from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json
+from control_plane.domain.house import Cause
+from control_plane.domain.outcome import Outcome
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.domain.plans import PlanCatalog
@@ -34,6 +37,8 @@ __all__ = [
     "Ids",
     "JobEngine",
     "Notes",
+    "Proposal",
+    "Proposer",
     "Provisioner",
     "Recorder",
     "Regate",
@@ -54,6 +59,27 @@ class Settled:
     allowed: bool
     rule: Literal["two_people", "own_hand"]
     evidence: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A run that the house asks for: by which tool, what, under which key, and why.
+
+    The key is the same for as long as no run has come of it: asked twice, it is one run.
+    """
+
+    tool: str
+    command: Command
+    key: str
+    cause: Cause
+
+
+class Proposer(Protocol):
+    """Asks as the house, by the way of every call: decided, planned, recorded."""
+
+    def propose(self, proposal: Proposal) -> Outcome:
+        """What came of asking. Raises CatalogMoved."""
+        ...
 
 
 class Clock(Protocol):
@@ -213,6 +239,8 @@ class Recorder(Protocol):
         payload: Mapping[str, Json],
         guards: tuple[tuple[str, str], ...] = (),
         found: tuple[Guard, ...] = (),
+        *,
+        only_moved: bool = False,
     ) -> str:
         """Write one leaf with its sealed payload; ``guards`` are (table, key). Returns its id.
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from control_plane.commands import Command, NewestFirst
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.charge import Interval
 from control_plane.domain.credit_note import CreditKind, CreditReason
 from control_plane.domain.terms import AddOnsTaken
@@ -20,6 +21,8 @@ class WantedSubscription(Command):
     currency: str | None = None
     seats: int | None = None
     add_ons: AddOnsTaken | None = None
+    coupon: str | None = None
+    remove_coupon: str | None = None
 
 
 class PreviewChange(WantedSubscription):
@@ -65,6 +68,14 @@ class SetPaymentMethod(Command):
     tenant: str
     provider: str
     reference: str
+
+
+class SetBillingDetails(Command):
+    """Make invoices out to this customer from now on."""
+
+    name: ClassVar[str] = "set_billing_details"
+    tenant: str
+    buyer: Buyer
 
 
 class RetryPayment(Command):

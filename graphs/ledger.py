@@ -178,6 +178,8 @@ class Ledger:
             dry_run=asked.dry_run,
             created_at=call.as_of,
             updated_at=call.as_of,
+            reason="" if asked.cause is None else asked.cause.reason,
+            detail="" if asked.cause is None else asked.cause.told,
         )
         with _raced_at_most():
             rows.put(connection, tables.run, run)

@@ -10,6 +10,7 @@ from control_plane.commands import Command
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json
+from control_plane.domain.house import Cause
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.run_record import Run
 from control_plane.facts.tool import ToolFacts
@@ -29,6 +30,8 @@ class Asked:
     arguments_hmac: str
     idempotency_key: str | None = None
     dry_run: bool = False
+    cause: Cause | None = None
+    """Why the house asks; a run keeps it until it ends for a reason of its own."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from control_plane.commands import Command
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.caller import Caller, Grant
 from control_plane.domain.canonical import instant
+from control_plane.domain.house import BILLING_HOUSE
 from control_plane.domain.run_record import Run
 from control_plane.errors import Refused
 from control_plane.facts.load import approval_row
@@ -33,14 +34,21 @@ class Requests:
 
     def of(self, connection: Connection, run: Run) -> tuple[Caller, Lifecycle, Command]:
         """Who asked for what. Refused (`grant_ended`) when the grant no longer holds."""
+        handler = self._lifecycles[run.kind]
+        return self._asker(connection, run), handler, handler.command_type.restored(run.command)
+
+    def _asker(self, connection: Connection, run: Run) -> Caller:
+        if run.grant_id == BILLING_HOUSE.grant_id and BILLING_HOUSE.same_as(
+            run.principal, run.actor
+        ):
+            return BILLING_HOUSE
         grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == run.grant_id)
         known = grant is not None and (grant.principal, grant.actor) == (run.principal, run.actor)
         if grant is None or not known or not grant.live(instant(self._ports.clock.now())):
             raise Refused(
                 "The grant of the requester no longer holds.", code="grant_ended", fact="grant"
             )
-        handler = self._lifecycles[run.kind]
-        return Caller.of(grant), handler, handler.command_type.restored(run.command)
+        return Caller.of(grant)
 
     def approval(self, connection: Connection, run: Run) -> Approval | None:
         """The answer that counts: only as long as its signature, its signer and their right hold."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import digest
+from control_plane.domain.house import is_house
 from control_plane.domain.permit import Permit
 from control_plane.domain.plan import Plan
 from control_plane.domain.run_record import Run
@@ -74,7 +75,9 @@ class RunSteps:
         _, actions = self._decide_run(caller, run, subject, seen.append)
         allowed = require(subject.acts, actions)
         evidence = seen[0].as_json()
-        return Settled(plan, allowed, approval_rule(connection), evidence)
+        # Nobody answers what the house asks with the house's own hand: another one must.
+        rule = "two_people" if is_house(run.principal) else approval_rule(connection)
+        return Settled(plan, allowed, rule, evidence)
 
     def settle_run(self, settling: Settling) -> None:
         """The node of the worker's entry."""

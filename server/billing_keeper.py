@@ -16,8 +16,11 @@ _TICK_S: Final = 1.0
 class BillingKeeper:
     """Ticks once a second, and at once while there is more to do, until it is stopped."""
 
-    def __init__(self, step: Callable[[], int], name: str = "billing") -> None:
+    def __init__(
+        self, step: Callable[[], int], name: str = "billing", tick_s: float = _TICK_S
+    ) -> None:
         self._step = step
+        self._tick_s = tick_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -40,4 +43,4 @@ class BillingKeeper:
                 _LOG.warning("a tick of %s failed: %s", self._thread.name, error.code)
                 looked_at = 0
             if not looked_at:
-                self._stop.wait(_TICK_S)
+                self._stop.wait(self._tick_s)

@@ -20,8 +20,15 @@ from typing import Final, Literal, TypeAlias
 from sqlalchemy import Connection
 
 import policies
+from control_plane.billing.tax_file import Taxation, parse_tax
 from control_plane.data.collection import SAMPLES, Collection, load_collections
 from control_plane.domain.canonical import instant
+from control_plane.domain.coupon_catalog import (
+    NO_COUPONS,
+    CouponCatalog,
+    parse_coupons,
+    require_plans,
+)
 from control_plane.domain.plans import PlanCatalog, parse_plans
 from control_plane.errors import BadInput, PaybillError, Unavailable
 from control_plane.facts.row import row_schemas
@@ -44,6 +51,10 @@ Sample: TypeAlias = Literal["contacts", "helpdesk"]
 FILES_MAX: Final = 600
 FILE_BYTES_MAX: Final = 1_048_576
 _PLANS = "plans.yaml"
+COUPONS: Final = "coupons.yaml"
+TAX: Final = "tax.yaml"
+OPTIONAL: Final = frozenset({COUPONS, TAX})
+"""The files that a catalog may leave out."""
 _COLLECTIONS, _POLICIES = "collections", "policies"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DOMAIN: Final = b"paybill-catalog-1"
@@ -55,6 +66,8 @@ class Catalog:
 
     digest: str
     plans: PlanCatalog
+    coupons: CouponCatalog
+    tax: Taxation | None
     collections: Mapping[str, Collection]
     policy_folder: Path | None
     row_rules: Mapping[str, frozenset[str]]
@@ -72,6 +85,8 @@ def write_sample(folder: Path, sample: Sample = "contacts") -> None:
     """Write a sample catalog into a folder that is not there yet; FileExistsError when it is."""
     folder.mkdir()
     write_new_file(folder / _PLANS, (SAMPLES / _PLANS).read_bytes(), mode=0o644)
+    coupons = (SAMPLES / "billing" / COUPONS).read_bytes()
+    write_new_file(folder / COUPONS, coupons, mode=0o644)
     if sample == "contacts":
         _copy_yaml(SAMPLES, folder / _COLLECTIONS)
         return
@@ -163,14 +178,16 @@ def read_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise BadInput("catalog", "must be a folder with plans.yaml in it")
     files: dict[str, bytes] = {}
-    for name in (_PLANS, *_names(folder / _COLLECTIONS), *_names(folder / _POLICIES)):
+    parts = (*_names(folder / _COLLECTIONS), *_names(folder / _POLICIES))
+    for name in (_PLANS, *sorted(OPTIONAL), *parts):
         path = folder / name
         if path.parent.is_symlink():
             raise BadInput(name, "must not be reached by a link")
         try:
             files[name], _ = read_plain_file(path, bytes_max=FILE_BYTES_MAX)
         except FileNotFoundError:
-            raise BadInput(name, "must be there") from None
+            if name not in OPTIONAL:
+                raise BadInput(name, "must be there") from None
     return files
 
 
@@ -208,13 +225,24 @@ def _parsed(folder: Path, digest: str) -> Catalog:
     row_rules = {} if own_policies is None else _row_rules(own_policies)
     row_schemas(collections, row_rules)
     check_names(collections)
+    plans = parse_plans(_text(folder / _PLANS), _PLANS)
     return Catalog(
         digest=digest,
-        plans=parse_plans(_text(folder / _PLANS), _PLANS),
+        plans=plans,
+        coupons=_coupons(folder / COUPONS, plans),
+        tax=parse_tax(_text(folder / TAX), TAX).taxation() if (folder / TAX).exists() else None,
         collections=collections,
         policy_folder=own_policies,
         row_rules=row_rules,
     )
+
+
+def _coupons(path: Path, plans: PlanCatalog) -> CouponCatalog:
+    if not path.exists():
+        return NO_COUPONS
+    coupons = parse_coupons(_text(path), COUPONS)
+    require_plans(coupons, (one.name for one in plans.plans), COUPONS)
+    return coupons
 
 
 def _row_rules(folder: Path) -> dict[str, frozenset[str]]:

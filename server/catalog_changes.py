@@ -1,4 +1,4 @@
-"""What leads from one catalog to another: moves of tables, plans, rights, approvals that end. Changes nothing."""
+"""What leads from one catalog to another: moves of tables, plans, coupons, tax, rights, approvals that end. Changes nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, select
 
+from control_plane.billing.tax_file import Taxation
 from control_plane.data.collection import Collection
 from control_plane.data.evolution import Evolution, evolve
 from control_plane.data.moves import Phase
 from control_plane.databases.preview import DialectName, ddl_preview
+from control_plane.domain.coupon_catalog import CouponCatalog
 from control_plane.domain.plans import PlanCatalog
 from control_plane.handlers.catalog_in_force import KIND
 from control_plane.ports import Store
@@ -62,6 +64,22 @@ class OfferChange:
 
 
 @dataclass(frozen=True, slots=True)
+class TaxChange:
+    """By which rules what is billed is taxed from then on; `none` where it is not."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CouponChange:
+    """A coupon that comes, goes, or says something else from then on; never of one that was redeemed."""
+
+    code: str
+    change: Literal["added", "changed", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
 class Voided:
     """A run whose plan was made under other digests: its approval would not count any more."""
 
@@ -92,6 +110,8 @@ class CatalogChanges:
     offers: tuple[OfferChange, ...]
     rights: tuple[Change, ...]
     voided: tuple[Voided, ...]
+    coupons: tuple[CouponChange, ...] = ()
+    tax: TaxChange | None = None
 
     @property
     def nothing(self) -> bool:
@@ -158,6 +178,8 @@ def changes_between(
         offers=_offers(before.plans, after.plans),
         rights=rights,
         voided=(),
+        coupons=_coupons(before.coupons, after.coupons),
+        tax=tax_change(before.tax, after.tax),
     )
 
 
@@ -217,6 +239,22 @@ def _offers(before: PlanCatalog, after: PlanCatalog) -> tuple[OfferChange, ...]:
     new = {(one.name, one.version) for one in after.plans}
     found = [OfferChange(*one, "added") for one in new - old]
     found += [OfferChange(*one, "dropped") for one in old - new]
+    return tuple(sorted(found))
+
+
+def tax_change(before: Taxation | None, after: Taxation | None) -> TaxChange | None:
+    """From which rules to which others; None where they are the same."""
+    found = TaxChange(*("none" if one is None else one.told for one in (before, after)))
+    return None if found.before == found.after else found
+
+
+def _coupons(before: CouponCatalog, after: CouponCatalog) -> tuple[CouponChange, ...]:
+    old = {one.code: one for one in before.coupons}
+    new = {one.code: one for one in after.coupons}
+    found = [CouponChange(one, "added") for one in new.keys() - old.keys()]
+    found += [CouponChange(one, "dropped") for one in old.keys() - new.keys()]
+    both = new.keys() & old.keys()
+    found += [CouponChange(one, "changed") for one in both if old[one] != new[one]]
     return tuple(sorted(found))
 
 

@@ -60,7 +60,7 @@ def read_working(folder: Path) -> tuple[dict[str, bytes], tuple[Mistake, ...]]:
         raise BadInput("folder", "must be a catalog's folder that is there")
     files: dict[str, bytes] = {}
     mistakes: list[Mistake] = []
-    names = [PLANS]
+    names = [PLANS, *sorted(catalog.OPTIONAL)]
     for part in (COLLECTIONS, POLICIES):
         try:
             names += _names(folder, part)
@@ -73,7 +73,8 @@ def read_working(folder: Path) -> tuple[dict[str, bytes], tuple[Mistake, ...]]:
         try:
             files[name], _ = read_plain_file(folder / name, bytes_max=catalog.FILE_BYTES_MAX)
         except FileNotFoundError:
-            mistakes.append(Mistake(name, 0, "", "must be there"))
+            if name not in catalog.OPTIONAL:
+                mistakes.append(Mistake(name, 0, "", "must be there"))
         except (PaybillError, OSError) as error:
             mistakes.append(Mistake(name, 0, "", _why(error)))
     return files, tuple(mistakes)

@@ -1,4 +1,4 @@
-"""Mistakes of a catalog's plans and collections, every one that can be found. Not its policies', and no repair."""
+"""Mistakes of a catalog's plans, coupons and collections, every one that can be found. Not its policies', and no repair."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from control_plane.billing.tax_file import TaxFile
+from control_plane.billing.tax_table import CountryRates, TaxRate, TaxTable
 from control_plane.data.collection import COLLECTIONS_MAX, Collection
 from control_plane.data.declaration_mistakes import misdeclarations
 from control_plane.domain.charge import Charge
+from control_plane.domain.coupon import Coupon
+from control_plane.domain.coupon_catalog import PLAN_UNKNOWN, CouponCatalog
 from control_plane.domain.dunning_policy import DunningPolicy, Rung
 from control_plane.domain.entitlement import (
     BooleanEntitlement,
@@ -25,11 +29,14 @@ from control_plane.domain.plan_fault import fault
 from control_plane.domain.plans import AddOn, PlanCatalog, PlanOffer, Quotas, Trial
 from control_plane.domain.prices import Flat, Package, PerSeat, Tier, Tiered, Volume
 from control_plane.domain.strict_yaml import Document, Path, parse_document
+from control_plane.domain.tax import TaxParty
 from control_plane.errors import BadInput
 from policies.sources import mapping, sequence
 from tools.toolbox import check_names
 
 PLANS: Final = "plans.yaml"
+COUPONS: Final = "coupons.yaml"
+TAX: Final = "tax.yaml"
 COLLECTIONS: Final = "collections/"
 EDITED: Final = (
     "must say what the applied catalog says under this name and version: "
@@ -47,6 +54,17 @@ _PARTS: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
     "dunning": (DunningPolicy,),
     "rungs": (Rung,),
     "thresholds": (Money,),
+    "coupons": (Coupon,),
+    "seller": (TaxParty,),
+    "table": (TaxTable,),
+    "countries": (CountryRates,),
+    "rates": (TaxRate,),
+    "amount_off": (Money,),
+}
+_WHOLE: Final[Mapping[str, type[BaseModel]]] = {
+    PLANS: PlanCatalog,
+    COUPONS: CouponCatalog,
+    TAX: TaxFile,
 }
 _PLACE: Final = re.compile(r", line (\d+), column \d+$")
 
@@ -66,7 +84,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What was read of plans and collections: those without a mistake, and every mistake."""
+    """What was read of plans and collections: those without a mistake, and every mistake, coupons' too."""
 
     collections: Mapping[str, Collection]
     plans: tuple[PlanOffer, ...]
@@ -81,13 +99,17 @@ def read_declared(files: Mapping[str, bytes], applied: PlanCatalog | None = None
     mistakes: list[Mistake] = []
     documents: dict[str, Document] = {}
     for name, content in sorted(files.items()):
-        if name == PLANS or name.startswith(COLLECTIONS):
+        if name in _WHOLE or name.startswith(COLLECTIONS):
             try:
                 documents[name] = parse_document(content.decode(), name)
             except UnicodeDecodeError:
                 mistakes.append(Mistake(name, 0, "", "must be UTF-8"))
             except BadInput as error:
                 mistakes.append(_unparsed(name, error))
+    if TAX in documents:
+        mistakes += _tax(documents.pop(TAX))
+    if COUPONS in documents:
+        mistakes += _coupons(documents.pop(COUPONS), documents.get(PLANS))
     plans: tuple[PlanOffer, ...] = ()
     if PLANS in documents:
         document = documents.pop(PLANS)
@@ -201,6 +223,33 @@ def _edited(
             yield Mistake(PLANS, document.lines[path], ".".join(map(str, path)), EDITED)
 
 
+def _tax(document: Document) -> Iterator[Mistake]:
+    try:
+        TaxFile.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        errors: list[Any] = error.errors(include_url=False)
+        for one in errors:
+            if not _follows(one, errors):
+                yield _told_of(TAX, document, one, ("table",))
+
+
+def _coupons(document: Document, plans: Document | None) -> Iterator[Mistake]:
+    try:
+        coupons = CouponCatalog.model_validate_json(json.dumps(document.value)).coupons
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            yield _told_of(COUPONS, document, one, ("coupons",))
+        return
+    if plans is None:
+        return
+    listed = sequence(mapping(plans.value).get("plans"))
+    known = {str(mapping(one).get("name")) for one in listed}
+    for place, coupon in enumerate(coupons):
+        for name in sorted({*coupon.plans} - known):
+            rule = f"{PLAN_UNKNOWN}{did_you_mean(name, known)}"
+            yield _at(COUPONS, document, ("coupons", place, "plans"), rule)
+
+
 def _follows(error: Any, others: Iterable[Any]) -> bool:
     """Whether a list is only too short because what stands in it is wrong."""
     start = error["loc"]
@@ -209,18 +258,26 @@ def _follows(error: Any, others: Iterable[Any]) -> bool:
 
 
 def _of_plans(document: Document, error: Any) -> Mistake:
+    return _told_of(PLANS, document, error, ("plans",))
+
+
+def _told_of(name: str, document: Document, error: Any, whole: Path) -> Mistake:
     path, rule = fault(document.value, error)
-    path = path or ("plans",)
+    path = path or whole
     if error["type"] == "extra_forbidden":
-        rule = f"is not known{did_you_mean(path[-1], _known_beside(path))}"
+        rule = f"is not known{did_you_mean(path[-1], _known_beside(name, path))}"
+    return _at(name, document, path, rule)
+
+
+def _at(name: str, document: Document, path: Path, rule: str) -> Mistake:
     standing = path
     while standing and standing not in document.lines:
         standing = standing[:-1]
-    return Mistake(PLANS, document.lines.get(standing, 1), ".".join(map(str, path)), rule)
+    return Mistake(name, document.lines.get(standing, 1), ".".join(map(str, path)), rule)
 
 
-def _known_beside(path: Path) -> Iterator[str]:
+def _known_beside(name: str, path: Path) -> Iterator[str]:
     """What may stand where `path` ends."""
     parents = [part for part in path[:-1] if isinstance(part, str)]
-    models = _PARTS.get(parents[-1], ()) if parents else (PlanCatalog,)
+    models = _PARTS.get(parents[-1], ()) if parents else (_WHOLE[name],)
     return (name for model in models for name in model.model_fields)

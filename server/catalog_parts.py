@@ -50,6 +50,8 @@ def _part(found: CatalogChanges) -> dict[str, Json]:
         "moves": _bounded([_move(one) for one in sorted(found.evolution.moves, key=_graver)]),
         "declared_otherwise": _bounded([*found.told]),
         "offers": _bounded([asdict(one) for one in found.offers]),
+        "coupons": _bounded([asdict(one) for one in found.coupons]),
+        "tax": None if found.tax is None else asdict(found.tax),
         "rights": _bounded([asdict(one) for one in found.rights]),
         "voided": _bounded([asdict(one) for one in found.voided]),
         "dialect": found.dialect,

@@ -20,6 +20,8 @@ RIGHTS = ("role", "kind", "actions", "was", "becomes", "cases")
 VOIDED = ("run", "approval", "tenant", "kind", "state", "requester")
 DIGESTS = ("what", "applied", "folder")
 OFFERS = ("plan", "version", "change")
+COUPONS = ("coupon", "change")
+TAX = ("tax", "applied", "folder")
 
 
 def told(mistake: Mistake) -> str:
@@ -77,6 +79,16 @@ def offer_rows(found: CatalogChanges) -> list[tuple[str, ...]]:
     return [(one.name, str(one.version), one.change) for one in found.offers]
 
 
+def coupon_rows(found: CatalogChanges) -> list[tuple[str, ...]]:
+    """A row a coupon, as `COUPONS`."""
+    return [(one.code, one.change) for one in found.coupons]
+
+
+def tax_rows(found: CatalogChanges) -> list[tuple[str, ...]]:
+    """The rules of tax where they change, as `TAX`."""
+    return [] if found.tax is None else [("rules", found.tax.before, found.tax.after)]
+
+
 def move_rows(found: CatalogChanges) -> Iterator[tuple[str, ...]]:
     """A row a move, as `MOVES`."""
     for one in found.evolution.moves:
@@ -122,6 +134,8 @@ def plain_plan(found: CatalogChanges) -> Json:
         "declared_otherwise": [*found.told],
         "statements": {found.dialect: [asdict(one) for one in found.statements]},
         "plans": [asdict(one) for one in found.offers],
+        "coupons": [asdict(one) for one in found.coupons],
+        "tax": None if found.tax is None else asdict(found.tax),
         "rights": [asdict(one) for one in found.rights],
         "voided": [asdict(one) for one in found.voided],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from server.worker_link import ensure_worker
 from server.workspace import Workspace
 
 _QUIET_S = 2.0
+_LOG = logging.getLogger("paybill.face")
 
 
 def paybill_version() -> str:
@@ -46,6 +48,11 @@ def dispatch(limits: Limits) -> Dispatch:
 
 def start_worker(workspace: Workspace, settings: Settings) -> threading.Thread:
     """See to it that a worker runs; the thread ends when it is ready, or will not be."""
+    if settings.stripe_key is not None:
+        _LOG.warning(
+            "PAYBILL_STRIPE_KEY is not for a server, and is not passed on to the worker that it "
+            "starts: name PAYBILL_STRIPE_KEY_FILE, or start `paybill worker` with it"
+        )
     thread = threading.Thread(target=_ensure, args=(workspace, settings), daemon=True)
     thread.start()
     return thread

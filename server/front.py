@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -30,6 +31,7 @@ from tools.spec import ToolSpec
 
 # A catalog is applied by a human's hand: twice within one call is more than there will be.
 _MOVES_MAX: Final = 3
+_PARTED: Final = (dict, list)
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ class Front:
             now.keeper.admit(caller, "unknown", ToolFacts(risk="read", domain="unknown"))
             raise Unlisted
         try:
-            self._bounded(raw)
-            arguments = parse_arguments(tool, raw)
+            arguments = parse_arguments(tool, raw, self._bounded(raw))
         except BadInput as error:
             # Held until the tool itself is decided: what is wrong with the arguments of an
             # unlisted tool would tell that it exists.
@@ -191,28 +192,28 @@ class Front:
             )
         )
 
-    def _bounded(self, raw: Mapping[str, Any]) -> None:
+    def _bounded(self, raw: Mapping[str, Any]) -> str:
         if _depth(raw, self._limits.nesting_max) > self._limits.nesting_max:
             raise BadInput("arguments", f"must not nest deeper than {self._limits.nesting_max}")
         try:
-            size = len(json.dumps(raw))
+            text = json.dumps(raw, allow_nan=False)
         except (TypeError, ValueError):
             raise BadInput("arguments", "must be plain JSON") from None
-        if size > self._limits.body_bytes_max:
+        if len(text) > self._limits.body_bytes_max:
             raise BadInput("arguments", f"must have at most {self._limits.body_bytes_max} bytes")
+        return text
 
 
 def _depth(value: Json, depth_max: int) -> int:
     """How deep a value nests; stops counting one past ``depth_max``, so that no input recurses far."""
-    deepest = 0
-    waiting: list[tuple[Json, int]] = [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        if depth > depth_max:
-            return depth
-        if isinstance(item, Mapping):
-            waiting.extend((child, depth + 1) for child in item.values())
-        elif isinstance(item, list):
-            waiting.extend((child, depth + 1) for child in item)
-    return deepest
+    depth, level = 1, [value]
+    while depth <= depth_max:
+        # Level by level, and of each its kinds first: most of a large input has no parts.
+        if not any(issubclass(kind, _PARTED) for kind in set(map(type, level))):
+            break
+        inner = [one for one in level if isinstance(one, _PARTED)]
+        level = list(
+            chain.from_iterable(one.values() if isinstance(one, dict) else one for one in inner)
+        )
+        depth += bool(level)
+    return depth

@@ -11,8 +11,16 @@ from sqlalchemy import Connection, desc, true
 
 from control_plane.audit.leaf import Guard
 from control_plane.audit.recorder import guard
-from control_plane.domain.caller import AGENT_CEILING, EVERY_TENANT, ROLES, Grant, Role
+from control_plane.domain.caller import (
+    AGENT_CEILING,
+    EVERY_TENANT,
+    ROLES,
+    SERVICE_PREFIX,
+    Grant,
+    Role,
+)
 from control_plane.domain.canonical import instant
+from control_plane.domain.house import is_house
 from control_plane.domain.tenant import TenantId
 from control_plane.errors import BadInput, NotFound
 from control_plane.ports import Recorder
@@ -47,6 +55,20 @@ class NewGrant(BaseModel):
         admin = "platform_admin" in self.roles
         if EVERY_TENANT in self.tenants and not (admin or set(self.roles) <= _OVERSEERS):
             raise ValueError("tenants: '*' needs platform_admin, or only auditor and approver")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_is_the_house(self) -> NewGrant:
+        for name, given in (("principal", self.principal), ("actor", self.actor)):
+            if given is not None and is_house(given):
+                raise ValueError(f"{name}: names with 'house:' are the house's own")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_is_called_like_a_service(self) -> NewGrant:
+        for name, given in (("principal", self.principal), ("actor", self.actor)):
+            if given is not None and given.casefold().startswith(SERVICE_PREFIX):
+                raise ValueError(f"{name}: names with '{SERVICE_PREFIX}' are a service's")
         return self
 
     @model_validator(mode="after")
@@ -91,9 +113,9 @@ def parse_new_grant(
     values = {
         "principal": principal,
         "actor": actor,
-        "roles": _listed(roles),
-        "ceiling": None if ceiling is None else _listed(ceiling),
-        "tenants": _listed(tenants),
+        "roles": listed(roles),
+        "ceiling": None if ceiling is None else listed(ceiling),
+        "tenants": listed(tenants),
         "ttl": parse_ttl(ttl),
     }
     try:
@@ -106,14 +128,14 @@ def parse_new_grant(
         raise BadInput(str(first["loc"][0]), first["msg"]) from None
 
 
-def parse_ttl(text: str) -> timedelta:
-    """`30m`, `8h` or `7d`; at most 30 days. Raises BadInput."""
+def parse_ttl(text: str, at_most: timedelta = TTL_MAX) -> timedelta:
+    """`30m`, `8h` or `7d`; at most 30 days, where no other bound is given. Raises BadInput."""
     found = _TTL.fullmatch(text)
     if found is None:
         raise BadInput("ttl", "must be a number and m, h or d, as 30m, 8h or 7d")
     ttl = timedelta(**{_UNITS[found[2]]: int(found[1])})
-    if ttl > TTL_MAX:
-        raise BadInput("ttl", f"must be at most {TTL_MAX.days}d")
+    if ttl > at_most:
+        raise BadInput("ttl", f"must be at most {at_most.days}d")
     return ttl
 
 
@@ -162,7 +184,8 @@ def _record(
     recorder.record(connection, kind, "", grant.model_dump(mode="json"), guards, found)
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a text with commas between."""
     return tuple(part.strip() for part in text.split(","))
 
 

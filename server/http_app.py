@@ -27,9 +27,8 @@ from server.http_auth import Bearers
 from server.http_bodies import BodyTooLarge, ClientGone, nests_within, read_body, replayed
 from server.http_options import MCP_PATH, origin_of, path_of
 from server.http_protocol import HEAD_BYTES_MAX
-from server.http_visits import CURRENT, Shares, TooManyRequests, Visit
+from server.http_visits import CURRENT, Forbidden, Shares, TooManyRequests, Visit
 from server.integration import route_of
-from server.outside_tokens import Forbidden
 from server.tokens import Unauthenticated
 
 HEADERS_MAX: Final = 64
@@ -55,11 +54,15 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Door(NamedTuple):
-    """What answers a path behind the wall, by which method; `url` where it is not the server's own."""
+    """What answers a path behind the wall, by which method; `url` where it is not the server's own.
+
+    `services` is whether the tokens of the SaaS's own services open it.
+    """
 
     method: str
     app: Asgi
     url: str = ""
+    services: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class HttpApp:
         route = route_of(path)
         if route is None:
             return None
-        return Door(route.method, self._inside.integration, f"{self._base}{path}")
+        return Door(route.method, self._inside.integration, f"{self._base}{path}", services=True)
 
     async def _called(
         self,
@@ -209,7 +212,7 @@ class HttpApp:
             if b"access_token" in scope["query_string"]:
                 raise Refusal(400, "token_in_query")
             with self._shares.taken(proven.holder) as hop:
-                visit = Visit(proven, hop)
+                visit = Visit(proven, hop, door.services)
                 body = await self._body(headers, receive)
                 await self._passed(door.app, visit, scope, replayed(body, receive), send, extra)
         except Unauthenticated as error:

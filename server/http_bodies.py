@@ -7,9 +7,9 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_OPEN: Final = (b"[", b"{")
-_CLOSE: Final = (b"]", b"}")
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_OPEN: Final = b"[{"
+_NO_BRACKET: Final = bytes(one for one in range(256) if one not in b"[]{}")
 
 
 class BodyTooLarge(Exception):
@@ -60,15 +60,21 @@ def nests_within(body: bytes, depth_max: int) -> bool:
     if body.count(b"[") + body.count(b"{") <= depth_max:
         return True
     depth = 0
-    for found in _STRUCTURE.finditer(body):
-        token = found[0]
-        if token in _OPEN:
+    for bracket in _brackets(body):
+        if bracket in _OPEN:
             depth += 1
             if depth > depth_max:
                 return False
-        elif token in _CLOSE:
+        else:
             depth -= 1
     return True
+
+
+def _brackets(body: bytes) -> bytes:
+    """The brackets that are no part of a text."""
+    # Where no quote is escaped, every second piece between quotes is a text.
+    plain = b"".join(body.split(b'"')[::2]) if b"\\" not in body else _TEXT.sub(b"", body)
+    return plain.translate(None, _NO_BRACKET)
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeVar, TypeVarTuple
 
 from control_plane.domain.caller import Caller
-from control_plane.errors import PaybillError
+from control_plane.errors import PaybillError, Refused
 from control_plane.ports import Clock
 from server.dispatch import Dispatch
 from server.tokens import Unauthenticated
@@ -23,6 +23,10 @@ REQUESTS_OF_ONE_MAX: Final = 32
 
 class TooManyRequests(Exception):
     """One caller has enough requests open."""
+
+
+class Forbidden(Refused):
+    """The token is good, and opens nothing here. `code` is for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Visit:
 
     proven: Proven
     hop: Dispatch
+    services: bool = False
+    """Whether what is asked takes a service's token."""
     known: bool = False
     failed: PaybillError | None = None
 
@@ -67,6 +73,11 @@ class VisitCaller:
         except Unauthenticated as error:
             visit.failed = error
             raise
+        if caller.actor_kind == "service" and not visit.services:
+            visit.failed = Forbidden(
+                "A service's token is for the integration API alone.", code="not_for_services"
+            )
+            raise visit.failed
         visit.known = True
         return caller
 

@@ -26,7 +26,7 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.errors import Unavailable
 from control_plane.ports import Clock, Ids, Recorder, Store
 from control_plane.store import tables
-from server import catalog, keys
+from server import catalog, keys, seller
 from server.opening import create_store
 from server.postgres_init import discard_draft, make_store
 from server.private_files import make_private_folder, sync_folder, write_new_file
@@ -79,6 +79,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
         _write_workspace_file(root, ids.new(), answers.name)
         file = read_workspace_file(root)
         _write_catalog(root / file.catalog.path, answers.sample)
+        seller.write_sample(root / file.catalog.path, file.workspace.name)
         _check_policies(root / file.catalog.path)
         mark = secrets.token_hex(8)
         draft = state.with_name(f"{_draft_prefix(state)}{mark}")

@@ -58,6 +58,8 @@ ROUTES: Final = (
     Route("POST", "/v1/usage", "usage_record"),
     Route("GET", "/v1/usage/{tenant}", "usage_summary"),
     Route("GET", "/v1/entitlements/{tenant}/{feature}", "entitlement_check"),
+    Route("POST", "/v1/reservations", "quota_reserve"),
+    Route("POST", "/v1/reservations/release", "quota_release"),
 )
 _PATTERNS: Final = tuple((route, route.pattern) for route in ROUTES)
 
@@ -118,16 +120,16 @@ class Integration:
             return
         tenant = raw.get("tenant")
         with self._shares.taken(visit.proven.holder, tenant if isinstance(tenant, str) else ""):
-            await self._called(route.tool, raw, send)
+            await self._called(route, raw, send)
 
-    async def _called(self, tool: str, raw: Mapping[str, Any], send: Send) -> None:
+    async def _called(self, route: Route, raw: Mapping[str, Any], send: Send) -> None:
         try:
-            found = await VisitHop().run(self._front.call, tool, raw)
+            found = await VisitHop().run(self._front.call, route.tool, raw)
         except Unlisted:
             await answer(send, 403, error="not_listed")
             return
         except DeadlineExceeded:
-            found = Answer(outcome=LATE_CHANGE if tool == ROUTES[0].tool else LATE_READ)
+            found = Answer(outcome=LATE_CHANGE if route.method == "POST" else LATE_READ)
         if found.outcome is None:
             await _send_bad(send, found.bad_input or "arguments: bad input")
             return
@@ -143,7 +145,8 @@ class Integration:
         return {**_query(scope), **found.groupdict()}
 
     def _with_key(self, scope: Scope, raw: dict[str, Any]) -> dict[str, Any]:
-        # Each event has an id of its own, by which it counts once: a batch needs no further key.
+        # Each event has an id of its own, by which it counts once, and what holds quota has a name,
+        # by which it holds it once: neither needs a further key.
         given = [value for name, value in scope["headers"] if name == b"idempotency-key"]
         if not given:
             return {"idempotency_key": self._ids.new(), **raw}

@@ -82,7 +82,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body(tool: ToolSpec, asked: Mapping[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    # Each event has an id of its own: over this door the key may be left out.
+    # What is asked for has a name of its own: over this door the key may be left out.
     required = [name for name in asked["required"] if name != "idempotency_key"]
     return _hoisted(f"{tool.name}.Request", {**asked, "required": required}, schemas)
 

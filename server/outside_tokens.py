@@ -14,9 +14,8 @@ from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from control_plane.domain.caller import Caller
-from control_plane.errors import Refused
 from control_plane.ports import Clock, Store
-from server.http_visits import Proven
+from server.http_visits import Forbidden, Proven
 from server.issuers import Issuer
 from server.jose import header_of, payload_of
 from server.jwks import KeyFile, KeyUrl, PublicKey, SigningKeys
@@ -28,10 +27,6 @@ REMEMBERED_S: Final = 300.0
 # What an ID token carries and an access token never does.
 _ID_TOKEN_CLAIMS: Final = ("nonce", "at_hash", "c_hash")
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-
-
-class Forbidden(Refused):
-    """The token is good, and opens nothing here. `code` is for the log."""
 
 
 class _Header(BaseModel):

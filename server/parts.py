@@ -17,8 +17,10 @@ from policies.binary import find_binary
 from policies.errors import GateError
 from server import catalog, keys
 from server.opening import open_store
+from server.payment_wiring import provider_names
 from server.presence import held
 from server.settings import Settings, process_environment
+from server.worker_state import read_state
 from server.workspace import Workspace, find, locate, state_folder
 
 Posture = Literal["alone", "apart"]
@@ -60,6 +62,7 @@ def look(start: Path, explicit: Path | None, settings: Settings) -> tuple[Part, 
             _checked("store", _place(workspace), lambda: _store(workspace)),
             _checked("catalog", str(workspace.catalogs), lambda: _catalog(workspace)),
             _worker(workspace),
+            _payments(workspace, settings),
         ]
     return (*found, _policy_engine(settings), _terraform(settings))
 
@@ -117,6 +120,21 @@ def _worker(workspace: Workspace) -> Part:
     running = held(workspace.worker_lock)
     state = "running" if running else "not running (starts when it is needed)"
     return Part("worker", "", str(workspace.worker_json), state)
+
+
+def _payments(workspace: Workspace, settings: Settings) -> Part:
+    """Through whom money is collected, as the worker that runs says; else as one of these settings would."""
+    state = read_state(workspace.worker_json) if held(workspace.worker_lock) else None
+    here = provider_names(settings)
+    if state is None:
+        return Part("payments", "", "these settings", _named(here))
+    missing = sorted({*here} - {*state.payments})
+    lacks = f"; not {', '.join(missing)}: the worker was started without" if missing else ""
+    return Part("payments", "", "the running worker", _named(state.payments) + lacks)
+
+
+def _named(providers: tuple[str, ...]) -> str:
+    return ", ".join(providers) or "none: nothing is collected by itself"
 
 
 def _policy_engine(settings: Settings) -> Part:

@@ -27,6 +27,7 @@ _LISTED_MAX = 30
 _CATALOG_LISTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "declared_otherwise": ("Declared otherwise, as no database knows", ()),
     "offers": ("Plans", ("name", "version", "change")),
+    "coupons": ("Coupons", ("code", "change")),
     "voided": ("Runs that would be void", ("run_id", "kind", "tenant", "state", "requester")),
 }
 

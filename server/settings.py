@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     stripe_key: SecretStr | None = Field(
         default=None, description="The secret key by which the worker charges through Stripe."
     )
+    stripe_key_file: Path | None = Field(
+        default=None,
+        description="A file with that key, which the worker reads; it is how one that a server "
+        "starts comes by it.",
+    )
     stripe_api_base: str = Field(
         default="https://api.stripe.com", description="Where Stripe's API is; https or loopback."
     )
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     )
     limits: Limits = Field(default_factory=Limits, description="The table of limits.")
 
-    @field_validator("home", "cache", "cerbos_bin", "terraform_bin")
+    @field_validator("home", "cache", "cerbos_bin", "terraform_bin", "stripe_key_file")
     @classmethod
     def _is_absolute(cls, path: Path | None) -> Path | None:
         # A relative one would mean another place for each folder that a command is started in.

@@ -19,6 +19,7 @@ from control_plane.data.collection import Collection
 from control_plane.domain.plans import PlanCatalog
 from control_plane.engine.billing_clock import BillingClock
 from control_plane.engine.executor import Executor
+from control_plane.engine.house_clock import HouseClock
 from control_plane.engine.intents import IntentSweep
 from control_plane.errors import Failed, PaybillError, Refused, Unavailable
 from control_plane.handlers.catalog_in_force import CatalogMoved, WorkerLeaves
@@ -27,8 +28,9 @@ from policies.errors import BundleError, GateError
 from policies.pdp import new_runtime_dir
 from server.catalog import Catalog, load_kept
 from server.engine_room import EngineRoom
+from server.payment_wiring import provider_names
 from server.settings import Settings
-from server.worker_state import write_state
+from server.worker_state import WorkerState, write_state
 from server.workspace import Workspace
 
 # What sends webhooks is the worker's alone; a face imports this file too.
@@ -50,6 +52,7 @@ class Works:
     executor: Executor
     intents: IntentSweep
     billing: BillingClock
+    house: HouseClock
     hooks: HookRounds
 
 
@@ -72,6 +75,7 @@ class Switchboard:
     ) -> None:
         self._workspace = workspace
         self._limits = settings.limits
+        self._payments = provider_names(settings)
         self._binary = binary
         self._clock = clock
         self._compare = compare
@@ -107,7 +111,11 @@ class Switchboard:
 
     def announce(self) -> None:
         """Say in the state file by which engine faces are to decide."""
-        write_state(self._workspace.worker_json, self.room.state(self._clock.now()))
+        write_state(self._workspace.worker_json, self._state_of(self.room))
+
+    def _state_of(self, room: EngineRoom) -> WorkerState:
+        told = room.state(self._clock.now())
+        return told.model_copy(update={"payments": self._payments})
 
     def follow(self, digest: str) -> None:
         """Go over to what is in force without a run of this worker's: another one has put it there.
@@ -200,6 +208,10 @@ class Switchboard:
         """Carry on what has fallen due of billing, by the catalog in force; how many tenants it was."""
         return self.works.billing.step()
 
+    def ask(self) -> int:
+        """Ask for what the house is to ask for, by the catalog in force; for how many tenants it was."""
+        return self.works.house.step()
+
     def hook(self) -> int:
         """Work off webhooks that are due, by the catalog in force; how many it was."""
         return self.works.hooks.step()
@@ -258,7 +270,7 @@ class Switchboard:
             if found is None or found.room.catalog.digest != digest:
                 raise Unavailable("It does not stand by.", code="catalog_not_ready")
             try:
-                write_state(self._workspace.worker_json, found.room.state(self._clock.now()))
+                write_state(self._workspace.worker_json, self._state_of(found.room))
             except OSError as error:
                 raise Unavailable(
                     "The worker's state file cannot be written.", code="disk_full"

@@ -15,11 +15,13 @@ from sqlalchemy import Connection
 
 from control_plane.domain.caller import Caller, Grant
 from control_plane.domain.canonical import instant
+from control_plane.domain.house import is_house
 from control_plane.errors import Refused
 from control_plane.ports import Recorder, Store
 from control_plane.secrets.signer import public_bytes
 from server import grants
 from server.grants import NewGrant
+from server.service_grants import NewServiceGrant
 
 ISSUER: Final = "paybill"
 # RFC 9864's name for EdDSA over Ed25519: it says the curve too, so nothing is left to choose.
@@ -111,7 +113,7 @@ def issue(
     connection: Connection,
     issuer_seed: bytes,
     workspace_id: str,
-    asked: NewGrant,
+    asked: NewGrant | NewServiceGrant,
     *,
     grant_id: str,
     now: datetime,
@@ -159,7 +161,11 @@ class Identify:
         if claims.cnf is not None:
             # Only HTTP carries the proof that the holder has the key.
             raise Unauthenticated("dpop_proof")
-        return self.caller(claims, now)
+        caller = self.caller(claims, now)
+        if caller.actor_kind == "service":
+            # Nothing but MCP and a human's own commands is reached this way.
+            raise Unauthenticated("token_audience")
+        return caller
 
     def claims(self, token: str) -> Claims:
         """What a token says that we signed for this audience. Its time and grant are not looked at."""
@@ -205,7 +211,7 @@ def caller_of(
     """
     with store.read() as connection:
         grant = grants.read(connection, grant_id)
-    if grant is None:
+    if grant is None or is_house(grant.principal) or is_house(grant.actor):
         raise Unauthenticated("grant_absent")
     if holder is not None and holder != (grant.principal, grant.actor):
         raise Unauthenticated("grant_mismatch")

@@ -42,6 +42,7 @@ from server.proving import prove_once
 from server.settings import Settings
 from server.switchboard import Switchboard, Works
 from server.workspace import Workspace
+from tools.house_tools import HOUSE_TOOLS
 from tools.operator_tools import OPERATOR_TOOLS
 from tools.spec import ToolSpec
 from tools.toolbox import toolbox
@@ -251,16 +252,21 @@ def _works(
 ) -> Works:
     from control_plane.engine.billing_clock import BillingClock
     from control_plane.engine.executor import Executor
+    from control_plane.engine.house_clock import HouseClock
     from server.hook_wiring import HookRounds
+    from server.house_calls import HouseCalls
 
     own, catalog = replace(ports, catalog=room.catalog), room.catalog
     prove_once(own, catalog, room.gate)
-    tools = {**toolbox(catalog.collections, settings.collection_tools), **OPERATOR_TOOLS}
-    runner = make_runner(own, Gatekeeper(room.gate), tools)
+    offered = toolbox(catalog.collections, settings.collection_tools)
+    tools = {**offered, **OPERATOR_TOOLS, **HOUSE_TOOLS}
+    keeper = Gatekeeper(room.gate)
+    runner = make_runner(own, keeper, tools)
     return Works(
         Executor(own, LIFECYCLES, runner, failpoints),
         IntentSweep(own, CHANGES),
         BillingClock(own, failpoints),
+        HouseClock(own, HouseCalls(own, runner, keeper.bundle, tools), failpoints),
         HookRounds(own, settings, workspace_private),
     )
 

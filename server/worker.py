@@ -22,6 +22,7 @@ from control_plane.domain.run import RUN_ACTIVE
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError, Unavailable
 from control_plane.handlers.catalog_in_force import applied_digest
+from control_plane.handlers.forgetting import forget
 from control_plane.ports import Compared
 from control_plane.store import tables
 from policies.binary import find_binary
@@ -49,6 +50,10 @@ _SWEEP_S = 5.0
 # Leaves that came meanwhile share one signature; a whole batch of them waits for no second.
 _SEQUENCE_S = 1.0
 _CLAIM_S = 1.0
+# What the house asks for hangs on days: it is looked for less often than what is charged.
+_HOUSE_S = 5.0
+# Whom nobody can bring back any more is forgotten within the hour.
+_FORGET_S = 3600.0
 _IDLE_S = 600.0
 _STOP_GRACE_S = 5.0
 
@@ -78,6 +83,7 @@ class Worker:
         self._claim = store_claim(workspace)
         self._lost = False
         self._behind = False
+        self._forgets_s = time.monotonic()
 
     def run(self) -> int:
         """Work until told to stop, or idle; 0, also when another worker holds the workspace.
@@ -186,7 +192,11 @@ class Worker:
             self._options.modules,
         )
         engine = backend.engine
-        keepers = (BillingKeeper(board.bill), BillingKeeper(board.hook, "webhooks"))
+        keepers = (
+            BillingKeeper(board.bill),
+            BillingKeeper(board.hook, "webhooks"),
+            BillingKeeper(board.ask, "house", _HOUSE_S),
+        )
         try:
             taken = engine.recover()
             intake = Intake(backend.ports, engine)
@@ -247,6 +257,9 @@ class Worker:
         backend.engine.recover()
         with backend.ports.store.write(":artifacts") as connection:
             backend.artifacts.sweep(connection, instant(backend.ports.clock.now()))
+        if time.monotonic() >= self._forgets_s:
+            self._forgets_s = time.monotonic() + _FORGET_S
+            forget(backend.ports)
 
     def _catch_up(self, board: Switchboard, backend: Backend) -> None:
         """Go over by itself where the store has moved on and no run says so.

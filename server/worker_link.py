@@ -77,6 +77,11 @@ def _environment(workspace: Workspace, settings: Settings) -> dict[str, str]:
     }
     for name, value in settings.limits:
         environment[f"PAYBILL_LIMITS__{name.upper()}"] = str(value)
+    # Where a secret is, and never the secret: what a server holds, an agent may get out of it.
+    environment["PAYBILL_SANDBOX_PAYMENTS"] = str(settings.sandbox_payments).lower()
+    environment["PAYBILL_STRIPE_API_BASE"] = settings.stripe_api_base
+    if settings.stripe_key_file is not None:
+        environment["PAYBILL_STRIPE_KEY_FILE"] = str(settings.stripe_key_file)
     if settings.cerbos_bin is not None:
         environment["PAYBILL_CERBOS_BIN"] = str(settings.cerbos_bin)
     if settings.terraform_bin is not None:

@@ -13,7 +13,7 @@ _BYTES_MAX = 16_384
 
 
 class WorkerState(BaseModel):
-    """Where the policy engine is, and which bundle it decides by."""
+    """Where the policy engine is, which bundle it decides by, and through whom it collects."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -22,6 +22,7 @@ class WorkerState(BaseModel):
     bundle: str
     catalog: str
     started_at: str
+    payments: tuple[str, ...] = ()
 
 
 def write_state(path: Path, state: WorkerState) -> None:

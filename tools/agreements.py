@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.terms import Agreement, Method, Taken
-from tools.schemas import AddOnArguments, AgreementArguments
+from tools.schemas import AddOnArguments, AgreementArguments, BuyerArguments
 
 
 def agreement_of(asked: AgreementArguments | None) -> Agreement | None:
@@ -23,6 +24,19 @@ def agreement_of(asked: AgreementArguments | None) -> Agreement | None:
         method=None
         if method is None
         else Method(provider=method.provider, reference=method.reference),
+        buyer=None if asked.billing_details is None else buyer_of(asked.billing_details),
+        coupon=asked.coupon,
+    )
+
+
+def buyer_of(asked: BuyerArguments) -> Buyer:
+    """Who invoices are made out to."""
+    return Buyer(
+        name=asked.name,
+        address=asked.address,
+        country=asked.country,
+        business=asked.business,
+        vat_id=asked.vat_id,
     )
 
 

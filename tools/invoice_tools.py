@@ -12,9 +12,11 @@ from control_plane.domain.credit_note import CreditKind, CreditReason
 from control_plane.domain.gate import GateLevel
 from control_plane.domain.invoice import InvoiceState, LineKind
 from control_plane.domain.payment import FailureClass, PaymentState
+from control_plane.domain.refund import RefundState
 from control_plane.domain.subscription import SubscriptionState
+from control_plane.domain.tax import TaxReason
 from tools.payment_tools import InvoiceId
-from tools.schemas import After, TenantArguments
+from tools.schemas import After, BuyerResult, TenantArguments
 from tools.spec import Result, ToolSpec
 
 
@@ -80,6 +82,44 @@ class InvoiceLineResult(Result):
     reverses: str | None
 
 
+class TaxPartyResult(Result):
+    """Where somebody is for tax, and whether as a business."""
+
+    country: str
+    vat_id: str | None
+    business: bool
+
+
+class TaxChargedResult(Result):
+    """What one rate came to, in minor units; the rate is text."""
+
+    jurisdiction: str
+    rate_percent: str
+    reason: TaxReason
+    taxable_minor: int
+    amount_minor: int
+
+
+class TaxResult(Result):
+    """How an invoice was taxed; without a `customer` nobody knew where they were."""
+
+    rules: str
+    seller: TaxPartyResult
+    customer: TaxPartyResult | None
+    amount_minor: int
+    charged: list[TaxChargedResult]
+
+
+class RefundResult(Result):
+    """How a refund stands; one that failed has become credit."""
+
+    state: RefundState
+    provider: str
+    decline_code: str | None
+    asked: int
+    changed_at: str
+
+
 class CreditNoteResult(Result):
     """What was taken back of the invoice."""
 
@@ -89,11 +129,16 @@ class CreditNoteResult(Result):
     reason: CreditReason
     amount_minor: int
     amount: str
+    tax_minor: int
     issued_at: str
+    refund: RefundResult | None
 
 
 class AttemptResult(Result):
-    """One attempt at collecting it, without its provider's tokens."""
+    """One attempt at collecting it, without its provider's tokens.
+
+    `action_url` is where the customer acts, and `action_until` until when, while it waits for that.
+    """
 
     number: int
     state: PaymentState
@@ -104,6 +149,8 @@ class AttemptResult(Result):
     amount: str
     created_at: str
     changed_at: str
+    action_url: str | None
+    action_until: str | None
 
 
 class InvoiceResult(InvoiceSummary):
@@ -114,6 +161,8 @@ class InvoiceResult(InvoiceSummary):
     due: str
     paid_minor: int
     credited_minor: int
+    billing_details: BuyerResult | None
+    tax: TaxResult | None
     lines: list[InvoiceLineResult]
     lines_count: int
     credit_notes: list[CreditNoteResult]

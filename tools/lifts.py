@@ -15,6 +15,7 @@ LIFTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "payment_overdue": _DEBTS,
         "payment_declined": ("payment_method_set", "payment_retry", "invoice_list"),
         "payment_method_required": ("payment_method_set",),
+        "tax_unknown": ("billing_details_set",),
         "seats_full": ("seat_list", "subscription_preview_change", "plan_list"),
     }
 )

@@ -8,8 +8,10 @@ from pydantic import Field
 
 from control_plane import subscription_commands as commands
 from control_plane.domain.credit_note import CreditReason
-from tools.schemas import DryRun, Key, SubscriptionResult, TenantArguments
+from tools.agreements import buyer_of
+from tools.schemas import BuyerArguments, DryRun, Key, TenantArguments
 from tools.spec import ToolSpec
+from tools.subscription_result import SubscriptionResult
 
 AMOUNT_MINOR_MAX = 10**12
 
@@ -26,6 +28,13 @@ class SetMethodArguments(TenantArguments):
         pattern=r"^[\x21-\x7e]{1,120}$",
         description="The provider's own token for the account. No card number, ever.",
     )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class BillingDetailsArguments(BuyerArguments, TenantArguments):
+    """Whose invoices, and who they are made out to."""
+
     idempotency_key: Key
     dry_run: DryRun = False
 
@@ -60,8 +69,9 @@ class IssueCreditArguments(TenantArguments):
     amount_minor: int = Field(
         ge=1, le=AMOUNT_MINOR_MAX, description="In minor units of the invoice's currency."
     )
-    kind: Literal["reduction", "balance"] = Field(
-        description="Of an open invoice less is due; of a paid one it stands to the tenant's credit."
+    kind: Literal["reduction", "balance", "refund"] = Field(
+        description="Of an open invoice less is due; of a paid one it stands to the tenant's credit, "
+        "or goes back to the method that paid it."
     )
     reason: CreditReason
     idempotency_key: Key
@@ -85,10 +95,25 @@ PAYMENT_TOOLS = (
         next_tools=("subscription_get", "payment_retry", "run_get"),
     ),
     ToolSpec(
+        name="billing_details_set",
+        title="Set billing details",
+        description="Make invoices out to this customer from the next one on: name, address, "
+        "country, VAT id. They decide how what is billed is taxed, and take the place of all that "
+        "stood before; invoices that are final stay as they are. Answers 'running' with a run_id.",
+        arguments=BillingDetailsArguments,
+        result=SubscriptionResult,
+        risk="write",
+        domain="subscription",
+        machine="lifecycle",
+        to_command=lambda a: commands.SetBillingDetails(tenant=a.tenant, buyer=buyer_of(a)),
+        next_tools=("subscription_get", "subscription_preview_change", "run_get"),
+    ),
+    ToolSpec(
         name="payment_retry",
         title="Retry a payment",
         description="Try now to collect an invoice by the method that is set. Above a limit it "
-        "waits for a human's approval. Declined, the run fails and the debt stands as it did. "
+        "waits for a human's approval. Declined, the run fails and the debt stands as it did. Where "
+        "the customer has to act first, payment_action of the answer says where and until when. "
         "Answers 'running' with a run_id.",
         arguments=RetryPaymentArguments,
         result=SubscriptionResult,
@@ -96,7 +121,7 @@ PAYMENT_TOOLS = (
         domain="subscription",
         machine="lifecycle",
         to_command=lambda a: commands.RetryPayment(tenant=a.tenant, invoice=a.invoice),
-        next_tools=("payment_method_set", "subscription_get", "run_get"),
+        next_tools=("payment_method_set", "subscription_get", "invoice_get", "run_get"),
     ),
     ToolSpec(
         name="payment_record",
@@ -121,7 +146,9 @@ PAYMENT_TOOLS = (
         name="credit_note_issue",
         title="Issue a credit note",
         description="Take back a part of an invoice, or all of it. A credit note cannot be taken "
-        "back. Above a limit it waits for a human's approval. Answers 'running' with a run_id.",
+        "back. A refund is promised with it and put to the provider right after; invoice_get tells "
+        "how it ended, and what cannot be refunded becomes credit. Above a limit it waits for a "
+        "human's approval. Answers 'running' with a run_id.",
         arguments=IssueCreditArguments,
         result=SubscriptionResult,
         risk="write",
@@ -134,6 +161,6 @@ PAYMENT_TOOLS = (
             kind=a.kind,
             reason=a.reason,
         ),
-        next_tools=("subscription_get", "run_get"),
+        next_tools=("invoice_get", "subscription_get", "run_get"),
     ),
 )

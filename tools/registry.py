@@ -10,10 +10,12 @@ from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
 from tools.agreements import agreement_of
 from tools.invoice_tools import INVOICE_TOOLS
+from tools.onboarded import OnboardedResult
 from tools.payment_tools import PAYMENT_TOOLS
 from tools.record_tools import DESCRIBE, RECORD_TOOLS, UNDO
 from tools.seat_tools import SEAT_TOOLS
 from tools.spec import ToolSpec
+from tools.subscription_result import SubscriptionResult
 from tools.subscription_tools import SUBSCRIPTION_TOOLS
 from tools.usage_tools import USAGE_TOOLS
 
@@ -67,7 +69,7 @@ _ALL = (
         title="Read a subscription",
         description="Read a tenant's subscription: plan, state, whether it entitles, and quotas.",
         arguments=schemas.TenantArguments,
-        result=schemas.SubscriptionResult,
+        result=SubscriptionResult,
         risk="read",
         domain="subscription",
         machine="query",
@@ -78,10 +80,11 @@ _ALL = (
         title="Onboard a tenant",
         description=(
             "Bring a tenant into being: subscription, infrastructure and database. Answers "
-            "'running' with a run_id; follow it with run_get. A silo waits for a human's approval."
+            "'running' with a run_id; follow it with run_get. A silo waits for a human's approval. "
+            "Where the customer has to act for the first payment, payment_action says where."
         ),
         arguments=schemas.OnboardArguments,
-        result=schemas.TenantResult,
+        result=OnboardedResult,
         risk="write",
         domain="tenant",
         machine="lifecycle",

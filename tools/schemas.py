@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -35,8 +35,10 @@ After = Annotated[
 
 
 def _in_full(text: str) -> str:
-    moment = datetime.fromisoformat(text)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Read only to see that there is such a day and time: to write it out anew takes far longer.
+    datetime.fromisoformat(text)
+    seconds, _, fraction = text[:-1].partition(".")
+    return f"{seconds}.{fraction:0<6}Z"
 
 
 Instant = Annotated[
@@ -88,6 +90,31 @@ AddOns: TypeAlias = Annotated[
 ]
 
 
+COUPON: Final = r"^[A-Z0-9][A-Z0-9_-]{1,39}$"
+
+
+class BuyerArguments(Arguments):
+    """Who invoices are made out to, and where: that decides how they are taxed."""
+
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="The name on invoices; without it, the tenant's.",
+    )
+    address: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")], ...], Field(max_length=6)
+    ] = Field(default=(), description="Street and place, a line each.")
+    country: str = Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2, as `DE`.")
+    business: bool = Field(default=False, description="Whether it buys as a business.")
+    vat_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z0-9][A-Z0-9 .+*/-]{0,28}[A-Z0-9]$",
+        description="With the country's prefix; nobody is asked whether it holds.",
+    )
+
+
 class AgreementArguments(Arguments):
     """The terms of a plan with a price. ``automatic`` collects from the method at once."""
 
@@ -98,6 +125,12 @@ class AgreementArguments(Arguments):
     seats: int = Field(default=0, ge=0, le=1_000_000)
     add_ons: AddOns = ()
     method: MethodArguments | None = None
+    billing_details: BuyerArguments | None = Field(
+        default=None, description="Who invoices are made out to."
+    )
+    coupon: str | None = Field(
+        default=None, pattern=COUPON, description="A coupon's code, to redeem it with the plan."
+    )
 
 
 class OnboardArguments(Arguments):
@@ -247,55 +280,14 @@ class TenantsResult(Result):
     next_after: str | None
 
 
-class AddOnTaken(Result):
-    """So many of one add-on."""
+class BuyerResult(Result):
+    """Who invoices are made out to."""
 
-    name: str
-    quantity: int
-
-
-class TermsResult(Result):
-    """What a subscription was agreed on."""
-
-    currency: str
-    interval: str
-    zone: str
-    anchor_at: str
-    collection: str
-    due_days: int
-    seats: int
-    add_ons: list[AddOnTaken]
-
-
-class GateResult(Result):
-    """What a debt closes, and from when on."""
-
-    at: str
-    level: str
-
-
-class SubscriptionResult(Result):
-    """A tenant's subscription, and what its version of the plan declares."""
-
-    tenant: str
-    plan: str
-    plan_version: int
-    state: str
-    cancel_at_period_end: bool
-    entitled: bool
-    tier: str | None
-    quotas: dict[str, int] | None
-    terms: TermsResult | None
-    payment_provider: str | None
-    current_period_start: str | None
-    current_period_end: str | None
-    trial_ends_at: str | None
-    grace_ends_at: str | None
-    paused_until: str | None
-    pending_plan: str | None
-    pending_at: str | None
-    billing_level: str
-    gates: list[GateResult]
+    name: str | None
+    address: list[str]
+    country: str
+    business: bool
+    vat_id: str | None
 
 
 class StepResult(Result):
@@ -311,6 +303,7 @@ class RunResult(Result):
     run_id: str
     tenant: str
     kind: str
+    requested_by: str
     state: str
     reason: str | None
     detail: str | None
@@ -330,6 +323,7 @@ class RunLine(Result):
     run_id: str
     tenant: str
     kind: str
+    requested_by: str
     state: str
     reason: str | None
     dry_run: bool

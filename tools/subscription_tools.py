@@ -10,8 +10,16 @@ from pydantic import Field
 from control_plane import subscription_commands as commands
 from control_plane.domain.charge import Interval
 from tools.agreements import taken
-from tools.schemas import AddOns, DryRun, Instant, Key, SubscriptionResult, TenantArguments
+from tools.schemas import (
+    COUPON,
+    AddOns,
+    DryRun,
+    Instant,
+    Key,
+    TenantArguments,
+)
 from tools.spec import Result, ToolSpec
+from tools.subscription_result import SubscriptionResult
 
 QUANTITY_MAX = 1_000_000
 
@@ -31,6 +39,18 @@ class PreviewChangeArguments(TenantArguments):
     seats: int | None = Field(default=None, ge=0, le=QUANTITY_MAX, description="How many in all.")
     add_ons: AddOns | None = Field(
         default=None, description="Every add-on that is to be had: what is left out is given up."
+    )
+    coupon: str | None = Field(
+        default=None,
+        pattern=COUPON,
+        description="A coupon's code. With a change that charges something it holds at once, else "
+        "from the next period.",
+    )
+    remove_coupon: str | None = Field(
+        default=None,
+        pattern=COUPON,
+        description="A coupon that is to hold no longer, from the next charge on; stands alone, "
+        "with the present plan.",
     )
 
 
@@ -98,6 +118,7 @@ class ChangeQuoteResult(Result):
     credit_minor: int
     due_minor: int
     recurring_minor: int
+    recurring_discount_minor: int
     unfit: list[str]
 
 
@@ -109,6 +130,8 @@ def _wanted(asked: PreviewChangeArguments) -> dict[str, object]:
         "currency": asked.currency,
         "seats": asked.seats,
         "add_ons": None if asked.add_ons is None else taken(asked.add_ons),
+        "coupon": asked.coupon,
+        "remove_coupon": asked.remove_coupon,
     }
 
 

@@ -67,6 +67,29 @@ class CheckEntitlementArguments(TenantArguments):
     )
 
 
+class ReserveQuotaArguments(TenantArguments):
+    """How much of which meter is held, and for what."""
+
+    feature: Feature = Field(description="A meter that the tenant's plan grants.")
+    resource: EventName = Field(description="What it is held for; it holds one quantity at a time.")
+    quantity: Quantity = Field(gt=0, description="Above 0; a whole number, or a decimal as text.")
+    expires_at: Instant | None = Field(
+        default=None,
+        description="When it ends by itself, at most 90 days ahead; without it, when released.",
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
+class ReleaseQuotaArguments(TenantArguments):
+    """What lets go, and of which meter."""
+
+    feature: Feature
+    resource: EventName = Field(description="What it was held for.")
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
 class UsageRejection(Result):
     """An event that was not accepted: its place in the list, from 0, and why."""
 
@@ -108,6 +131,21 @@ class UsageSummaryResult(Result):
     meters: list[MeterLine]
 
 
+class QuotaResult(Result):
+    """How a meter stood after the change; `changed` says whether this call has made it."""
+
+    tenant: str
+    feature: str
+    resource: str
+    changed: bool
+    used: str
+    reserved: str
+    status: Literal["allowed", "warned", "denied"]
+    code: str | None
+    remaining: str | None
+    grace_ends_at: str | None
+
+
 class EntitlementResult(Result):
     """Whether so much more may be used now, and what would lift a no."""
 
@@ -121,6 +159,16 @@ class EntitlementResult(Result):
     grace_ends_at: str | None
     lifted_by: list[str]
     resets_at: str | None
+
+
+def _to_reserve(arguments: ReserveQuotaArguments) -> commands.ReserveQuota:
+    return commands.ReserveQuota(
+        tenant=arguments.tenant,
+        feature=arguments.feature,
+        resource=arguments.resource,
+        quantity=format(arguments.quantity, "f"),
+        expires_at=arguments.expires_at or "",
+    )
 
 
 def _to_record(arguments: RecordUsageArguments) -> commands.RecordUsage:
@@ -144,6 +192,35 @@ USAGE_TOOLS = (
         domain="usage",
         machine="change",
         to_command=_to_record,
+        next_tools=("usage_summary", "subscription_get"),
+    ),
+    ToolSpec(
+        name="quota_reserve",
+        title="Reserve quota",
+        description="Hold so much of a meter for a resource before it is used. What is held counts "
+        "as used: two at once never pass a hard limit. Asked again for the same resource and "
+        "quantity it holds it once. Record what was used, then release it.",
+        arguments=ReserveQuotaArguments,
+        result=QuotaResult,
+        risk="write",
+        domain="usage",
+        machine="change",
+        to_command=_to_reserve,
+        next_tools=("entitlement_check", "quota_release", "usage_summary", "subscription_get"),
+    ),
+    ToolSpec(
+        name="quota_release",
+        title="Release quota",
+        description="Let go of what a resource holds of a meter; nothing happens where it holds "
+        "nothing. Record what was used first: in between, both count.",
+        arguments=ReleaseQuotaArguments,
+        result=QuotaResult,
+        risk="write",
+        domain="usage",
+        machine="change",
+        to_command=lambda a: commands.ReleaseQuota(
+            tenant=a.tenant, feature=a.feature, resource=a.resource
+        ),
         next_tools=("usage_summary", "subscription_get"),
     ),
     ToolSpec(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Table, bindparam, select
+from sqlalchemy import Column, Connection, Select, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.audit.guarded import (
@@ -21,7 +22,7 @@ from control_plane.audit.leaf import Guard, make_leaf, row_digest
 from control_plane.domain.canonical import Json
 from control_plane.ports import Clock, Ids
 from control_plane.secrets.tenant_keys import new_tenant_key
-from control_plane.store import billing_tables, ledger_tables, tables
+from control_plane.store import billing_tables, coupon_tables, ledger_tables, tables
 
 # The rows whose every change a leaf vouches for, with the column that names the row.
 GUARDED: Mapping[str, Table] = {
@@ -38,6 +39,7 @@ GUARDED: Mapping[str, Table] = {
         billing_tables.billing_account,
         billing_tables.invoice,
         billing_tables.credit_note,
+        coupon_tables.redemption,
     )
 }
 _KEYS: Mapping[str, str] = {
@@ -52,6 +54,7 @@ _KEYS: Mapping[str, str] = {
     "billing_account": "tenant",
     "invoice": "id",
     "credit_note": "id",
+    "redemption": "id",
 }
 # Rows that are nothing without a guarded one are told in its digest: the column that names it.
 _PARTS: Mapping[str, Column[str]] = {"ledger_entry": ledger_tables.ledger_posting.c.entry}
@@ -90,19 +93,21 @@ class LeafRecorder:
         payload: Mapping[str, Json],
         guards: tuple[tuple[str, str], ...] = (),
         found: tuple[Guard, ...] = (),
+        *,
+        only_moved: bool = False,
     ) -> str:
         """Write one leaf; ``guards`` name (table, key) of rows as they stand in this transaction.
 
         ``found`` are guards of them that were taken before the change: one that is not among these
-        was not there.
+        was not there. With ``only_moved`` nothing is said of those that stand as they were found.
         """
         stood = {(one.table, one.key): one for one in found}
+        changes = [
+            (stood.get((now.table, now.key)) or row_guard(now.table, now.key, None), now)
+            for now in guards_now(connection, guards)
+        ]
         vouched = [
-            after(
-                stood.get((table, key), Guard(table=table, key=key, digest=None)),
-                guard(connection, table, key),
-            )
-            for table, key in guards
+            after(then, now) for then, now in changes if not only_moved or now.digest != then.digest
         ]
         values = self.prepared(kind, tenant, payload, self.public_key(connection, tenant), vouched)
         connection.execute(tables.audit_leaf.insert(), values)
@@ -168,19 +173,48 @@ def guard(connection: Connection, table_name: str, key: str) -> Guard:
 
     Besides a row, that is a public key by its name, or the applied catalog: see `guarded.py`.
     """
+    return guards_now(connection, ((table_name, key),))[0]
+
+
+def guards_now(connection: Connection, named: Sequence[RowKey]) -> list[Guard]:
+    """The same of many, in their order: each table is asked once, each digest taken once."""
+    asked: dict[str, list[str]] = {}
+    for table_name, key in named:
+        asked.setdefault(table_name, []).append(key)
+    found = {
+        (table_name, one.key): one
+        for table_name, keys in asked.items()
+        for one in _guards(connection, table_name, keys)
+    }
+    return [found[row] for row in named]
+
+
+def _guards(connection: Connection, table_name: str, keys: Sequence[str]) -> list[Guard]:
+    if table_name not in GUARDED:
+        return [_file_guard(connection, table_name, key) for key in keys]
+    column = _KEYS[table_name]
+    stand = connection.execute(_keyed(table_name), {"keys": keys}).mappings()
+    rows = {str(row[column]): dict(row) for row in stand}
+    parts = _parts(connection, table_name, [*rows]) if rows else {}
+    told = {key: {**row, **parts.get(key, {})} for key, row in rows.items()}
+    return [row_guard(table_name, key, told.get(key)) for key in keys]
+
+
+@cache
+def _keyed(table_name: str) -> Select[Any]:
+    table = GUARDED[table_name]
+    return select(table).where(table.c[_KEYS[table_name]].in_(bindparam("keys", expanding=True)))
+
+
+def _file_guard(connection: Connection, table_name: str, key: str) -> Guard:
     if table_name == KEY_TABLE:
         public = _setting(connection, KEYS_SETTING)
         text = public.get(key) if isinstance(public, dict) else None
         return key_guard(key, bytes.fromhex(text) if isinstance(text, str) else None)
-    if table_name == CATALOG_TABLE:
-        applied = _setting(connection, CATALOG_SETTING)
-        return catalog_guard(key, applied if isinstance(applied, str) else None)
-    table = GUARDED[table_name]
-    statement = select(table).where(table.c[_KEYS[table_name]] == key)
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        return row_guard(table_name, key, None)
-    return row_guard(table_name, key, {**row, **_parts(connection, table_name, key).get(key, {})})
+    if table_name != CATALOG_TABLE:
+        raise KeyError(table_name)
+    applied = _setting(connection, CATALOG_SETTING)
+    return catalog_guard(key, applied if isinstance(applied, str) else None)
 
 
 def guarded_rows(connection: Connection) -> dict[RowKey, str]:
@@ -209,20 +243,25 @@ def _digests(connection: Connection, table: Table, column: str) -> dict[str, str
 
 
 def _parts(
-    connection: Connection, name: str, key: str | None = None
+    connection: Connection, name: str, keys: Sequence[str] | None = None
 ) -> dict[str, dict[str, object]]:
-    """What rows of another table add to each guarded row, or to the one of that key."""
+    """What rows of another table add to each guarded row, or to those of these keys."""
     column = _PARTS.get(name)
     if column is None:
         return {}
     part = column.table
-    statement = select(part).order_by(*part.primary_key)
-    if key is not None:
-        statement = statement.where(column == key)
+    given = {} if keys is None else {"keys": keys}
     found: dict[str, list[dict[str, object]]] = {}
-    for row in connection.execute(statement).mappings():
+    for row in connection.execute(_part_rows(name, keyed=bool(given)), given).mappings():
         found.setdefault(str(row[column]), []).append(dict(row))
     return {one: {part.name: parts} for one, parts in found.items()}
+
+
+@cache
+def _part_rows(name: str, *, keyed: bool) -> Select[Any]:
+    column = _PARTS[name]
+    statement = select(column.table).order_by(*column.table.primary_key)
+    return statement.where(column.in_(bindparam("keys", expanding=True))) if keyed else statement
 
 
 def _digest(row: Mapping[str, object]) -> str:

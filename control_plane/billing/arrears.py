@@ -33,6 +33,8 @@ def unbilled(book: Book, at: datetime, invoice: str) -> Unbilled | None:
         terms=book.terms,
         start=started,
         end=at,
+        period_start=subscription.current_period_start,
+        period_end=subscription.current_period_end,
     )
 
 

@@ -18,12 +18,16 @@ from control_plane.billing.calendar import Cycle, Period
 from control_plane.billing.dunning import DunningFacts, debts_of, gate_steps, grace_end
 from control_plane.billing.ledger import Account, Balances, CauseKind, Entry, Occurrence
 from control_plane.billing.proration import ProrationBasis
+from control_plane.billing.tax_file import Taxation
 from control_plane.domain import canonical
+from control_plane.domain.coupon_catalog import NO_COUPONS, CouponCatalog
 from control_plane.domain.credit_note import CreditNote
 from control_plane.domain.invoice import Invoice, refuse_edit
 from control_plane.domain.money import Money
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.plans import PlanCatalog, PlanOffer
+from control_plane.domain.redemption import Redemption
+from control_plane.domain.refund import Refund
 from control_plane.domain.subscription import SUBSCRIPTION, Subscription
 from control_plane.domain.terms import Terms
 from control_plane.errors import Refused
@@ -60,6 +64,11 @@ class Sources:
     usage: UsageOf
     find_entry: FindEntry = lambda _: None
     unfit: Unfit = lambda _offer, _terms: ()
+    coupons: CouponCatalog = NO_COUPONS
+    redeemed: Callable[[str], int] = lambda _: 0
+    """How often a coupon was redeemed so far, by its code, over all tenants."""
+    tax: Taxation | None = None
+    """How what is billed is taxed; None where it is not."""
 
 
 @dataclass
@@ -70,12 +79,17 @@ class Book:
     sources: Sources
     invoices: dict[str, Invoice] = field(default_factory=dict[str, Invoice])
     attempts: dict[str, PaymentAttempt] = field(default_factory=dict[str, PaymentAttempt])
+    refunds: dict[str, Refund] = field(default_factory=dict[str, Refund])
     balances: Balances = field(default_factory=dict[tuple[Account, str], int])
     entries: list[Entry] = field(default_factory=list[Entry])
     credit_notes: list[CreditNote] = field(default_factory=list[CreditNote])
+    redemptions: dict[str, Redemption] = field(default_factory=dict[str, Redemption])
+    """Every coupon that the tenant has redeemed, by its code."""
+    redemptions_before: Mapping[str, Redemption] = field(default_factory=dict[str, Redemption])
+    """The same as the store holds them."""
     notes: list[Note] = field(default_factory=list[Note])
     touched: set[str] = field(default_factory=set[str])
-    """Ids of the invoices and attempts that moved."""
+    """Ids of the invoices, attempts and refunds that moved."""
 
     # what is agreed -------------------------------------------------------------------------
 
@@ -141,6 +155,12 @@ class Book:
         self.attempts[attempt.id] = attempt
         self.touched.add(attempt.id)
         return attempt
+
+    def put_refund(self, refund: Refund) -> Refund:
+        """Keep a refund, new or moved."""
+        self.refunds[refund.id] = refund
+        self.touched.add(refund.id)
+        return refund
 
     def note(
         self,

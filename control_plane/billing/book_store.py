@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from control_plane.billing import ledger_store, seat_store, usage_store
+from control_plane.billing import coupon_store, ledger_store, seat_store, usage_store
 from control_plane.billing.book import Book, Series, Sources
 from control_plane.billing.clockwork import next_due_at
-from control_plane.billing.ledger import Entry
+from control_plane.billing.ledger import Balances, Entry
+from control_plane.billing.tax_file import Taxation
 from control_plane.domain.canonical import instant, plain
+from control_plane.domain.coupon_catalog import NO_COUPONS, CouponCatalog
 from control_plane.domain.invoice import Invoice
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.plans import PlanCatalog, PlanOffer
+from control_plane.domain.refund import Refund
 from control_plane.domain.terms import Terms
 from control_plane.errors import NotFound, Refused
 from control_plane.facts.load import subscription_row, tenant_row
@@ -31,6 +35,7 @@ from control_plane.store.billing_tables import (
     credit_note,
     invoice,
     payment_attempt,
+    refund,
     series,
 )
 
@@ -47,6 +52,14 @@ _INVOICES: Final = select(invoice).where(
 _ATTEMPTS: Final = select(payment_attempt).where(
     payment_attempt.c.invoice.in_(bindparam("invoices", expanding=True))
 )
+_REFUNDS: Final = select(refund).where(
+    refund.c.tenant == bindparam("tenant"), refund.c.state == "pending"
+)
+_SUBSCRIPTION: Final = update(tables.subscription).where(
+    tables.subscription.c.tenant == bindparam("of_tenant"),
+    tables.subscription.c.version == bindparam("of_version"),
+)
+_ACCOUNT: Final = update(billing_account).where(billing_account.c.tenant == bindparam("of_tenant"))
 _NEXT: Final = (
     update(series)
     .where(series.c.name == bindparam("series"))
@@ -58,24 +71,45 @@ _NEXT: Final = (
 # Loading ---------------------------------------------------------------------------------------
 
 
-def load(connection: Connection, tenant: str, plans: PlanCatalog) -> Book:
-    """The tenant's book, with every invoice that may still move. NotFound without a subscription."""
+def load(
+    connection: Connection,
+    tenant: str,
+    plans: PlanCatalog,
+    coupons: CouponCatalog = NO_COUPONS,
+    tax: Taxation | None = None,
+) -> Book:
+    """The tenant's book, with every invoice that may still move. NotFound without a subscription.
+
+    `coupons` are those that may be redeemed in it; one that was redeemed holds without them. `tax`
+    is how what it bills is taxed.
+    """
     subscription = subscription_row(connection, tenant)
     if subscription is None:
         raise NotFound("there is no subscription", code="subscription_not_found")
     found = connection.execute(_INVOICES, {"tenant": tenant}).mappings()
     invoices = {one.id: one for one in (rows.parse(Invoice, dict(row)) for row in found)}
     attempts = _attempts(connection, list(invoices)) if invoices else {}
+    balances = ledger_store.balances(connection, tenant)
+    redeemed = coupon_store.redemptions(connection, tenant)
     return Book(
         subscription=subscription,
-        sources=sources(connection, tenant, plans),
+        sources=sources(connection, tenant, plans, coupons, tax),
         invoices=invoices,
         attempts=attempts,
-        balances=ledger_store.balances(connection, tenant),
+        refunds=_promised(connection, tenant, balances),
+        balances=balances,
+        redemptions=dict(redeemed),
+        redemptions_before=redeemed,
     )
 
 
-def sources(connection: Connection, tenant: str, plans: PlanCatalog) -> Sources:
+def sources(
+    connection: Connection,
+    tenant: str,
+    plans: PlanCatalog,
+    coupons: CouponCatalog = NO_COUPONS,
+    tax: Taxation | None = None,
+) -> Sources:
     """What a book asks the store for while it is worked on."""
 
     def used(start: datetime, _end: datetime) -> Mapping[str, Decimal]:
@@ -88,6 +122,9 @@ def sources(connection: Connection, tenant: str, plans: PlanCatalog) -> Sources:
         usage=used,
         find_entry=lambda entry: ledger_store.find(connection, entry),
         unfit=lambda offer, terms: unfit(connection, tenant, offer, terms),
+        coupons=coupons,
+        tax=tax,
+        redeemed=lambda code: coupon_store.redeemed(connection, code),
     )
 
 
@@ -102,6 +139,20 @@ def bring(connection: Connection, book: Book, invoice_id: str) -> Invoice:
     book.invoices[invoice_id] = found
     book.attempts |= _attempts(connection, [invoice_id])
     return found
+
+
+def bring_refunds(connection: Connection, book: Book, invoice_id: str) -> None:
+    """Every refund of an invoice of the tenant's, taken into the book."""
+    found = rows.every(connection, refund, Refund, refund.c.invoice == invoice_id)
+    book.refunds = {one.id: one for one in found if one.tenant == book.tenant} | book.refunds
+
+
+def _promised(connection: Connection, tenant: str, balances: Balances) -> dict[str, Refund]:
+    # What is promised stands in the ledger: a tenant to whom nothing is, costs no look.
+    if not any(account == "refunds" for account, _ in balances):
+        return {}
+    found = connection.execute(_REFUNDS, {"tenant": tenant}).mappings()
+    return {one.id: one for one in (rows.parse(Refund, dict(row)) for row in found)}
 
 
 def _attempts(connection: Connection, invoices: list[str]) -> dict[str, PaymentAttempt]:
@@ -146,7 +197,8 @@ def guards_of(book: Book) -> tuple[tuple[str, str], ...]:
     notes = [("credit_note", one.id) for one in book.credit_notes]
     entries = [ledger_store.guard_of(one) for one in book.entries]
     own = [("subscription", book.tenant), ("billing_account", book.tenant)]
-    return (*own, *moved, *notes, *entries)
+    coupons = [("redemption", one) for one in coupon_store.moved(book)]
+    return (*own, *moved, *notes, *entries, *coupons)
 
 
 def save(connection: Connection, book: Book) -> None:
@@ -156,21 +208,23 @@ def save(connection: Connection, book: Book) -> None:
     for one in sorted(book.touched):
         if one in book.invoices:
             _put(connection, invoice, book.invoices[one])
+        elif one in book.refunds:
+            _put(connection, refund, book.refunds[one])
         else:
             _put(connection, payment_attempt, book.attempts[one])
     for note in book.credit_notes:
         connection.execute(insert(credit_note), _values(credit_note, note))
     for entry in book.entries:
         _post(connection, entry)
+    coupon_store.save(connection, book)
 
 
 def _save_subscription(connection: Connection, book: Book) -> None:
     held = book.subscription
     saved = held.model_copy(update={"version": held.version + 1})
-    table = tables.subscription
-    asserted = (table.c.tenant == held.tenant) & (table.c.version == held.version)
-    values = _values(table, saved)
-    if rows.change(connection, table, asserted, **values) != 1:
+    values = _values(tables.subscription, saved)
+    asserted = {"of_tenant": held.tenant, "of_version": held.version}
+    if connection.execute(_SUBSCRIPTION, values | asserted).rowcount != 1:
         raise Refused(
             "The subscription changed in the meantime.", code="subscription_moved", fact="version"
         )
@@ -178,24 +232,27 @@ def _save_subscription(connection: Connection, book: Book) -> None:
     account = _values(billing_account, saved) | {
         "next_due_at": None if due_at is None else instant(due_at)
     }
-    where = billing_account.c.tenant == held.tenant
-    if rows.change(connection, billing_account, where, **account) != 1:
+    if connection.execute(_ACCOUNT, account | {"of_tenant": held.tenant}).rowcount != 1:
         connection.execute(insert(billing_account), account)
     book.subscription = saved
 
 
-def _put(connection: Connection, table: Table, record: Invoice | PaymentAttempt) -> None:
-    values = _values(table, record)
-    open_to_edit = table.c.id == record.id
+def _put(connection: Connection, table: Table, record: Invoice | PaymentAttempt | Refund) -> None:
+    values, which = _values(table, record), {"of_id": record.id}
+    if connection.execute(_edit(table, final=False), values | which).rowcount == 1:
+        return
     if table is invoice:
-        # The database refuses even to write again what a final invoice keeps.
-        open_to_edit &= table.c.number.is_(None)
-    if rows.change(connection, table, open_to_edit, **values) == 1:
-        return
-    standing = {name: value for name, value in values.items() if name in _STANDING}
-    if table is invoice and rows.change(connection, table, table.c.id == record.id, **standing):
-        return
+        standing = {name: value for name, value in values.items() if name in _STANDING}
+        if connection.execute(_edit(table, final=True), standing | which).rowcount:
+            return
     connection.execute(insert(table), values)
+
+
+@cache
+def _edit(table: Table, *, final: bool) -> Update:
+    edit = update(table).where(table.c.id == bindparam("of_id"))
+    # The database refuses even to write again what a final invoice keeps.
+    return edit.where(table.c.number.is_(None)) if table is invoice and not final else edit
 
 
 def _post(connection: Connection, entry: Entry) -> None:

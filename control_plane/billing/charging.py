@@ -13,6 +13,7 @@ from typing import Final
 
 from control_plane.billing.book import Book
 from control_plane.billing.calendar import Period
+from control_plane.billing.proration import ProrationBasis, factor, share
 from control_plane.billing.segments import Charge, unused
 from control_plane.domain.charge import PLAN, SEATS
 from control_plane.domain.invoice import InvoiceLine, LineKind, line_id
@@ -138,9 +139,13 @@ def usage_lines(book: Book, due: Unbilled) -> tuple[InvoiceLine, ...]:
         if price is None:
             continue
         priced = price_line(price, used.get(meter, Decimal(0)))
+        used_minor = priced.amount.minor - priced.top_up.minor
+        if price.model == "flat":
+            used_minor = _part_minor(offer, due, used_minor)
+        least_minor = _part_minor(offer, due, price.minimum_minor)
         parts: tuple[tuple[LineKind, str, int], ...] = (
-            ("usage", f"Usage: {meter}", priced.amount.minor - priced.top_up.minor),
-            ("minimum", f"Minimum: {meter}", priced.top_up.minor),
+            ("usage", f"Usage: {meter}", used_minor),
+            ("minimum", f"Minimum: {meter}", max(0, least_minor - used_minor)),
         )
         lines += [
             InvoiceLine(
@@ -159,6 +164,23 @@ def usage_lines(book: Book, due: Unbilled) -> tuple[InvoiceLine, ...]:
             if amount_minor
         ]
     return tuple(lines)
+
+
+def _part_minor(offer: PlanOffer, due: Unbilled, whole_minor: int) -> int:
+    """What of an amount for a period is for the time that is billed.
+
+    The difference of two rounded cumulatives: the parts of a period sum exactly to the whole.
+    """
+    if due.period_start is None or due.period_end is None:
+        return whole_minor
+    period = Period(index=0, start=due.period_start, end=due.period_end)
+    basis = ProrationBasis(period=period, mode=offer.proration, zone=due.terms.zone)
+    price = money(whole_minor, due.terms)
+    # A debt holds renewals up: then what was used after the period counts to it too.
+    before, after = (
+        share(price, factor(basis, min(at, due.period_end))) for at in (due.start, due.end)
+    )
+    return before.minor - after.minor
 
 
 def has_periods(offer: PlanOffer, terms: Terms) -> bool:
@@ -219,7 +241,7 @@ def unused_minor(book: Book, one: Running, at: datetime) -> int:
         basis=book.basis,
         price=money(one.price_minor, book.terms),
         since=one.since,
-        paid=money(one.invoiced_minor, book.terms),
+        paid=money(one.charged_minor, book.terms),
     )
     return unused(charge, at).minor
 

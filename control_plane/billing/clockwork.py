@@ -16,6 +16,7 @@ from control_plane.billing.collecting import attempt_due_at, question_due_at
 from control_plane.billing.dunning import standing, subscription_event
 from control_plane.billing.ending import end, pause_at_trial_end, resume
 from control_plane.billing.plan_change import drop_change, is_under_way
+from control_plane.billing.refunding import refund_due_at
 from control_plane.billing.renewal import renew
 from control_plane.billing.starting import begin_at, end_trial
 
@@ -47,12 +48,13 @@ def next_move(book: Book) -> Due | None:
 
 
 def next_due_at(book: Book) -> datetime | None:
-    """When to look at the book again: a move, an attempt, or a question to the provider."""
+    """When to look at the book again: a move, an attempt, a refund, or a question to the provider."""
     found = [one.at for one in _dues(book)]
     found += [at for one in book.owed() if (at := attempt_due_at(book, one)) is not None]
     found += [
         at for one in book.attempts.values() if (at := question_due_at(book, one)) is not None
     ]
+    found += [at for one in book.refunds.values() if (at := refund_due_at(one)) is not None]
     return min(found, default=None)
 
 

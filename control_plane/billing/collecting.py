@@ -19,6 +19,9 @@ from control_plane.domain.subscription import SUBSCRIPTION
 from control_plane.errors import Refused
 
 ANSWER_MAX: Final = timedelta(minutes=5)  # as the machine's watch over an attempt that went out
+# From one question to the next while the customer has to act. Most act within minutes, or not at all.
+ACTION_WAITS: Final = tuple(timedelta(minutes=n) for n in (5, 15, 60, 180, 360, 720))
+ACTION_MAX: Final = timedelta(hours=UPGRADE_OPEN_H)
 
 
 def attempt_due_at(book: Book, invoice: Invoice) -> datetime | None:
@@ -43,13 +46,22 @@ def attempt_due_at(book: Book, invoice: Invoice) -> datetime | None:
 def question_due_at(book: Book, attempt: PaymentAttempt) -> datetime | None:
     """When to ask the provider about an attempt: one in processing once its deadline is over.
 
-    One that waits for the customer is closed once it has waited too long.
+    One that waits for the customer is asked about at growing intervals, and closed at the last.
     """
     if attempt.state == "processing":
         return attempt.deadline_at
     if attempt.state == "action_required":
-        return attempt.changed_at + timedelta(hours=UPGRADE_OPEN_H)
+        ends = acts_until(attempt)
+        if attempt.asked >= len(ACTION_WAITS):
+            return ends
+        spoken = attempt.heartbeat_at or attempt.changed_at
+        return min(ends, spoken + ACTION_WAITS[attempt.asked])
     return next_question(book.offer.dunning, attempt)
+
+
+def acts_until(attempt: PaymentAttempt) -> datetime:
+    """When an attempt that waits for the customer is closed."""
+    return attempt.changed_at + ACTION_MAX
 
 
 def begin(book: Book, invoice_id: str, at: datetime) -> PaymentAttempt:
@@ -112,7 +124,8 @@ def take_in(book: Book, attempt: PaymentAttempt, at: datetime) -> PaymentAttempt
             book.note(at, "payment.failed", attempt.invoice, amount, detail)
             _after_failure(book, attempt.invoice, at)
         case "action_required":
-            book.note(at, "payment.action_required", attempt.invoice, amount)
+            where = attempt.action_url or ""
+            book.note(at, "payment.action_required", attempt.invoice, amount, where)
         case _:
             pass
     return attempt

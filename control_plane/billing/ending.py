@@ -8,6 +8,8 @@ from control_plane.billing.arrears import close_draft, end_billing
 from control_plane.billing.book import Book
 from control_plane.billing.calendar import utc
 from control_plane.billing.charging import credit_lines
+from control_plane.billing.coupons import close
+from control_plane.billing.fixed_term import require_over
 from control_plane.billing.invoicing import (
     annul,
     drafted,
@@ -25,7 +27,8 @@ from control_plane.errors import BadInput, Refused
 def cancel_later(book: Book, at: datetime) -> None:
     """End with the period that runs; until then everything holds, and it may be undone.
 
-    Refused where it is ending already.
+    Refused where it is ending already, and while a fixed term goes on beyond the period
+    (`term_runs`).
     """
     SUBSCRIPTION.next(book.subscription.state, "cancel_at_period_end")
     if book.subscription.cancel_at_period_end:
@@ -35,13 +38,15 @@ def cancel_later(book: Book, at: datetime) -> None:
             rule="subscription.cancel_at_period_end",
             fact="cancel_at_period_end",
         )
-    if book.subscription.current_period_end is None:
+    ends = book.subscription.current_period_end
+    if ends is None:
         raise Refused(
             "There is no period with which it could end: cancel it now.",
             code="no_period",
             rule="subscription.cancel_at_period_end",
             fact="current_period_end",
         )
+    require_over(book.subscription, ends)
     if book.subscription.pending_change is not None:
         drop_change(book, at)
     book.fire("cancel_at_period_end", at, cancel_at_period_end=True)
@@ -60,14 +65,20 @@ def keep(book: Book, at: datetime) -> None:
     book.fire("keep", at, cancel_at_period_end=False)
 
 
-def cancel_now(book: Book, at: datetime, reference: str) -> None:
-    """End at once: what is unused is credited, and pays for what is owed first."""
+def cancel_now(book: Book, at: datetime, reference: str, *, released: bool = False) -> None:
+    """End at once: what is unused is credited, and pays for what is owed first.
+
+    Refused while a fixed term runs (`term_runs`), unless the tenant is `released` from it.
+    """
     SUBSCRIPTION.next(book.subscription.state, "cancel")
+    if not released:
+        require_over(book.subscription, at)
     if book.subscription.state == "incomplete":
         for invoice in book.owed():
             annul(book, invoice, at, "cancellation")
     else:
         _give_back(book, at, reference)
+    close(book, at, unused=book.subscription.state == "incomplete")
     if book.subscription.terms is not None:
         end_billing(book, at)
     book.fire("cancel", at, cancel_at_period_end=False, paused_until=None)
@@ -87,6 +98,8 @@ def end(book: Book, event: str, at: datetime) -> None:
     over = SUBSCRIPTION.next(book.subscription.state, event) != "unpaid"
     if over and book.subscription.terms is not None:
         end_billing(book, at)
+    if over:
+        close(book, at)
     book.fire(event, at, cancel_at_period_end=False, paused_until=None)
 
 
@@ -105,7 +118,9 @@ def pause(book: Book, until: datetime, at: datetime, reference: str) -> None:
     _give_back(book, at, reference)
     if book.subscription.terms is not None:
         end_billing(book, at)
-    book.fire("pause", at, paused_until=until, cancel_at_period_end=False, trial_ends_at=None)
+    if book.subscription.state == "trialing":
+        book.revise(trial_ends_at=at)
+    book.fire("pause", at, paused_until=until, cancel_at_period_end=False)
 
 
 def pause_at_trial_end(book: Book, at: datetime) -> None:

@@ -14,6 +14,8 @@ from control_plane.billing.book import Book
 from control_plane.billing.clockwork import advance, next_due_at
 from control_plane.billing.collecting import attempt_due_at, begin, question_due_at, take_in
 from control_plane.billing.provider import Answer, probed, settled
+from control_plane.billing.refunding import heard, refund_due_at
+from control_plane.billing.refunding import take_in as take_in_refund
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.errors import BadInput
 
@@ -40,7 +42,7 @@ def run(book: Book, until: datetime, answers: Answers) -> int:
 
 
 def collect(book: Book, at: datetime, answers: Answers) -> None:
-    """Every attempt and question that is due at `at`."""
+    """Every attempt, question and refund that is due at `at`; what was promised is given back."""
     for invoice in book.owed():
         due_at = attempt_due_at(book, invoice)
         if due_at is None or due_at > at:
@@ -52,3 +54,7 @@ def collect(book: Book, at: datetime, answers: Answers) -> None:
         due_at = question_due_at(book, attempt)
         if due_at is not None and due_at <= at:
             take_in(book, probed(attempt, answers(attempt), at), at)
+    for refund in sorted(book.refunds.values(), key=lambda one: one.id):
+        due_at = refund_due_at(refund)
+        if due_at is not None and due_at <= at:
+            take_in_refund(book, heard(refund, Answer(kind="succeeded"), at), at)

@@ -142,6 +142,15 @@ class Lease(NamedTuple):
     received_at: str
 
 
+class DeadEvent(NamedTuple):
+    """An event whose effect failed for good: why, since when, and whether it can be replayed."""
+
+    id: str
+    reason: str | None
+    since: str
+    kept: bool
+
+
 def receive(store: Store, workspace_public: bytes, arrival: Arrival, now: datetime) -> bool:
     """Keep a verified event; False when it was there already. Once this returns, it is committed.
 
@@ -257,6 +266,17 @@ class Inbox:
             received_at=datetime.fromisoformat(row.received_at),
             attempt=row.attempts,
         )
+
+
+def dead(connection: Connection, provider: str, count: int = BATCH_MAX) -> list[DeadEvent]:
+    """The dead letters of a provider, the oldest first, at most `count`."""
+    wanted = (
+        select(_C.id, _C.outcome, _C.settled_at, _C.sealed.is_not(None))
+        .where(_C.provider == provider, _C.state == "dead")
+        .order_by(_C.settled_at, _C.id)
+        .limit(count)
+    )
+    return [DeadEvent(*row) for row in connection.execute(wanted)]
 
 
 def replay(connection: Connection, provider: str, id: str, now: datetime) -> None:

@@ -21,12 +21,12 @@ from control_plane.billing.amounts import (
 )
 from control_plane.billing.clean_text import clean
 from control_plane.billing.parties import Labelled, Parties, Party
-from control_plane.billing.tax import TaxLine
 from control_plane.billing.tax import title as tax_title
 from control_plane.domain.credit_note import CreditNote, CreditReason
 from control_plane.domain.instant import Instant
 from control_plane.domain.invoice import BillingId, Invoice, InvoiceLine, LineKind, refuse_totals
 from control_plane.domain.money import Money
+from control_plane.domain.tax import TaxCharged
 from control_plane.errors import BadInput
 
 Mark: TypeAlias = Literal["Draft", "Paid", "Void"]
@@ -114,7 +114,7 @@ def invoice_document(
     parties: Parties,
     *,
     zone: str = "UTC",
-    taxes: Sequence[TaxLine] = (),
+    taxes: Sequence[TaxCharged] = (),
     earlier: Mapping[BillingId, EarlierLine] | None = None,
 ) -> InvoiceDocument:
     """The invoice for its customer, with days of their zone (IANA).
@@ -145,13 +145,18 @@ def invoice_document(
     )
 
 
+def shown_lines(invoice: Invoice) -> tuple[InvoiceLine, ...]:
+    """The lines that have a position, from 1 on: what is below the sum has none."""
+    return tuple(line for line in invoice.lines if line.kind not in _BELOW)
+
+
 def credit_note_document(
     note: CreditNote,
     invoice: Invoice,
     parties: Parties,
     *,
     zone: str = "UTC",
-    taxes: Sequence[TaxLine] = (),
+    taxes: Sequence[TaxCharged] = (),
 ) -> InvoiceDocument:
     """The credit note over `invoice`, which must be final and the note's own (BadInput).
 
@@ -220,7 +225,7 @@ def _invoice_facts(invoice: Invoice, zone: str) -> tuple[Labelled, ...]:
 
 
 def _rows(invoice: Invoice, zone: str, earlier: Mapping[BillingId, EarlierLine]) -> tuple[Row, ...]:
-    shown = [line for line in invoice.lines if line.kind not in _BELOW]
+    shown = shown_lines(invoice)
     positions = {line.id: index for index, line in enumerate(shown, start=1)}
     return tuple(
         Row(
@@ -271,7 +276,7 @@ def _place(
     return "a line of an earlier invoice"
 
 
-def _sums(invoice: Invoice, taxes: Sequence[TaxLine]) -> list[Total]:
+def _sums(invoice: Invoice, taxes: Sequence[TaxCharged]) -> list[Total]:
     """From the subtotal to the total; each step only where there is something to say."""
     by_kind: dict[str, int] = {}
     for line in invoice.lines:
@@ -290,19 +295,23 @@ def _sums(invoice: Invoice, taxes: Sequence[TaxLine]) -> list[Total]:
     return [*totals, _strong("Total", _money(invoice, invoice.total_minor))]
 
 
-def _taxes(invoice: Invoice, taxes: Sequence[TaxLine]) -> list[Total]:
+def _taxes(invoice: Invoice, taxes: Sequence[TaxCharged]) -> list[Total]:
     if not taxes:
         return _each(invoice, "tax")
     own = sum(line.amount_minor for line in invoice.lines if line.kind == "tax")
-    if sum(one.amount.minor for one in taxes) != own or any(
-        money.currency != invoice.currency for one in taxes for money in (one.amount, one.taxable)
-    ):
+    if sum(one.amount_minor for one in taxes) != own:
         raise BadInput("taxes", "must sum to the tax lines of the invoice")
-    return _by_rate(taxes)
+    return _by_rate(taxes, invoice.currency)
 
 
-def _by_rate(taxes: Sequence[TaxLine]) -> list[Total]:
-    return [_plain(f"{tax_title(one)} of {amount_text(one.taxable)}", one.amount) for one in taxes]
+def _by_rate(taxes: Sequence[TaxCharged], currency: str) -> list[Total]:
+    return [
+        _plain(
+            f"{tax_title(one)} of {amount_text(Money(minor=one.taxable_minor, currency=currency))}",
+            Money(minor=one.amount_minor, currency=currency),
+        )
+        for one in taxes
+    ]
 
 
 def _each(invoice: Invoice, kind: LineKind) -> list[Total]:
@@ -325,13 +334,13 @@ def _standing(invoice: Invoice) -> list[Total]:
     return [*totals, _strong("Amount due", _money(invoice, invoice.due_minor))]
 
 
-def _contained(amount: Money, taxes: Sequence[TaxLine]) -> list[Total]:
+def _contained(amount: Money, taxes: Sequence[TaxCharged]) -> list[Total]:
     """What of a gross amount is net and what is tax."""
     if not taxes:
         return []
-    tax = sum(one.amount.minor for one in taxes)
+    tax = sum(one.amount_minor for one in taxes)
     net = Money(minor=amount.minor - tax, currency=amount.currency)
-    return [_plain("Before tax", net), *_by_rate(taxes)]
+    return [_plain("Before tax", net), *_by_rate(taxes, amount.currency)]
 
 
 def _payment(parties: Parties, number: str | None) -> tuple[Labelled, ...]:
@@ -353,7 +362,7 @@ def _state_notes(invoice: Invoice) -> tuple[str, ...]:
             return ()
 
 
-def _tax_notes(taxes: Iterable[TaxLine]) -> tuple[str, ...]:
+def _tax_notes(taxes: Iterable[TaxCharged]) -> tuple[str, ...]:
     if any(one.reason == "reverse_charge" for one in taxes):
         return ("Reverse charge: the customer owes the tax to their own tax office.",)
     return ()

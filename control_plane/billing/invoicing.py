@@ -10,6 +10,8 @@ from control_plane.billing import ledger
 from control_plane.billing.book import Book
 from control_plane.billing.calendar import utc
 from control_plane.billing.charging import ADVANCE, carried_line
+from control_plane.billing.tax import part_of
+from control_plane.billing.taxing import remember, with_tax
 from control_plane.domain import canonical
 from control_plane.domain.credit_note import (
     CreditKind,
@@ -27,6 +29,7 @@ from control_plane.domain.invoice import (
     void,
 )
 from control_plane.domain.money import Money
+from control_plane.domain.tax import InvoiceTax, TaxCharged
 
 _ID_DIGITS = 32
 
@@ -44,8 +47,12 @@ def drafted(
     *,
     period: tuple[datetime, datetime] | None = None,
     deadline: datetime | None = None,
+    tax: InvoiceTax | None = None,
 ) -> Invoice:
-    """A draft with these lines; what they give back beyond what they charge is carried to credit."""
+    """A draft with these lines; what they give back beyond what they charge is carried to credit.
+
+    `tax` is how the lines are taxed, where their taxes are among them.
+    """
     total_minor = sum(one.amount_minor for one in lines)
     currency = book.terms.currency
     if total_minor < 0:
@@ -60,20 +67,24 @@ def drafted(
         period_end=end,
         lines=tuple(lines),
         total_minor=max(0, total_minor),
+        tax=tax,
         collection_deadline=deadline,
     )
 
 
 def finalised(book: Book, draft: Invoice, at: datetime) -> Invoice:
-    """The draft made final, booked, and paid as far as credit goes.
+    """The draft with its tax made final, booked, and paid as far as credit goes.
 
-    It is due at once, or by the terms' days where it is paid by invoice.
+    One whose tax was worked out before, as for a quote, keeps that. It is due at once, or by the
+    terms' days where it is paid by invoice.
     """
     waits = book.terms.due_days if book.terms.collection == "by_invoice" else 0
+    ready = with_tax(book, draft, at)
     number = book.sources.numbers("invoice")
-    invoice = book.put(finalize(draft, number, at, utc(at) + timedelta(days=waits)))
+    invoice = book.put(finalize(ready, number, at, utc(at) + timedelta(days=waits)))
     total = Money(minor=invoice.total_minor, currency=invoice.currency)
     book.note(at, "invoice.finalised", invoice.id, total, invoice.number or "")
+    remember(book, invoice, at)
     _book(book, invoice, at)
     return use_credit(book, at, invoice)
 
@@ -83,27 +94,29 @@ def _ahead_minor(invoice: Invoice) -> int:
 
 
 def _book(book: Book, invoice: Invoice, at: datetime) -> None:
-    ahead_minor = _ahead_minor(invoice)
+    ahead_minor, tax_minor = _ahead_minor(invoice), _tax_minor(invoice)
     given_minor = sum(
         one.amount_minor
         for one in invoice.lines
-        if one.kind not in ADVANCE and one.kind != "credit_carried"
+        if one.kind not in ADVANCE and one.kind not in ("credit_carried", "tax")
     )
     of = book.occurrence(invoice.id, at)
-    if ahead_minor < 0:
-        # More is given back than is charged ahead: it is credit first, and pays for the rest.
-        book.post(ledger.credit_granted(of, amount_minor=-ahead_minor, out_of="deferred_revenue"))
-        book.post(
-            ledger.invoice_finalised(
-                of, net_minor=given_minor, credit_minor=min(given_minor, -ahead_minor)
-            )
+    if min(ahead_minor, given_minor, tax_minor) < 0:
+        entry = ledger.invoice_gave_back(
+            of, earned_minor=given_minor, deferred_minor=ahead_minor, tax_minor=tax_minor
         )
-        return
-    book.post(
-        ledger.invoice_finalised(
-            of, net_minor=ahead_minor + given_minor, deferred_minor=ahead_minor
+    else:
+        entry = ledger.invoice_finalised(
+            of,
+            net_minor=ahead_minor + given_minor,
+            tax_minor=tax_minor,
+            deferred_minor=ahead_minor,
         )
-    )
+    book.post(entry)
+
+
+def _tax_minor(invoice: Invoice) -> int:
+    return sum(one.amount_minor for one in invoice.lines if one.kind == "tax")
 
 
 def use_credit(book: Book, at: datetime, invoice: Invoice) -> Invoice:
@@ -197,15 +210,19 @@ def issue_credit(
         reason=reason,
         amount_minor=amount_minor,
         currency=invoice.currency,
+        taxes=_taxes_in(invoice, amount_minor),
         issued_at=at,
     )
     if (refused := refuse_credit(invoice, note)) is not None:
         raise refused
+    tax_minor = sum(one.amount_minor for one in note.taxes or ())
+    net_minor = amount_minor - tax_minor
     book.post(
         ledger.credit_note_issued(
             book.occurrence(note.id, at),
-            net_minor=amount_minor,
-            deferred_minor=min(amount_minor, max(0, book.deferred_minor)),
+            net_minor=net_minor,
+            tax_minor=tax_minor,
+            deferred_minor=max(0, min(net_minor, book.deferred_minor)),
             receivable_minor=amount_minor if kind == "reduction" else 0,
             credit_minor=amount_minor if kind == "balance" else 0,
             refund_minor=amount_minor if kind == "refund" else 0,
@@ -216,6 +233,15 @@ def issue_credit(
     amount = Money(minor=amount_minor, currency=invoice.currency)
     book.note(at, "credit_note.issued", note.id, amount, note.number)
     return note
+
+
+def _taxes_in(invoice: Invoice, amount_minor: int) -> tuple[TaxCharged, ...] | None:
+    """What is tax in the next part of an invoice that is taken back; the last one takes the rest."""
+    before_minor = invoice.credited_minor
+    after_minor = before_minor + amount_minor
+    if invoice.tax is None or not 0 < amount_minor <= invoice.total_minor - before_minor:
+        return None
+    return part_of(invoice.tax.charged, before_minor, after_minor, invoice.total_minor)
 
 
 def _credited(invoice: Invoice, amount_minor: int, kind: CreditKind) -> Invoice:

@@ -170,6 +170,33 @@ def invoice_finalised(
     )
 
 
+def invoice_gave_back(
+    of: Occurrence, *, earned_minor: int, deferred_minor: int, tax_minor: int
+) -> Entry | None:
+    """An invoice that gives something back too: each part may be below zero; None for nothing at all.
+
+    ``earned_minor`` is its net for service that was given, ``deferred_minor`` for service still to
+    come. The tenant owes what they come to; what comes to less than nothing is credit.
+    """
+    for name, value in (
+        ("earned_minor", earned_minor),
+        ("deferred_minor", deferred_minor),
+        ("tax_minor", tax_minor),
+    ):
+        _within(name, value, least=-MINOR_MAX)
+    if not (earned_minor or deferred_minor or tax_minor):
+        return None
+    total = earned_minor + deferred_minor + tax_minor
+    moved: dict[Account, int] = {
+        "receivable": max(0, total),
+        "credit_balance": min(0, total),
+        "revenue": -earned_minor,
+        "deferred_revenue": -deferred_minor,
+        "tax_payable": -tax_minor,
+    }
+    return _entry(of, "invoice_finalised", moved)
+
+
 def revenue_recognised(of: Occurrence, *, amount_minor: int) -> Entry:
     """Service that was invoiced ahead has been given: deferred revenue is earned."""
     _within("amount_minor", amount_minor, least=1)
@@ -226,10 +253,11 @@ def credit_note_issued(
     """Takes back net and tax of an invoice; ``deferred_minor`` of the net was not yet earned.
 
     The total lessens what is owed, is to be paid back, or is credit: the three parts must come to it.
+    Of an invoice that gave something back, or by a cent of rounding, net or tax may be below zero.
     """
-    _within("net_minor", net_minor)
-    _within("tax_minor", tax_minor)
-    _part("deferred_minor", deferred_minor, "net_minor", net_minor)
+    _within("net_minor", net_minor, least=-MINOR_MAX)
+    _within("tax_minor", tax_minor, least=-MINOR_MAX)
+    _part("deferred_minor", deferred_minor, "net_minor", max(0, net_minor))
     parts = {"receivable": receivable_minor, "refund": refund_minor, "credit": credit_minor}
     for name, value in parts.items():
         _within(f"{name}_minor", value)
@@ -256,9 +284,12 @@ def credit_granted(
     of: Occurrence,
     *,
     amount_minor: int,
-    out_of: Literal["revenue", "deferred_revenue"] = "revenue",
+    out_of: Literal["revenue", "deferred_revenue", "refunds"] = "revenue",
 ) -> Entry:
-    """The tenant gets credit for coming invoices, at the cost of revenue, earned or not."""
+    """The tenant gets credit for coming invoices, at the cost of revenue, earned or not.
+
+    Out of ``refunds``: what was promised to be paid back and could not be.
+    """
     _within("amount_minor", amount_minor, least=1)
     moved: dict[Account, int] = {out_of: amount_minor, "credit_balance": -amount_minor}
     return _entry(of, "credit_granted", moved)

@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact
-from hashlib import sha256
+from functools import reduce
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -28,6 +27,7 @@ from pydantic import (
 )
 
 from control_plane.billing.calendar import Cycle, Period, ZoneName, boundary, period_at, utc
+from control_plane.billing.usage_events import Event, Identity, MeterName, digest_of
 from control_plane.domain.instant import Instant
 from control_plane.domain.prices import Quantity
 from control_plane.domain.tenant import TenantId
@@ -41,56 +41,12 @@ AHEAD_MAX: Final = timedelta(minutes=5)  # by which a sender's clock may be fast
 _EXACT = Context(prec=60, traps=[Inexact])
 _PLAIN = re.compile(r"[0-9]{1,40}(\.[0-9]{1,9})?")
 
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
-MeterName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
-Identity: TypeAlias = tuple[str, str]  # source, id
 Aggregation: TypeAlias = Literal["sum", "count", "max", "last", "unique"]
 Status: TypeAlias = Literal["accepted", "duplicate", "conflict", "late", "unknown_meter", "invalid"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def _in_years(instant: datetime) -> datetime:
-    # Before anything else: at the ends of the calendar, a change of zone overflows.
-    try:
-        return utc(instant)
-    except BadInput as error:
-        raise ValueError(error.rule) from None
-
-
-Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_years)]
-
-
-class UsageEvent(_Strict):
-    """One use of a meter by a tenant; instants are aware, the quantity is a decimal as text.
-
-    `source` and `id` are as in CloudEvents: together they name one event. `key` is what the meter
-    `unique` counts once. `received_at` is ours, and no part of the content.
-    """
-
-    source: Name
-    id: Name
-    tenant: TenantId
-    meter: MeterName
-    occurred_at: Moment
-    received_at: Moment
-    quantity: Quantity = Decimal(1)
-    key: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
-
-    @property
-    def identity(self) -> Identity:
-        """Which event it is: source and id."""
-        return self.source, self.id
-
-    def digest(self) -> str:
-        """SHA-256 of what the sender said; when it came does not count."""
-        # No part can hold a line break. Canonical JSON says the same in five times the time, which
-        # would be half of what a batch takes. A decimal's own text may be in powers of ten.
-        named = f"{self.source}\n{self.id}\n{self.tenant}\n{self.meter}\n{self.key}"
-        told = f"{named}\n{self.occurred_at.isoformat()}\n{self.quantity:f}"
-        return sha256(told.encode()).hexdigest()
 
 
 class Meter(_Strict):
@@ -140,14 +96,23 @@ class Verdict(_Strict):
     """
 
     status: Status
-    digest: str
     code: str = ""
     period: Period | None = None
     moved: bool = False
 
 
+# One for all events to which it happens: of a batch it happens to a thousand at once.
+_DUPLICATE: Final = Verdict(status="duplicate")
+_CONFLICT: Final = Verdict(status="conflict", code="usage_conflict")
+_UNKNOWN: Final = Verdict(status="unknown_meter", code="meter_unknown")
+_WITHOUT_PERIOD: Final = Verdict(status="invalid", code="usage_without_period")
+_WITHOUT_KEY: Final = Verdict(status="invalid", code="usage_without_key")
+_AHEAD: Final = Verdict(status="invalid", code="usage_ahead")
+_LATE: Final = Verdict(status="late", code="usage_late")
+
+
 def judge(
-    events: Sequence[UsageEvent],
+    events: Sequence[Event],
     meters: Mapping[str, Meter],
     schedules: Mapping[str, Schedule],
     recorded: Mapping[Identity, str],
@@ -160,13 +125,19 @@ def judge(
     """
     if not 1 <= len(events) <= BATCH_MAX:
         raise BadInput("events", f"must be 1 to {BATCH_MAX}")
-    known, verdicts = dict[Identity, str](), list[Verdict]()
-    periods = _Periods(schedules)
+    known, verdicts = dict[Identity, Event](), list[Verdict]()
+    bench = _Bench(meters, _Periods(schedules))
     for event in events:
-        before = known.get(event.identity) or recorded.get(event.identity)
-        verdict = _judged(event, meters, periods, before)
-        if verdict.status == "accepted":
-            known[event.identity] = verdict.digest
+        identity = event.source, event.id
+        # A digest is taken only of what was there before, which of most batches nothing was.
+        earlier = known.get(identity)
+        before = recorded.get(identity) if earlier is None else digest_of(earlier)
+        if before is not None:
+            verdicts.append(_DUPLICATE if before == digest_of(event) else _CONFLICT)
+            continue
+        verdict = bench.judged(event)
+        if verdict.period is not None:
+            known[identity] = event
         verdicts.append(verdict)
     return tuple(verdicts)
 
@@ -189,34 +160,40 @@ class _Periods:
         return found
 
 
-def _judged(
-    event: UsageEvent,
-    meters: Mapping[str, Meter],
-    periods: _Periods,
-    before: str | None,
-) -> Verdict:
-    digest = event.digest()
-    if before == digest:
-        return Verdict(status="duplicate", digest=digest)
-    if before is not None:
-        return Verdict(status="conflict", digest=digest, code="usage_conflict")
-    meter = meters.get(event.meter)
-    if meter is None:
-        return Verdict(status="unknown_meter", digest=digest, code="meter_unknown")
-    own = periods.at(event.tenant, event.occurred_at)
-    if own is None:
-        return Verdict(status="invalid", digest=digest, code="usage_without_period")
-    if meter.aggregation == "unique" and not event.key:
-        return Verdict(status="invalid", digest=digest, code="usage_without_key")
-    # A reading from the future would stay the last one, and would keep a period open.
-    if event.occurred_at > event.received_at + AHEAD_MAX:
-        return Verdict(status="invalid", digest=digest, code="usage_ahead")
-    late = event.received_at >= meter.deadline(own)
-    if late and meter.late == "refuse":
-        return Verdict(status="late", digest=digest, code="usage_late")
-    # The first open period is the one that was running so many hours ago.
-    period = periods.at(event.tenant, event.received_at - meter.open_for) if late else own
-    return Verdict(status="accepted", digest=digest, period=period, moved=late)
+class _Bench:
+    def __init__(self, meters: Mapping[str, Meter], periods: _Periods) -> None:
+        self._meters = meters
+        self._periods = periods
+        self._last = _UNKNOWN
+
+    def judged(self, event: Event) -> Verdict:
+        """What becomes of an event whose identity is new."""
+        meter = self._meters.get(event.meter)
+        if meter is None:
+            return _UNKNOWN
+        own, received = self._periods.at(event.tenant, event.occurred_at), event.received_at
+        if own is None:
+            return _WITHOUT_PERIOD
+        if meter.aggregation == "unique" and not event.key:
+            return _WITHOUT_KEY
+        # A reading from the future would stay the last one, and would keep a period open.
+        if event.occurred_at > received and event.occurred_at > received + AHEAD_MAX:
+            return _AHEAD
+        # No deadline lies before its period's end.
+        if received < own.end or received < meter.deadline(own):
+            return self._accepted(own, moved=False)
+        if meter.late == "refuse":
+            return _LATE
+        # The first open period is the one that was running so many hours ago.
+        open_one = self._periods.at(event.tenant, received - meter.open_for)
+        assert open_one is not None, "after a period that has begun, one is always open"
+        return self._accepted(open_one, moved=True)
+
+    def _accepted(self, period: Period, *, moved: bool) -> Verdict:
+        last = self._last
+        if last.period is not period or last.moved != moved:
+            self._last = last = Verdict(status="accepted", period=period, moved=moved)
+        return last
 
 
 def _total(value: object) -> Decimal:
@@ -297,37 +274,30 @@ Tally: TypeAlias = Annotated[
 
 def empty(aggregation: Aggregation) -> Tally:
     """The tally of no events: merged with another, it changes nothing."""
-    match aggregation:
-        case "sum":
-            return SumTally()
-        case "count":
-            return CountTally()
-        case "max":
-            return MaxTally()
-        case "last":
-            return LastTally()
-        case "unique":
-            return UniqueTally()
+    return tally_of(aggregation)
 
 
-def tally_of(aggregation: Aggregation, event: UsageEvent) -> Tally:
-    """The tally of one event."""
+def tally_of(aggregation: Aggregation, *events: Event) -> Tally:
+    """The tally of events, each of which counts."""
     match aggregation:
         case "sum":
-            return SumTally(total=event.quantity)
+            return SumTally(total=reduce(_EXACT.add, (one.quantity for one in events), Decimal(0)))
         case "count":
-            return CountTally(events=1)
+            return CountTally(events=len(events))
         case "max":
-            return MaxTally(highest=event.quantity)
+            return MaxTally(highest=max((one.quantity for one in events), default=Decimal(0)))
         case "last":
+            if not events:
+                return LastTally()
+            last = max(events, key=lambda one: (one.occurred_at, one.source, one.id))
             return LastTally(
-                occurred_at=event.occurred_at,
-                source=event.source,
-                id=event.id,
-                reading=event.quantity,
+                occurred_at=last.occurred_at,
+                source=last.source,
+                id=last.id,
+                reading=last.quantity,
             )
         case "unique":
-            return UniqueTally(keys=frozenset({event.key}))
+            return UniqueTally(keys=frozenset(one.key for one in events))
 
 
 def merge(left: Tally, right: Tally) -> Tally:
@@ -374,19 +344,19 @@ class Window(_Strict):
 
 
 def tallies(
-    events: Sequence[UsageEvent], verdicts: Sequence[Verdict], meters: Mapping[str, Meter]
+    events: Sequence[Event], verdicts: Sequence[Verdict], meters: Mapping[str, Meter]
 ) -> dict[Window, Tally]:
     """What the accepted events of one judged batch add to each window."""
-    found = dict[tuple[str, str, datetime], Tally]()
+    found = dict[tuple[str, str, datetime], list[Event]]()
     for event, verdict in zip(events, verdicts, strict=True):
-        if verdict.period is None:
-            continue
-        key = event.tenant, event.meter, verdict.period.start
-        one = tally_of(meters[event.meter].aggregation, event)
-        found[key] = merge(found[key], one) if key in found else one
+        if verdict.period is not None:
+            key = event.tenant, event.meter, verdict.period.start
+            found.setdefault(key, []).append(event)
     return {
-        Window(tenant=tenant, meter=meter, start=start): tally
-        for (tenant, meter, start), tally in found.items()
+        Window(tenant=tenant, meter=meter, start=start): tally_of(
+            meters[meter].aggregation, *members
+        )
+        for (tenant, meter, start), members in found.items()
     }
 
 

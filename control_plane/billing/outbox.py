@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from control_plane.billing import delivery as rules
 from control_plane.billing import webhook_endpoints
 from control_plane.billing.delivery import Answer
-from control_plane.billing.webhook_endpoints import MessageKind
+from control_plane.billing.webhook_endpoints import Endpoint, MessageKind
 from control_plane.domain.canonical import Json, canonical, digest, instant, plain
 from control_plane.domain.delivery import DELIVERY, Delivery
 from control_plane.domain.instant import Instant
@@ -126,6 +126,23 @@ def publish(connection: Connection, message: Message) -> int:
     return len(endpoints)
 
 
+def publish_to(connection: Connection, message: Message, endpoint_id: str) -> str:
+    """Write a message for one endpoint alone, whatever it asked for; the delivery's id.
+
+    NotFound where there is no such endpoint; Refused (`endpoint_disabled`) where nothing is sent
+    there, `webhook_altered` for an id that is known.
+    """
+    endpoint = webhook_endpoints.find(connection, endpoint_id)
+    if endpoint is None:
+        raise NotFound
+    _require_enabled(endpoint)
+    if not _told(connection, message, message.body):
+        raise _altered()
+    made = _new(message, endpoint_id)
+    _put(connection, made)
+    return made.id
+
+
 def waiting(connection: Connection, now: datetime) -> bool:
     """Whether any attempt is due, or was given up: a look that writes nothing."""
     given = {"now": instant(now)}
@@ -226,14 +243,7 @@ def replay(connection: Connection, delivery_id: str, now: datetime) -> Delivery:
     if dead is None:
         raise NotFound
     DELIVERY.next(dead.state, "replay")
-    endpoint = webhook_endpoints.find(connection, dead.endpoint)
-    if endpoint is None or not endpoint.enabled:
-        raise Refused(
-            "nothing is sent to the endpoint",
-            code="endpoint_disabled",
-            rule="webhook.endpoint",
-            fact="disabled_at",
-        )
+    _require_enabled(webhook_endpoints.find(connection, dead.endpoint))
     waiting = rules.replay(dead, dead.id, now)
     _put_over(connection, dead, waiting)
     return waiting
@@ -276,14 +286,28 @@ def _told(connection: Connection, message: Message, body: bytes) -> bool:
         if standing is None:
             raise
         if standing != body:
-            raise Refused(
-                "the message is published already, with other content",
-                code="webhook_altered",
-                rule="webhook.one_body",
-                fact="id",
-            ) from None
+            raise _altered() from None
         return False
     return True
+
+
+def _altered() -> Refused:
+    return Refused(
+        "the message is published already, with other content",
+        code="webhook_altered",
+        rule="webhook.one_body",
+        fact="id",
+    )
+
+
+def _require_enabled(endpoint: Endpoint | None) -> None:
+    if endpoint is None or not endpoint.enabled:
+        raise Refused(
+            "nothing is sent to the endpoint",
+            code="endpoint_disabled",
+            rule="webhook.endpoint",
+            fact="disabled_at",
+        )
 
 
 def _new(message: Message, endpoint_id: str) -> Delivery:

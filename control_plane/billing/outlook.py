@@ -25,6 +25,7 @@ from control_plane.errors import BadInput
 Payments: TypeAlias = Literal["succeed", "fail"]
 
 MONTHS_MAX: Final = 36
+DEPROVISION_PLANNED: Final = "tenant.deprovision_planned"
 _STOPS_MAX: Final = 20_000
 _ZERO: Final = Decimal(0)
 _COUNTED: Final[Mapping[str, str]] = {
@@ -57,7 +58,10 @@ class MonthSums:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What was seen from `since` to `until`; the book itself stands as it does at `until`."""
+    """What was seen from `since` to `until`; the book itself stands as it does at `until`.
+
+    Among the notes is where a deprovisioning is planned, which nothing in the book tells.
+    """
 
     since: datetime
     until: datetime
@@ -93,12 +97,13 @@ def foresee(book: Book, now: datetime, months: int, payments: Payments) -> Outlo
     else:
         raise BadInput("months", "is more than a forecast can show")
     seen.between(book, now, until)
+    gates = seen.gates.until(until)
     return Outlook(
         since=seen.since,
         until=until,
-        notes=tuple(book.notes),
+        notes=_with_plans(book, gates),
         states=seen.states.until(until),
-        gates=seen.gates.until(until),
+        gates=gates,
         months=_sums(book, zone),
     )
 
@@ -117,6 +122,16 @@ def expected_usage(known: UsageOf, now: datetime, last_whole: Mapping[str, Decim
         return {one: max(so_far.get(one, _ZERO), last_whole.get(one, _ZERO)) for one in meters}
 
     return used
+
+
+def _with_plans(book: Book, gates: tuple[Stretch, ...]) -> tuple[Note, ...]:
+    # No move of the book: from that instant on the house asks a human, who may say no.
+    planned = [
+        Note(one.since, DEPROVISION_PLANNED, book.tenant, detail="waits for a human's approval")
+        for one in gates
+        if one.name == "deprovision"
+    ]
+    return tuple(sorted([*book.notes, *planned], key=lambda one: one.at))
 
 
 def _answers(payments: Payments) -> Answers:

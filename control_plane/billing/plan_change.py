@@ -7,71 +7,31 @@ named, and comes to the same lines. More is had at once, once it is paid; less f
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from control_plane.billing import redeeming
 from control_plane.billing.arrears import bill, close_draft, unbilled
 from control_plane.billing.book import UPGRADE_OPEN_H, Book, cycle_of
 from control_plane.billing.calendar import period, utc
 from control_plane.billing.change_lines import lines_of_change
+from control_plane.billing.change_quote import Quote, Wanted
 from control_plane.billing.charging import (
     has_periods,
     recurring_minor,
     same_meters,
 )
+from control_plane.billing.coupons import admit, count, give_back, keep, upcoming_minor
+from control_plane.billing.fixed_term import require_over, term_end
 from control_plane.billing.invoicing import annul, drafted, finalised, own_invoice_id, recognise
 from control_plane.billing.starting import check_terms
+from control_plane.billing.taxing import taxed
 from control_plane.domain.canonical import instant
-from control_plane.domain.charge import Interval
 from control_plane.domain.gate import GATES
-from control_plane.domain.instant import Instant
-from control_plane.domain.invoice import Invoice, InvoiceLine
-from control_plane.domain.money import Currency
+from control_plane.domain.invoice import Invoice
 from control_plane.domain.payment import IN_FLIGHT
 from control_plane.domain.plans import Direction, PlanOffer, direction
 from control_plane.domain.subscription import SUBSCRIPTION, PendingChange
-from control_plane.domain.terms import AddOnsTaken, Quantity, Running, Terms, Unbilled
+from control_plane.domain.terms import Terms, Unbilled
 from control_plane.errors import BadInput, Refused
-
-Applies: TypeAlias = Literal["now", "when_paid", "period_end"]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Wanted(_Strict):
-    """What a subscription is to become; what is left out stays as it is."""
-
-    plan: str = Field(min_length=1, max_length=40)
-    interval: Interval | None = None
-    currency: Currency | None = None
-    seats: Quantity | None = None
-    add_ons: AddOnsTaken | None = None
-
-
-class Quote(_Strict):
-    """What a change comes to at `proration_at`. Amounts are minor units of the terms' currency.
-
-    `due_minor` is to be paid now, after `credit_minor` of credit; `recurring_minor` is what a whole
-    period costs ahead from then on. `unfit` names what stands in the way of a smaller plan.
-    """
-
-    direction: Direction
-    plan: str
-    plan_version: int
-    terms: Terms
-    proration_at: Instant
-    applies: Applies
-    applies_at: Instant
-    lines: tuple[InvoiceLine, ...] = ()
-    running: tuple[Running, ...] = ()
-    total_minor: int = 0
-    credit_minor: int = 0
-    due_minor: int = 0
-    recurring_minor: int = 0
-    unfit: tuple[str, ...] = ()
 
 
 def quote(book: Book, wanted: Wanted, at: datetime, reference: str) -> Quote:
@@ -82,30 +42,42 @@ def quote(book: Book, wanted: Wanted, at: datetime, reference: str) -> Quote:
     plan's own rules say.
     """
     offer = book.sources.plans.offer(wanted.plan, _version(book, wanted.plan))
+    if redeeming.is_alone(book, wanted):
+        return redeeming.quoted(book, wanted, at)
     _check_open(book)
     terms = _terms(book, wanted, at)
     check_terms(offer, terms)
     way = direction(book.offer, offer)
     _check_way(book, offer, terms, way, at)
+    fresh = None
+    if wanted.coupon is not None:
+        fresh = admit(book, wanted.coupon, offer.name, terms.currency, at)
     common = {
         "direction": way,
         "plan": offer.name,
         "plan_version": offer.version,
         "proration_at": at,
         "recurring_minor": recurring_minor(offer, terms),
+        "redeemed": fresh,
     }
     ends = book.subscription.current_period_end
     if not _grows(book, terms, way) and ends is not None:
+        require_over(book.subscription, at)
         return Quote.model_validate(
             {
                 **common,
                 "terms": terms,
                 "applies": "period_end",
                 "applies_at": ends,
+                "recurring_discount_minor": upcoming_minor(
+                    book, offer, terms, () if fresh is None else (fresh,)
+                ),
                 "unfit": book.sources.unfit(offer, terms),
             }
         )
-    terms, lines, running = lines_of_change(book, offer, terms, at, own_invoice_id(book, reference))
+    named = own_invoice_id(book, reference)
+    made = lines_of_change(book, offer, terms, at, named, fresh)
+    terms, (lines, tax) = made.terms, taxed(book, named, made.lines, at)
     total_minor = max(0, sum(one.amount_minor for one in lines))
     credit_minor = min(total_minor, book.credit_minor_in(terms.currency))
     due_minor = total_minor - credit_minor
@@ -117,7 +89,11 @@ def quote(book: Book, wanted: Wanted, at: datetime, reference: str) -> Quote:
             "applies": "when_paid" if waits else "now",
             "applies_at": at,
             "lines": lines,
-            "running": running,
+            "tax": tax,
+            "running": made.running,
+            "recurring_discount_minor": upcoming_minor(
+                book, offer, terms, [one.counted(made.start) for one in made.coupons]
+            ),
             "total_minor": total_minor,
             "credit_minor": credit_minor,
             "due_minor": due_minor,
@@ -145,14 +121,20 @@ def commit(book: Book, quoted: Quote, at: datetime, reference: str) -> Invoice |
             rule="subscription.method",
             fact="method",
         )
+    if redeeming.leaves_the_rest(book, quoted):
+        redeeming.carried_out(book, quoted, at)
+        return None
     _check_open(book)
     close_draft(book, at)
+    if quoted.redeemed is not None:
+        keep(book, quoted.redeemed, at)
     change = PendingChange(
         plan=quoted.plan,
         plan_version=quoted.plan_version,
         at=quoted.applies_at,
         terms=quoted.terms,
         running=quoted.running,
+        coupon="" if quoted.redeemed is None else quoted.redeemed.code,
     )
     book.fire("change_plan", at, detail=quoted.plan, pending_change=change)
     if quoted.applies == "period_end":
@@ -163,7 +145,9 @@ def commit(book: Book, quoted: Quote, at: datetime, reference: str) -> Invoice |
         return invoice
     expires_at = utc(at) + timedelta(hours=UPGRADE_OPEN_H)
     waiting = {"invoice": invoice.id, "expires_at": expires_at}
-    book.revise(pending_change=change.model_copy(update=waiting))
+    pending = book.subscription.pending_change
+    assert pending is not None, "the change was just made"
+    book.revise(pending_change=pending.model_copy(update=waiting))
     return invoice
 
 
@@ -190,12 +174,29 @@ def apply_change(book: Book, at: datetime) -> None:
     elif change.terms.anchor_at == change.at:
         began = period(change.at, cycle_of(change.terms), change.terms.zone, 0)
         changes |= {"current_period_start": began.start, "current_period_end": began.end}
+    begins = _begins_term(book, change, change.terms)
     book.fire("apply_change", at, detail=change.plan, **changes)
-    if book.subscription.current_period_start is None:
+    start = book.subscription.current_period_start
+    if begins:
+        ends = None if start is None else term_end(offer, change.terms, start)
+        book.revise(term_ends_at=ends)
+    if start is None:
         recognise(book, at)
+    else:
+        count(book, start, at, whole=start == change.at, fresh=change.coupon)
     if used is not None:
         close_draft(book, at)
         bill(book, at, used.invoice, (), None, used)
+
+
+def _begins_term(book: Book, change: PendingChange, terms: Terms) -> bool:
+    # Another plan has its own term, and none where it declares none; other periods count it anew.
+    known = book.subscription.terms
+    other = (change.plan, change.plan_version) != (
+        book.subscription.plan,
+        book.subscription.plan_version,
+    )
+    return other or known is None or known.interval != terms.interval
 
 
 def _used_before(
@@ -216,6 +217,8 @@ def drop_change(book: Book, at: datetime) -> None:
         book.fire("drop_change", at, detail=change.plan, pending_change=None)
     else:
         book.revise(pending_change=None)
+    if change.coupon:
+        give_back(book, change.coupon, at)
     if change.invoice:
         annul(book, book.invoices[change.invoice], at, "cancellation")
 
@@ -358,4 +361,4 @@ def _invoiced(book: Book, quoted: Quote, at: datetime, invoice: str) -> Invoice 
         # A new period begins: what the old one has earned so far stays earned, whatever is paid.
         back_minor = sum(one.amount_minor for one in quoted.lines if one.kind == "proration_credit")
         recognise(book, at, keep_minor=-back_minor)
-    return finalised(book, drafted(book, invoice, quoted.lines), at)
+    return finalised(book, drafted(book, invoice, quoted.lines, tax=quoted.tax), at)

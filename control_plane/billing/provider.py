@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,6 +49,8 @@ _WALKS: Mapping[tuple[PaymentState, AnswerKind], tuple[str, ...]] = MappingProxy
     }
 )
 _OVER: Final[frozenset[AnswerKind]] = frozenset({"succeeded", "failed", "canceled"})
+# A page whose address has such a word among its parameters' names opens with more than its address.
+_SECRETS: Final = ("secret", "token", "password")
 
 
 class _Strict(BaseModel):
@@ -244,8 +247,8 @@ def settled(attempt: PaymentAttempt, answer: Answer, at: datetime) -> PaymentAtt
 def probed(attempt: PaymentAttempt, answer: Answer | None, at: datetime) -> PaymentAttempt:
     """The attempt after the provider was asked and gave `answer` (see `PaymentProvider.ask`).
 
-    None ends it as `gateway_error`. A further `pending` counts as a question, so that the next one
-    comes later. Otherwise, and for errors, as `settled`.
+    None ends it as `gateway_error`. A further `pending`, or that the customer has still to act,
+    counts as a question, so that the next one comes later. Otherwise, and for errors, as `settled`.
     """
     if answer is None:
         answer = Answer(
@@ -254,7 +257,30 @@ def probed(attempt: PaymentAttempt, answer: Answer | None, at: datetime) -> Paym
     if answer.kind == "pending" and attempt.unsettled == "pending":
         _check_reference(attempt, answer)
         return _moved(attempt, ("ask_again",), at, asked=attempt.asked + 1)
+    if answer.kind == attempt.state == "action_required":
+        _check_reference(attempt, answer)
+        return _still_waits(attempt, at, page_of(answer))
     return settled(attempt, answer, at)
+
+
+def unheard(attempt: PaymentAttempt, at: datetime) -> PaymentAttempt:
+    """The attempt after a question that nobody answered: `lost`, but for what waits for the customer.
+
+    That it waits was told, and holds until it is told otherwise: it counts as a question.
+    """
+    if attempt.state == "action_required":
+        return _still_waits(attempt, at, attempt.action_url)
+    return lost(attempt, at)
+
+
+def page_of(answer: Answer) -> str | None:
+    """Where the customer acts; None without a page, and for one whose address holds a secret."""
+    if not answer.action_url:
+        return None
+    parts = urlsplit(answer.action_url)
+    names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    hides = any(word in name for name in names for word in _SECRETS)
+    return None if hides or parts.username or parts.password else answer.action_url
 
 
 def lost(attempt: PaymentAttempt, at: datetime) -> PaymentAttempt:
@@ -303,12 +329,20 @@ def _check_reference(attempt: PaymentAttempt, answer: Answer) -> None:
         raise PaymentContradiction("the attempt is another payment at its provider", "reference")
 
 
+def _still_waits(attempt: PaymentAttempt, at: datetime, page: str | None) -> PaymentAttempt:
+    # Since when it waits does not change by asking: after so long it is closed.
+    told = {"asked": attempt.asked + 1, "heartbeat_at": utc(at), "action_url": page}
+    return PaymentAttempt.model_validate(dict(attempt) | told | {"version": attempt.version + 1})
+
+
 def _told(attempt: PaymentAttempt, answer: Answer) -> dict[str, Any]:
     told: dict[str, Any] = {"provider_reference": attempt.provider_reference or answer.reference}
     if answer.kind == "failed":
         told |= {"failure": answer.failure, "decline_code": answer.decline_code}
     if answer.kind == "pending":
         told |= {"unsettled": "pending", "asked": 0}
+    if answer.kind == "action_required":
+        told |= {"action_url": page_of(answer), "asked": 0}
     return told
 
 
@@ -318,7 +352,7 @@ def _moved(
     state: str = attempt.state
     for event in walk:  # at most two
         state = PAYMENT.next(state, event)
-    kept = dict(attempt) | {"deadline_at": None, "heartbeat_at": None}
+    kept = dict(attempt) | {"deadline_at": None, "heartbeat_at": None, "action_url": None}
     if state != "unknown":
         kept["unsettled"] = None
     kept |= {

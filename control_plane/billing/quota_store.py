@@ -15,7 +15,16 @@ from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from control_plane.billing import entitlements
 from control_plane.billing.calendar import Period
@@ -35,9 +44,12 @@ _EXACT = Context(prec=60, traps=[Inexact])
 _ZERO: Final = Decimal(0)
 
 # Made once: to build a statement costs more than to run it. Equal quantities are one row of it.
+_LIVING: Final = (reservation.c.tenant == bindparam("tenant")) & (
+    reservation.c.expires_at.is_(None) | (reservation.c.expires_at > bindparam("now"))
+)
 _RESERVED: Final = (
     select(reservation.c.feature, reservation.c.quantity, func.count().label("many"))
-    .where(reservation.c.tenant == bindparam("tenant"))
+    .where(_LIVING)
     .group_by(reservation.c.feature, reservation.c.quantity)
 )
 _PASSED: Final = select(soft_limit_passed.c.feature, soft_limit_passed.c.passed_at).where(
@@ -63,15 +75,16 @@ class Standing(NamedTuple):
 
 
 class Quotas:
-    """What one tenant holds in the period that runs, read once; three statements."""
+    """What one tenant holds at `now` (aware) in the period that runs, read once; three statements."""
 
-    def __init__(self, connection: Connection, tenant: str, period: Period) -> None:
+    def __init__(self, connection: Connection, tenant: str, period: Period, now: datetime) -> None:
         self._connection = connection
         self._tenant = tenant
+        self._now = instant(now)
         self._period = period
         self._used = used(connection, tenant, period.start)
         self._reserved = dict[str, Decimal]()
-        for row in connection.execute(_RESERVED, {"tenant": tenant}):
+        for row in connection.execute(_RESERVED, {"tenant": tenant, "now": self._now}):
             held = _EXACT.multiply(Decimal(row.quantity), Decimal(row.many))
             self._reserved[row.feature] = _EXACT.add(self._reserved.get(row.feature, _ZERO), held)
         self._passed = {
@@ -86,6 +99,14 @@ class Quotas:
     def reserved(self, feature: str) -> Decimal:
         """What the live reservations hold together."""
         return self._reserved.get(feature, _ZERO)
+
+    def held_by(self, feature: str, resource: str) -> Decimal | None:
+        """What a live reservation holds for that resource; None without one. One statement."""
+        mine = _LIVING & (reservation.c.feature == feature) & (reservation.c.resource == resource)
+        given = {"tenant": self._tenant, "now": self._now}
+        found = self._connection.execute(select(reservation.c.quantity).where(mine), given)
+        held = found.scalar_one_or_none()
+        return None if held is None else Decimal(held)
 
     def standing(self, granted: declared.MeteredEntitlement) -> Standing:
         """How it stands now."""
@@ -116,8 +137,15 @@ class Quotas:
         resource: str,
         quantity: Decimal,
         now: datetime,
+        *,
+        until: datetime | None = None,
     ) -> Check:
-        """Hold so much for a resource, unless it is denied; as `entitlements.reserve`."""
+        """Hold so much for a resource, unless it is denied; as `entitlements.reserve`.
+
+        It ends at `until`, should nobody release it; None is never. Of two such instants for one
+        reservation the last one given holds.
+        """
+        self._sweep()
         standing = self.standing(granted)
         before = Pool(
             entitlement=standing.entitlement, reservations=self._reservations(granted.feature)
@@ -133,9 +161,14 @@ class Quotas:
                     resource=resource,
                     quantity=format(held.quantity, "f"),
                     reserved_at=instant(now),
+                    expires_at=_instant(until),
                 )
             )
             self._settle(granted.feature, after)
+        elif found.status != "denied":
+            held_for = self._named(granted.feature, resource)
+            values = {"expires_at": _instant(until)}
+            self._connection.execute(update(reservation).where(held_for).values(**values))
         return found
 
     def release(self, granted: declared.MeteredEntitlement, resource: str, now: datetime) -> bool:
@@ -150,24 +183,28 @@ class Quotas:
         after = entitlements.release(before, resource, standing.used, now)
         if after is before:
             return False
-        table = reservation.c
-        self._connection.execute(
-            delete(reservation).where(
-                (table.tenant == self._tenant)
-                & (table.feature == granted.feature)
-                & (table.resource == resource)
-            )
-        )
+        held_for = self._named(granted.feature, resource)
+        self._connection.execute(delete(reservation).where(held_for))
         self._settle(granted.feature, after)
         return True
 
     def _reservations(self, feature: str) -> tuple[Reservation, ...]:
         table = reservation.c
-        mine = (table.tenant == self._tenant) & (table.feature == feature)
-        found = self._connection.execute(select(table.resource, table.quantity).where(mine))
+        mine = select(table.resource, table.quantity).where(_LIVING & (table.feature == feature))
+        found = self._connection.execute(mine, {"tenant": self._tenant, "now": self._now})
         return tuple(
             Reservation(resource=row.resource, quantity=Decimal(row.quantity)) for row in found
         )
+
+    def _named(self, feature: str, resource: str) -> ColumnElement[bool]:
+        table = reservation.c
+        mine = (table.tenant == self._tenant) & (table.feature == feature)
+        return mine & (table.resource == resource)
+
+    def _sweep(self) -> None:
+        # What has ended counts no more, and must not stand in the way of the same resource.
+        ended = (reservation.c.tenant == self._tenant) & (reservation.c.expires_at <= self._now)
+        self._connection.execute(delete(reservation).where(ended))
 
     def _settle(self, feature: str, pool: Pool) -> None:
         self._reserved[feature] = pool.reserved
@@ -190,3 +227,7 @@ class Quotas:
         else:
             self._connection.execute(update(table).where(mine).values(**values))
         self._passed[feature] = passed_at
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else instant(moment)

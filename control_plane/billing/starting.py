@@ -9,9 +9,12 @@ from control_plane.billing.book import Book, cycle_of
 from control_plane.billing.calendar import boundary, utc, zone_info
 from control_plane.billing.calendar import period as period_of
 from control_plane.billing.charging import components, has_periods, period_lines
+from control_plane.billing.coupons import begin_period, close, in_effect, take_off
+from control_plane.billing.fixed_term import term_end
 from control_plane.billing.invoicing import annul, recognise
+from control_plane.billing.taxing import taxed
 from control_plane.domain.invoice import invoice_id
-from control_plane.domain.plans import PlanOffer
+from control_plane.domain.plans import PlanOffer, Trial
 from control_plane.domain.subscription import INCOMPLETE_OPEN, SUBSCRIPTION
 from control_plane.domain.terms import Terms, Unbilled
 from control_plane.errors import BadInput, Refused
@@ -30,11 +33,11 @@ def check_terms(offer: PlanOffer, terms: Terms) -> None:
 def start(book: Book, at: datetime, *, first: bool = True) -> None:
     """Begin a `scheduled` subscription at `at`: with a trial, with an invoice, or with nothing due.
 
-    A trial is had once: `first` says that the tenant has had none. Refused
+    A trial is had once, and only before a `first` subscription is billed. Refused
     (`payment_method_required`) where the terms collect by themselves and there is no method.
     """
     SUBSCRIPTION.next(book.subscription.state, "start")
-    trial = book.offer.trial if first else None
+    trial = _trial(book) if first else None
     if has_periods(book.offer, book.terms):
         _require_method(book, needed=trial is None or trial.method_required)
     begin_at(book, at, first=first)
@@ -49,7 +52,7 @@ def begin_at(book: Book, at: datetime, *, first: bool = True) -> None:
     if not has_periods(offer, book.terms):
         book.fire("start_paid", at)
         return
-    trial = offer.trial if first else None
+    trial = _trial(book) if first else None
     if trial is not None and not (trial.method_required and _lacks_method(book)):
         ends = utc(at) + trial.days * _DAY
         book.fire(
@@ -62,13 +65,20 @@ def begin_at(book: Book, at: datetime, *, first: bool = True) -> None:
         return
     book.revise(term_ends_at=term_end(offer, book.terms.model_copy(update={"anchor_at": at})))
     by_invoice = book.terms.collection == "by_invoice"
-    total_minor = sum(one.price.minor for one in components(offer, book.terms))
     open_period(book, at)
-    if by_invoice or total_minor <= book.credit_minor:
+    if by_invoice or _first_minor(book, at) <= book.credit_minor:
         book.fire("start_paid", at)
     else:
         book.fire("start", at, incomplete_ends_at=utc(at) + INCOMPLETE_OPEN)
     bill_period(book, at)
+
+
+def _first_minor(book: Book, at: datetime) -> int:
+    """What the invoice of the period that begins at `at` comes to, discounts and tax in it."""
+    named = invoice_id(book.subscription.id, at)
+    charged = period_lines(book.offer, book.terms, named, book.period)
+    lines, _ = take_off(book.offer, in_effect(book, at, whole=True), *charged)
+    return sum(one.amount_minor for one in taxed(book, named, lines, at)[0])
 
 
 def end_trial(book: Book, at: datetime) -> None:
@@ -115,6 +125,7 @@ def expire_incomplete(book: Book, at: datetime) -> None:
     book.fire("expire_incomplete", at, running=())
     for invoice in book.owed():
         annul(book, invoice, at, "cancellation")
+    close(book, at, unused=True)
     recognise(book, at)
 
 
@@ -127,13 +138,6 @@ def open_period(book: Book, at: datetime) -> None:
         current_period_start=began.start,
         current_period_end=began.end,
     )
-
-
-def term_end(offer: PlanOffer, terms: Terms) -> datetime | None:
-    """When a fixed term ends that begins at the anchor; None where the plan goes on."""
-    if offer.term_intervals is None:
-        return None
-    return boundary(terms.anchor_at, cycle_of(terms), terms.zone, offer.term_intervals)
 
 
 def next_boundary(terms: Terms, end: datetime) -> datetime:
@@ -152,8 +156,14 @@ def bill_period(book: Book, at: datetime, waits: Unbilled | None = None) -> None
     period = book.period
     named = invoice_id(book.subscription.id, period.start)
     lines, running = period_lines(book.offer, book.terms, named, period)
+    lines, running = begin_period(book, period.start, lines, running)
     book.revise(running=running)
     bill(book, at, named, lines, (period.start, period.end), waits)
+
+
+def _trial(book: Book) -> Trial | None:
+    # That one was had stays written down for as long as there is a subscription.
+    return book.offer.trial if book.subscription.trial_ends_at is None else None
 
 
 def _lacks_method(book: Book) -> bool:

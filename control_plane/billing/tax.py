@@ -11,31 +11,23 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.domain import canonical
 from control_plane.domain.invoice import LINES_MAX, BillingId, InvoiceLine, line_id
 from control_plane.domain.money import MINOR_MAX, Currency, Money, round_money
-from control_plane.domain.prices import Quantity
+from control_plane.domain.tax import (
+    Rate,
+    TaxCharged,
+    TaxParty,
+    TaxReason,
+    TaxRules,
+    TaxShare,
+)
 from control_plane.errors import BadInput, Refused
 
-Country: TypeAlias = Annotated[
-    str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2, as `DE`.")
-]
-VatId: TypeAlias = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Z0-9](?:[A-Z0-9 .+*/-]{0,28}[A-Z0-9])$",
-        description="As the country writes it, with its prefix; nobody is asked whether it holds.",
-    ),
-]
-Percent: TypeAlias = Annotated[
-    Quantity, Field(le=100, description="Of the net amount, in percent, as text: `8.1`.")
-]
-Jurisdiction: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=80, pattern=r"^[A-Z]{2}( .+)?$")
-]
 # What may be taxed: never the tax itself, and not what is only carried from one bill to another.
 TaxableKind: TypeAlias = Literal[
     "base",
@@ -48,19 +40,10 @@ TaxableKind: TypeAlias = Literal[
     "discount",
     "manual",
 ]
-TaxReason: TypeAlias = Literal["standard", "zero_rated", "reverse_charge"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TaxParty(_Strict):
-    """A seller or a customer, as tax law asks: where, and whether as a business."""
-
-    country: Country
-    vat_id: VatId | None = None
-    business: bool = False
 
 
 class TaxableLine(_Strict):
@@ -71,35 +54,54 @@ class TaxableLine(_Strict):
     net: Money
 
 
-class TaxShare(_Strict):
-    """What falls on one line, in minor units of the tax line's currency."""
+class TaxLine(Rate):
+    """One rate over all that it taxes. `shares` sum exactly to `amount`."""
 
-    line: BillingId
-    amount_minor: int = Field(ge=-MINOR_MAX, le=MINOR_MAX)
-
-
-class TaxLine(_Strict):
-    """One rate over all that it taxes. `shares` sum exactly to `amount`.
-
-    `jurisdiction` is a country and, where it has several taxes, the name of this one: `CA GST`.
-    """
-
-    jurisdiction: Jurisdiction
-    rate_percent: Percent
-    reason: TaxReason
     taxable: Money
     amount: Money
     shares: tuple[TaxShare, ...] = Field(default=(), max_length=LINES_MAX)
 
+    @property
+    def rate(self) -> Rate:
+        """The rate alone."""
+        return Rate(
+            jurisdiction=self.jurisdiction, rate_percent=self.rate_percent, reason=self.reason
+        )
+
+    @property
+    def charged(self) -> TaxCharged:
+        """The same as an invoice keeps it."""
+        return TaxCharged(
+            jurisdiction=self.jurisdiction,
+            rate_percent=self.rate_percent,
+            reason=self.reason,
+            taxable_minor=self.taxable.minor,
+            amount_minor=self.amount.minor,
+            shares=self.shares,
+        )
+
 
 class TaxEngine(Protocol):
-    """Says which taxes are due on lines that a seller bills a customer at an aware instant."""
+    """Says which taxes are due on lines that a seller bills a customer at an aware instant.
+
+    Pure: the same rules, parties, lines and instant give the same lines, each made by `tax_line`.
+    """
+
+    @property
+    def rules(self) -> TaxRules:
+        """What it goes by, so that an invoice can name it."""
+        ...
 
     def tax(
-        self, seller: TaxParty, customer: TaxParty, lines: Sequence[TaxableLine], at: datetime
+        self,
+        seller: TaxParty,
+        customer: TaxParty | None,
+        lines: Sequence[TaxableLine],
+        at: datetime,
     ) -> tuple[TaxLine, ...]:
         """One line a rate, sorted by jurisdiction; none for no lines.
 
+        Without a customer nobody knows where they are: what holds then is a rule of the engine's.
         Refused (`tax_unknown`) where the engine cannot say, (`two_currencies`) for lines in two
         currencies; BadInput for a line that stands twice.
         """
@@ -109,8 +111,14 @@ class TaxEngine(Protocol):
 class NoTax:
     """The engine of a seller who owes no tax: never a line."""
 
+    rules: TaxRules = f"none:1:{canonical.digest('none')}"
+
     def tax(
-        self, seller: TaxParty, customer: TaxParty, lines: Sequence[TaxableLine], at: datetime
+        self,
+        seller: TaxParty,
+        customer: TaxParty | None,
+        lines: Sequence[TaxableLine],
+        at: datetime,
     ) -> tuple[TaxLine, ...]:
         check_lines(lines)
         return ()
@@ -164,33 +172,36 @@ def check_lines(lines: Sequence[TaxableLine]) -> Currency | None:
 
 
 def part_of(
-    taxes: Iterable[TaxLine], before_minor: int, after_minor: int, total_minor: int
-) -> tuple[TaxLine, ...]:
+    taxes: Iterable[TaxCharged], before_minor: int, after_minor: int, total_minor: int
+) -> tuple[TaxCharged, ...]:
     """The taxes in a part of an invoice over `total_minor` with tax: from `before` to `after`.
 
     For credit notes: the first takes from 0 to its amount, the next from there on. However the
-    whole is cut, the parts sum exactly to `taxes`. No shares, because a part has no lines. BadInput
-    unless 0 <= before <= after <= total and total is above zero.
+    whole is cut, the parts sum exactly to `taxes`. BadInput unless 0 <= before <= after <= total
+    and total is above zero. No shares, because a part has no lines.
     """
     if not 0 <= before_minor <= after_minor <= total_minor or total_minor == 0:
         raise BadInput("after_minor", "must lie between what was credited before and the total")
 
-    def between(money: Money) -> Money:
+    def between(minor: int) -> int:
         upto, done = (
-            round_money(Fraction(money.minor * at, total_minor))
-            for at in (after_minor, before_minor)
+            round_money(Fraction(minor * at, total_minor)) for at in (after_minor, before_minor)
         )
-        return Money(minor=upto - done, currency=money.currency)
+        return upto - done
 
     return tuple(
         one.model_copy(
-            update={"taxable": between(one.taxable), "amount": between(one.amount), "shares": ()}
+            update={
+                "taxable_minor": between(one.taxable_minor),
+                "amount_minor": between(one.amount_minor),
+                "shares": (),
+            }
         )
         for one in taxes
     )
 
 
-def title(tax: TaxLine) -> str:
+def title(tax: Rate) -> str:
     """What a customer reads, as `Tax DE 19 %`."""
     if tax.reason == "reverse_charge":
         return f"Tax {tax.jurisdiction}, reverse charge"

@@ -17,16 +17,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, Select, Table, bindparam, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, Table, Text, bindparam, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from control_plane.billing.metering import (
-    Identity,
     Meter,
     Schedule,
     Tally,
-    UsageEvent,
     Verdict,
     Window,
     empty,
@@ -35,6 +33,7 @@ from control_plane.billing.metering import (
     tallies,
     usage,
 )
+from control_plane.billing.usage_events import Event, Identity, UsageEvent
 from control_plane.domain.canonical import instant
 from control_plane.errors import BadInput, Unavailable
 from control_plane.store.batch import PARAMETER, Engine, engine_of, rows_of, text_of
@@ -43,7 +42,6 @@ from control_plane.store.usage_tables import usage_event, usage_tally
 _TALLY: Final[TypeAdapter[Tally]] = TypeAdapter(Tally)
 _ENGINES: Final[tuple[Engine, ...]] = ("sqlite", "postgresql")
 _EVENT: Final = (
-    "tenant",
     "source",
     "id",
     "meter",
@@ -61,12 +59,12 @@ def _insert(engine: Engine, table: Table) -> sqlite.Insert | postgresql.Insert:
 
 def _adding(engine: Engine) -> ReturningInsert[str, str]:
     rows = rows_of(engine, _EVENT)
-    columns = [rows.c[name] for name in _EVENT]
+    columns = [bindparam("tenant", type_=Text), *(rows.c[name] for name in _EVENT)]
     # In order, so that of two batches with the same events the second waits, and neither for ever.
     ordered = select(*columns).order_by(rows.c.source, rows.c.id)
     return (
         _insert(engine, usage_event)
-        .from_select(_EVENT, ordered)
+        .from_select(("tenant", *_EVENT), ordered)
         .on_conflict_do_nothing()
         .returning(usage_event.c.source, usage_event.c.id)
     )
@@ -119,7 +117,7 @@ _TOTALS: Final = (
 def record(
     connection: Connection,
     tenant: str,
-    events: Sequence[UsageEvent],
+    events: Sequence[Event],
     meters: Mapping[str, Meter],
     schedule: Schedule,
 ) -> tuple[Verdict, ...]:
@@ -133,10 +131,10 @@ def record(
     schedules = {tenant: schedule}
     # As if none stood already: of most batches none does, and the insert itself tells.
     verdicts = judge(events, meters, schedules, {})
-    added = _added(connection, events, verdicts)
-    doubtful = {event.identity for event in events} - added
-    if doubtful:
-        known = _digests(connection, tenant, doubtful)
+    added = _added(connection, tenant, events, verdicts)
+    if len(added) < len(events):
+        stood = {(event.source, event.id) for event in events} - set(added)
+        known = _digests(connection, tenant, stood) if stood else {}
         verdicts = judge(events, meters, schedules, known) if known else verdicts
     _move(connection, tenant, tallies(events, verdicts, meters))
     return verdicts
@@ -165,8 +163,8 @@ def used(connection: Connection, tenant: str, start: datetime) -> dict[str, Deci
 
 
 def _added(
-    connection: Connection, events: Sequence[UsageEvent], verdicts: Sequence[Verdict]
-) -> set[Identity]:
+    connection: Connection, tenant: str, events: Sequence[Event], verdicts: Sequence[Verdict]
+) -> list[Identity]:
     texts = dict[datetime, str]()
 
     def text(moment: datetime) -> str:
@@ -175,13 +173,12 @@ def _added(
 
     rows = [
         {
-            "tenant": event.tenant,
             "source": event.source,
             "id": event.id,
             "meter": event.meter,
             "quantity": format(event.quantity, "f"),
             "counted_key": event.key,
-            "occurred_at": instant(event.occurred_at),
+            "occurred_at": event.occurred_text,
             "received_at": text(event.received_at),
             "period_start": text(verdict.period.start),
         }
@@ -189,9 +186,10 @@ def _added(
         if verdict.period is not None
     ]
     if not rows:
-        return set()
-    found = connection.execute(_ADDED[engine_of(connection)], {PARAMETER: text_of(rows)})
-    return {(row.source, row.id) for row in found}
+        return []
+    given = {"tenant": tenant, PARAMETER: text_of(rows)}
+    found = connection.execute(_ADDED[engine_of(connection)], given).all()
+    return [(source, id_) for source, id_ in found]
 
 
 def _digests(

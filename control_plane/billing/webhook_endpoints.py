@@ -130,6 +130,13 @@ def owned(connection: Connection, owner: str) -> list[Endpoint]:
     return [parse(Endpoint, dict(row)) for row in rows]
 
 
+def standing(connection: Connection) -> list[Endpoint]:
+    """Every endpoint that was not removed: the workspace's first, then each tenant's."""
+    wanted = select(webhook_endpoint).where(_C.removed_at.is_(None))
+    rows = connection.execute(wanted.order_by(_C.tenant, _C.created_at, _C.id)).mappings()
+    return [parse(Endpoint, dict(row)) for row in rows]
+
+
 def any_for(connection: Connection, tenant: str) -> bool:
     """Whether anybody at all is told of that tenant: one look, before messages are made."""
     return connection.execute(_ANY, {"named": tenant}).first() is not None

@@ -19,7 +19,7 @@ ApprovalState: TypeAlias = Literal[
     "consumed",
 ]
 ApprovalRule: TypeAlias = Literal["two_people", "own_hand"]
-ActorKind: TypeAlias = Literal["human", "agent", "service"]
+ActorKind: TypeAlias = Literal["human", "agent", "service", "house"]
 
 APPROVAL = Machine(
     name="approval",

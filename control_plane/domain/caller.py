@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from control_plane.domain.record import Record
 
 ActorKind = Literal["human", "agent", "service"]
 Role = Literal["viewer", "support", "operator", "billing", "approver", "auditor", "platform_admin"]
+HouseRole = Literal["house"]
+ServiceRole = Literal["service_usage_write", "service_usage_read", "service_entitlement_read"]
 
 ROLES: tuple[Role, ...] = (
     "viewer",
@@ -21,6 +23,16 @@ ROLES: tuple[Role, ...] = (
 # An agent never decides an approval, so the role that does is outside every agent's ceiling.
 AGENT_CEILING: tuple[Role, ...] = tuple(role for role in ROLES if role != "approver")
 EVERY_TENANT = "*"
+# What a service of the SaaS's own may do, one operation each; no person and no agent has them.
+SERVICE_ROLES: Final[tuple[ServiceRole, ...]] = (
+    "service_usage_write",
+    "service_usage_read",
+    "service_entitlement_read",
+)
+SERVICE_PREFIX: Final = "service:"
+"""How the name of a service begins, and no other's."""
+# No grant can hold it: it is none of the roles that grants are made of.
+HOUSE_ROLE: Final[HouseRole] = "house"
 
 
 class Grant(Record):
@@ -30,8 +42,8 @@ class Grant(Record):
     principal: str
     actor: str
     actor_kind: ActorKind
-    roles: tuple[Role, ...]
-    ceiling: tuple[Role, ...]
+    roles: tuple[Role | ServiceRole, ...]
+    ceiling: tuple[Role | ServiceRole, ...]
     tenants: tuple[str, ...]
     issued_at: str
     expires_at: str
@@ -43,12 +55,15 @@ class Grant(Record):
 
 
 class Caller(Record):
-    """The caller of one call: effective roles only, the human's within the actor's ceiling."""
+    """The caller of one call: effective roles only, the human's within the actor's ceiling.
+
+    Who is of the kind ``house`` is made by no grant: see house.py.
+    """
 
     principal: str
     actor: str
-    actor_kind: ActorKind
-    roles: tuple[Role, ...]
+    actor_kind: ActorKind | Literal["house"]
+    roles: tuple[Role | HouseRole | ServiceRole, ...]
     tenants: tuple[str, ...]
     grant_id: str
 
@@ -58,11 +73,12 @@ class Caller(Record):
         bound = set(grant.ceiling)
         if grant.actor_kind == "agent":
             bound &= set(AGENT_CEILING)
+        known = SERVICE_ROLES if grant.actor_kind == "service" else ROLES
         return cls(
             principal=grant.principal,
             actor=grant.actor,
             actor_kind=grant.actor_kind,
-            roles=tuple(role for role in ROLES if role in grant.roles and role in bound),
+            roles=tuple(role for role in known if role in grant.roles and role in bound),
             tenants=grant.tenants,
             grant_id=grant.id,
         )

@@ -16,9 +16,7 @@ from control_plane.errors import Refused
 CouponCode: TypeAlias = Annotated[
     str, Field(pattern=r"^[A-Z0-9][A-Z0-9_-]{1,39}$", description="What a customer types in.")
 ]
-PercentOff: TypeAlias = Annotated[
-    Quantity, Field(gt=0, le=100, description="In percent, as text: `12.5`.")
-]
+PercentOff: TypeAlias = Annotated[Quantity, Field(gt=0, le=100)]
 CouponDuration: TypeAlias = Literal["once", "intervals", "forever"]
 
 _INTERVALS_MAX = 1_200  # a century of months
@@ -48,15 +46,28 @@ class Coupon(BaseModel):
 
     code: CouponCode
     title: str = Field(min_length=1, max_length=80, description="For people, on the invoice.")
-    percent_off: PercentOff | None = None
-    amount_off: Annotated[Money, AfterValidator(_above_zero)] | None = None
-    duration: CouponDuration
-    intervals: int | None = Field(default=None, ge=1, le=_INTERVALS_MAX)
-    redeem_by: Instant | None = None
-    redemptions_max: int | None = Field(default=None, ge=1, le=MINOR_MAX)
+    percent_off: PercentOff | None = Field(default=None, description="In percent, as text: `12.5`.")
+    amount_off: Annotated[Money, AfterValidator(_above_zero)] | None = Field(
+        default=None, description="Off a whole period; of a part of one, the same part of it."
+    )
+    duration: CouponDuration = Field(
+        description="For one billing period, for `intervals` of them, or for all."
+    )
+    intervals: int | None = Field(
+        default=None,
+        ge=1,
+        le=_INTERVALS_MAX,
+        description="For how many billing periods; with the duration `intervals` alone.",
+    )
+    redeem_by: Instant | None = Field(
+        default=None, description="From then on it can no longer be redeemed."
+    )
+    redemptions_max: int | None = Field(
+        default=None, ge=1, le=MINOR_MAX, description="How many tenants may redeem it in all."
+    )
     plans: Annotated[
         tuple[Slug, ...], Field(max_length=_PLANS_MAX), AfterValidator(_sorted_once)
-    ] = ()
+    ] = Field(default=(), description="The plans that it is for; none for all of them.")
 
     @model_validator(mode="after")
     def _is_one_of_each(self) -> Self:

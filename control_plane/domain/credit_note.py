@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from control_plane.domain.instant import Instant
 from control_plane.domain.invoice import BillingId, Invoice, InvoiceNumber
 from control_plane.domain.money import MINOR_MAX, Currency
+from control_plane.domain.tax import ChargedTaxes
 from control_plane.domain.tenant import TenantId
 from control_plane.errors import Refused
 
@@ -22,7 +23,10 @@ CreditReason: TypeAlias = Literal["duplicate", "mistake", "service", "goodwill",
 
 
 class CreditNote(BaseModel):
-    """One credit note against one invoice, in minor units of the invoice's currency."""
+    """One credit note against one invoice, in minor units of the invoice's currency.
+
+    `amount_minor` is with tax, and `taxes` what of it is tax; None where the invoice was not taxed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -34,6 +38,7 @@ class CreditNote(BaseModel):
     reason: CreditReason
     amount_minor: int = Field(ge=1, le=MINOR_MAX)
     currency: Currency
+    taxes: ChargedTaxes | None = None
     issued_at: Instant
 
 

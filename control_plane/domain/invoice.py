@@ -9,9 +9,11 @@ from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from control_plane.domain import canonical
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.instant import Instant
 from control_plane.domain.machine import Machine, Transition
 from control_plane.domain.money import MINOR_MAX, Currency
+from control_plane.domain.tax import InvoiceTax
 from control_plane.domain.tenant import TenantId
 from control_plane.errors import BadInput, Refused
 
@@ -149,6 +151,8 @@ class Invoice(_Strict):
 
     `allocated_minor` is what settled payments and balance have paid of it, `credited_minor` the sum
     of its credit notes. `collection_deadline` ends the time in which late usage may still arrive.
+    `buyer` is the customer as they were when it became final, and `tax` how it was taxed: None
+    where it was not.
     """
 
     id: BillingId
@@ -161,6 +165,8 @@ class Invoice(_Strict):
     period_end: Instant | None = None
     lines: tuple[InvoiceLine, ...] = Field(default=(), max_length=LINES_MAX)
     total_minor: int = Field(default=0, ge=-MINOR_MAX, le=MINOR_MAX)
+    buyer: Buyer | None = None
+    tax: InvoiceTax | None = None
     allocated_minor: int = Field(default=0, ge=0, le=MINOR_MAX)
     credited_minor: int = Field(default=0, ge=0, le=MINOR_MAX)
     collection_deadline: Instant | None = None
@@ -220,6 +226,9 @@ def refuse_totals(invoice: Invoice) -> Refused | None:
         return _not_sound("currency")
     if sum(line.amount_minor for line in invoice.lines) != invoice.total_minor:
         return _not_sound("total_minor")
+    taxed = sum(line.amount_minor for line in invoice.lines if line.kind == "tax")
+    if invoice.tax is not None and invoice.tax.amount_minor != taxed:
+        return _not_sound("tax")
     return _not_sound("total_minor") if invoice.total_minor < 0 else None
 
 

@@ -11,6 +11,7 @@ from control_plane.domain.effect import EFFECT
 from control_plane.domain.invoice import INVOICE
 from control_plane.domain.machine import Machine
 from control_plane.domain.payment import PAYMENT
+from control_plane.domain.refund import REFUND
 from control_plane.domain.run import RUN
 from control_plane.domain.subscription import SUBSCRIPTION
 from control_plane.domain.tenant import TENANT
@@ -18,6 +19,16 @@ from control_plane.domain.tenant import TENANT
 MACHINES: Mapping[str, Machine] = MappingProxyType(
     {
         machine.name: machine
-        for machine in (TENANT, SUBSCRIPTION, INVOICE, PAYMENT, DELIVERY, RUN, APPROVAL, EFFECT)
+        for machine in (
+            TENANT,
+            SUBSCRIPTION,
+            INVOICE,
+            PAYMENT,
+            REFUND,
+            DELIVERY,
+            RUN,
+            APPROVAL,
+            EFFECT,
+        )
     }
 )

@@ -88,9 +88,10 @@ class PaymentAttempt(BaseModel):
     """One attempt. `amount_minor` is in minor units of `currency`; times are aware.
 
     `method_reference` is the provider's token for what it is charged to. `failure` stands exactly
-    when it failed, `unsettled` exactly while it is unknown. `changed_at` is its last event and
-    `asked` how often the provider was asked since it became unknown. `decline_code` is the
-    provider's own word, for people.
+    when it failed, `unsettled` exactly while it is unknown. `changed_at` is its last event, `asked`
+    how often the provider was asked since then while it was unknown or waited for the customer, and
+    `heartbeat_at` when, of one that waits. `decline_code` is the provider's own word, for people;
+    `action_url` is where a customer acts, where the provider has a page for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -112,6 +113,7 @@ class PaymentAttempt(BaseModel):
     changed_at: Instant
     deadline_at: Instant | None = None
     heartbeat_at: Instant | None = None
+    action_url: str | None = Field(default=None, pattern=r"^https://[!-~]{1,2000}$")
     asked: int = Field(default=0, ge=0)
     version: int = Field(default=1, ge=1)
 
@@ -125,6 +127,8 @@ class PaymentAttempt(BaseModel):
             raise ValueError("an attempt is unsettled exactly while it is unknown")
         if (self.deadline_at is not None) != (self.state in PAYMENT.transient):
             raise ValueError("an attempt has a deadline exactly while it is processed")
+        if self.action_url is not None and self.state != "action_required":
+            raise ValueError("only an attempt that waits for the customer has a page to act on")
         if self.changed_at < self.created_at:
             raise ValueError("an attempt changes after it was created")
         return self

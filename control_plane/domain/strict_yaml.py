@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -26,6 +26,17 @@ DEPTH_MAX = 16
 class _StrictLoader(yaml.SafeLoader):
     # Our own table, and not a copy: SafeLoader's would bring timestamps, floats and octal numbers.
     yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class reads it as a class attribute
+
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader
+else:
+    # libyaml's is ten times as fast; a build of PyYAML may lack it.
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _FastLoader(SafeLoader):
+    yaml_implicit_resolvers = _StrictLoader.yaml_implicit_resolvers
 
 
 def _recognise(kind: str, pattern: str) -> None:
@@ -63,26 +74,37 @@ def parse_document(text: str, file_name: str) -> Document:
     """
     if len(text) > TEXT_CHARS_MAX:
         raise BadInput(file_name, f"must have at most {TEXT_CHARS_MAX} characters")
-    loader: _StrictLoader | None = None
     try:
-        _check_events(text, file_name)
-        loader = _StrictLoader(text)
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        raise BadInput(_place(file_name, error.problem_mark), "must be valid YAML") from None
+        node = _composed(text, file_name, _FastLoader)
     except yaml.YAMLError:
-        raise BadInput(file_name, "must be valid YAML") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
+        node = _told(text, file_name)
     reader = _Reader(file_name)
     return Document(reader.value(node, ()), reader.lines)
 
 
-def _check_events(text: str, file_name: str) -> None:
+def _told(text: str, file_name: str) -> Node | None:
+    # Where a mistake is said to be does not depend on how PyYAML was built.
+    try:
+        return _composed(text, file_name, _StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        raise BadInput(_place(file_name, error.problem_mark), "must be valid YAML") from None
+    except yaml.YAMLError:
+        raise BadInput(file_name, "must be valid YAML") from None
+
+
+def _composed(text: str, file_name: str, loader: type[yaml.SafeLoader]) -> Node | None:
+    _check_events(text, file_name, loader)
+    reader = loader(text)
+    try:
+        return reader.get_single_node()
+    finally:
+        reader.dispose()
+
+
+def _check_events(text: str, file_name: str, loader: type[yaml.SafeLoader]) -> None:
     # Before any node is built, so that neither depth nor aliases can cost anything.
     depth = 0
-    for event in yaml.parse(text, Loader=_StrictLoader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             raise BadInput(_place(file_name, event.start_mark), "aliases are not allowed")
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:

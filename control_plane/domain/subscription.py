@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.gate import GateLevel, GateStep, level_at
 from control_plane.domain.instant import Instant
 from control_plane.domain.machine import Machine, Transition
@@ -151,6 +152,7 @@ class PendingChange(BaseModel):
 
     `at` is the instant from which it is to hold. `invoice` is the one that must be paid first; an
     empty one says that nothing is due, as for a downgrade. `terms` and `running` are what will hold.
+    `coupon` was redeemed with it, and is given back where nothing comes of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -162,16 +164,19 @@ class PendingChange(BaseModel):
     expires_at: Instant | None = None
     terms: Terms | None = None
     running: tuple[Running, ...] = ()
+    coupon: str = Field(default="", max_length=40)
 
 
 class Subscription(BaseModel):
     """One tenant's subscription to one version of a plan. Times are aware.
 
-    `collection_paused` stops the collecting of money and nothing else; it is not the state
-    `paused`, in which nothing is billed and nobody is entitled. `paused_until` counts only in that
+    `collection_paused` stops the collecting of money and the ladder of debts, which afterwards
+    counts from their own days; it is not the state `paused`, in which nothing is billed and nobody is
+    entitled. `paused_until` counts only in that
     state, `incomplete_ends_at` only in `incomplete`. One without `terms` is free: nothing is due, and
     it has no periods. `gates` is what its debts close, and from when on. `never_suspend` is an
-    operator's tag, under which no debt takes access away.
+    operator's tag, under which no debt takes access away. `buyer` is who its invoices are made out
+    to, as far as that is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -186,6 +191,7 @@ class Subscription(BaseModel):
     terms: Terms | None = None
     method: Method | None = None
     method_set_at: Instant | None = None
+    buyer: Buyer | None = None
     current_period_start: Instant | None = None
     current_period_end: Instant | None = None
     running: tuple[Running, ...] = ()

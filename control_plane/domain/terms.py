@@ -7,15 +7,19 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.charge import Interval, Slug
+from control_plane.domain.coupon import CouponCode
 from control_plane.domain.instant import Instant
 from control_plane.domain.money import MINOR_MAX, Currency, Money
+from control_plane.domain.tax import Rate
 
 Collection: TypeAlias = Literal["automatic", "by_invoice"]
 Quantity: TypeAlias = Annotated[int, Field(ge=0, le=MINOR_MAX)]
 
 DUE_DAYS: Final = 14  # of an invoice that is paid by transfer
 _ADD_ONS_MAX = 100
+_RATES_MAX = 100
 
 
 class _Strict(BaseModel):
@@ -74,6 +78,8 @@ class Agreement(_Strict):
     seats: Quantity = 0
     add_ons: AddOnsTaken = ()
     method: Method | None = None
+    buyer: Buyer | None = None
+    coupon: CouponCode | None = None
 
     def terms(self, anchor_at: datetime) -> Terms:
         """The terms, from an aware instant on."""
@@ -88,11 +94,19 @@ class Agreement(_Strict):
         )
 
 
+class TakenOff(_Strict):
+    """What one coupon took off one charge, above zero."""
+
+    code: CouponCode
+    amount_minor: Annotated[int, Field(ge=1, le=MINOR_MAX)]
+
+
 class Running(_Strict):
     """What a component costs in the period that runs: since when, and what was invoiced for it.
 
-    `invoiced_minor` is for the time from `since` to the period's end, and `line` the one that
-    charged it, which a credit takes back.
+    `invoiced_minor` is for the time from `since` to the period's end, before what coupons took off
+    it, and `line` the one that charged it, which a credit takes back. `taxed` is how that line was
+    taxed once its invoice was final, so that a credit takes the same tax back; None for not at all.
     """
 
     component: str = Field(min_length=1, max_length=64)
@@ -100,10 +114,20 @@ class Running(_Strict):
     since: Instant
     invoiced_minor: Annotated[int, Field(ge=0, le=MINOR_MAX)]
     line: str = Field(default="", max_length=64)
+    taken_off: tuple[TakenOff, ...] = ()
+    taxed: Annotated[tuple[Rate, ...], Field(max_length=_RATES_MAX)] | None = None
+
+    @property
+    def charged_minor(self) -> int:
+        """What was charged for it in the end."""
+        return self.invoiced_minor - sum(one.amount_minor for one in self.taken_off)
 
 
 class Unbilled(_Strict):
-    """Usage from `start` up to but without `end` that an invoice waits for, at the rates of then."""
+    """Usage from `start` up to but without `end` that an invoice waits for, at the rates of then.
+
+    It lies in the period from `period_start` to `period_end`, of which it may be a part.
+    """
 
     invoice: str = Field(min_length=1, max_length=64)
     plan: str = Field(min_length=1, max_length=40)
@@ -111,6 +135,8 @@ class Unbilled(_Strict):
     terms: Terms
     start: Instant
     end: Instant
+    period_start: Instant | None = None
+    period_end: Instant | None = None
 
 
 def money(minor: int, terms: Terms) -> Money:

@@ -9,6 +9,7 @@ from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.lapsed import lapsed
 from control_plane.engine.postponed import Postponed, is_put_off, postpone, wait_for_catalog
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.questions import Questions
@@ -135,6 +136,7 @@ class Executor:
             or approval is None
             or approval.state != "pending"
             or approval.expires_at <= now
+            or lapsed(self._ports, self._regate, run) is not None
         )
 
     def _planned_before(self, run: Run) -> bool:
@@ -244,6 +246,8 @@ class Executor:
             return self._cancel(book)
         if self._planned_before(run):
             return self._outdated(book)
+        if (over := lapsed(self._ports, self._regate, run)) is not None:
+            return self._discard(book, "refused", over)
         approval = self._questions.of(run)
         now = instant(self._ports.clock.now())
         if approval is not None and approval.state == "approved" and approval.expires_at > now:

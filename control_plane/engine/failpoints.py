@@ -33,6 +33,7 @@ INSIDE_BOUNDARIES = ("before", "inside", "recorded")
 OUTSIDE_BOUNDARIES = ("before", "dispatched", "done", "recorded")
 UNDO_BOUNDARIES = ("undo_before", "undo_done", "undo_recorded")
 BILLING_BOUNDARIES = ("billing.begun", "billing.asked", "billing.settled")
+HOUSE_BOUNDARIES = ("house.due", "house.proposed")
 FACE_BOUNDARIES = ("face.decided", "face.committed")
 
 

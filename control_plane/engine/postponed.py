@@ -10,7 +10,7 @@ from control_plane.domain.run_record import Run
 from control_plane.errors import PaybillError
 from control_plane.handlers.catalog_in_force import waits_for_catalog
 
-_PASSING: Final = frozenset(
+PASSING: Final = frozenset(
     {
         "policy_engine_unavailable",
         "store_locked",
@@ -35,7 +35,7 @@ class Postponed(PaybillError):
 
 def postpone(error: PaybillError) -> None:
     """Raise Postponed for what passes by itself: that is no verdict on a run, and voids no approval."""
-    if error.code in _PASSING:
+    if error.code in PASSING:
         raise Postponed from error
 
 

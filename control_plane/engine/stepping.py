@@ -104,8 +104,11 @@ class Stepping:
             return
         run = run_row(connection, self._book.run_id)
         assert run is not None, "runs are never deleted"
-        if run.cancel_requested and not self.irreversible_begun():
+        if self.irreversible_begun():
+            return
+        if run.cancel_requested:
             raise Failed("The run was asked to stop.", code="canceled")
+        step.still(self._work, connection)
 
     def _outside(self, position: int, step: Step) -> dict[str, Json]:
         for _ in range(_TRIES_MAX - 1 if step.irreversible else 0):

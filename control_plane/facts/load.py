@@ -76,10 +76,11 @@ def tenant_with_gates(
     row = connection.execute(_TENANT_GATES, {"tenant": tenant}).mappings().first()
     if row is None:
         return None, ()
-    return rows.parse(Tenant, dict(row)), _gates(row["gates"])
+    return rows.parse(Tenant, dict(row)), gates_of(row["gates"])
 
 
-def _gates(stored: object) -> tuple[GateStep, ...]:
+def gates_of(stored: object) -> tuple[GateStep, ...]:
+    """What debts close and when, as an account keeps it."""
     # Most tenants owe nothing: then there is nothing to read.
     return _GATES.validate_json(json.dumps(stored)) if stored else ()
 
@@ -113,7 +114,7 @@ def standings(connection: Connection, tenants: Iterable[str], now: str) -> dict[
     """How the subscriptions of several tenants stand; one statement."""
     moment = datetime.fromisoformat(now)
     found = connection.execute(_STANDINGS, {"tenants": list(tenants)})
-    return {row.tenant: Standing(row.state, level_at(_gates(row.gates), moment)) for row in found}
+    return {row.tenant: Standing(row.state, level_at(gates_of(row.gates), moment)) for row in found}
 
 
 def facts_of_tenant(found: Tenant, standing: Standing, member: bool, now: str) -> TenantFacts:

@@ -16,6 +16,7 @@ Operation: TypeAlias = Literal[
     "retry_payment",
     "record_payment",
     "set_method",
+    "set_details",
     "issue_credit",
 ]
 

@@ -18,6 +18,8 @@ KINDS: Final = (
     "payment.failed",
     "payment.action_required",
     "credit_note.issued",
+    "refund.succeeded",
+    "refund.failed",
 )
 FAMILY: Final = "subscription."
 _ID_DIGITS: Final = 32

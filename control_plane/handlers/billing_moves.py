@@ -6,25 +6,31 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from control_plane.audit.leaf import Guard
-from control_plane.audit.recorder import guard
+from control_plane.audit.recorder import guards_now
 from control_plane.billing import book_store
 from control_plane.billing.book import Book, Note
 from control_plane.billing.clockwork import advance
 from control_plane.billing.collecting import take_in
+from control_plane.billing.refunding import take_in as take_in_refund
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.payment import PaymentAttempt
+from control_plane.domain.refund import Refund
 from control_plane.errors import NotFound
 from control_plane.handlers.billing_messages import publish_notes
-from control_plane.handlers.handler import Ports, Work
-from control_plane.handlers.teller import Verdict
+from control_plane.handlers.handler import Catalog, Ports, Work
+from control_plane.handlers.teller import RefundVerdict, Verdict
 from control_plane.store import rows
 from control_plane.store.billing_tables import payment_attempt
 
 
+def loaded(connection: Connection, catalog: Catalog, tenant: str) -> Book:
+    """The tenant's book as it was left, to go on by a catalog. NotFound without a subscription."""
+    return book_store.load(connection, tenant, catalog.plans, catalog.coupons, catalog.tax)
+
+
 def opened(connection: Connection, ports: Ports, tenant: str) -> Book:
     """The tenant's book, brought up to now. NotFound without a subscription."""
-    book = book_store.load(connection, tenant, ports.catalog.plans)
+    book = loaded(connection, ports.catalog, tenant)
     advance(book, ports.clock.now())
     return book
 
@@ -36,6 +42,10 @@ def closed(
     book.refresh()
     for row in book_store.guards_of(book):
         vouch(connection, *row)
+    _written(connection, book)
+
+
+def _written(connection: Connection, book: Book) -> None:
     book_store.save(connection, book)
     publish_notes(connection, book)
 
@@ -48,19 +58,14 @@ def closed_by_run(connection: Connection, book: Book, work: Work) -> dict[str, J
 
 def closed_by_itself(connection: Connection, ports: Ports, book: Book) -> None:
     """The same with a leaf of its own: for what time does, or a provider says."""
-    found: list[Guard] = []
-
-    def vouch(held: Connection, table: str, key: str) -> None:
-        found.append(guard(held, table, key))
-
-    closed(connection, book, vouch)
-    changed = tuple(
-        (one.table, one.key)
-        for one in found
-        if guard(connection, one.table, one.key).digest != one.digest
-    )
+    book.refresh()
+    named = book_store.guards_of(book)
+    found = tuple(guards_now(connection, named))
+    _written(connection, book)
     payload: dict[str, Json] = {"happened": told(book)}
-    ports.recorder.record(connection, "billing.moved", book.tenant, payload, changed, tuple(found))
+    ports.recorder.record(
+        connection, "billing.moved", book.tenant, payload, named, found, only_moved=True
+    )
 
 
 def told(book: Book) -> list[Json]:
@@ -95,5 +100,21 @@ def take_word(
         raise NotFound("there is no such attempt", code="attempt_not_found")
     now = ports.clock.now()
     take_in(book, verdict(held, now), now)
+    advance(book, now)
+    return book
+
+
+def take_refund_word(
+    connection: Connection, ports: Ports, promised: Refund, verdict: RefundVerdict
+) -> Book:
+    """The book after the provider's word about a refund; to be closed in the same transaction."""
+    book = opened(connection, ports, promised.tenant)
+    held = book.refunds.get(promised.id)
+    if held is None:
+        # It has ended meanwhile, and so is in no book by itself.
+        book_store.bring_refunds(connection, book, promised.invoice)
+        held = book.refunds[promised.id]
+    now = ports.clock.now()
+    take_in_refund(book, verdict(held, now), now)
     advance(book, now)
     return book

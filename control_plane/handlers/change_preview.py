@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from control_plane.billing.plan_change import Quote, quote
+from control_plane.billing.change_quote import Quote
+from control_plane.billing.plan_change import quote
 from control_plane.commands import Command
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.invoice import InvoiceLine
@@ -24,6 +25,7 @@ _TOLD = (
     "credit_minor",
     "due_minor",
     "recurring_minor",
+    "recurring_discount_minor",
     "unfit",
 )
 

@@ -66,6 +66,7 @@ def _found(
     now, asked = view.ports.clock.now(), Decimal(command.quantity)
     if isinstance(granted, MeteredEntitlement):
         running = schedule_of(of.subscription).period_at(now)
-        return Quotas(view.connection, command.tenant, running).standing(granted).check(asked, now)
+        quotas = Quotas(view.connection, command.tenant, running, now)
+        return quotas.standing(granted).check(asked, now)
     standing = () if granted is None else (granted,)
     return check(entitlement_to(standing, command.feature), _ZERO, _ZERO, asked, now)

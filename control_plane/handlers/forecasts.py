@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from control_plane.billing import book_store, usage_store
+from control_plane.billing import usage_store
 from control_plane.billing.book import Book, NextNumber, Note
 from control_plane.billing.clockwork import advance
 from control_plane.billing.outlook import Outlook, Payments, Stretch, expected_usage, foresee
@@ -23,10 +23,10 @@ from control_plane.billing.usage_terms import schedule_of
 from control_plane.commands import Command
 from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.invoice import Invoice
-from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.subscription import Subscription
 from control_plane.errors import NotFound, Refused
-from control_plane.handlers.handler import SingleAnswer, Subject, View
+from control_plane.handlers.billing_moves import loaded
+from control_plane.handlers.handler import Catalog, SingleAnswer, Subject, View
 from control_plane.handlers.invoices import invoices_subject
 from control_plane.handlers.quota_told import quantity_told
 from control_plane.subscription_commands import SimulateSubscription
@@ -73,18 +73,18 @@ class SimulateSubscriptionHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """The forecast; Refused (`plan_not_found`) where the catalog lacks a plan that it needs."""
         assert isinstance(command, SimulateSubscription)
-        seen = forecast(view.connection, view.ports.catalog.plans, command, view.ports.clock.now())
+        seen = forecast(view.connection, view.ports.catalog, command, view.ports.clock.now())
         return told(seen)
 
 
 def forecast(
-    connection: Connection, plans: PlanCatalog, command: SimulateSubscription, now: datetime
+    connection: Connection, catalog: Catalog, command: SimulateSubscription, now: datetime
 ) -> Forecast:
     """What `command` asks for as of `now` (aware), on a copy within a transaction that only reads.
 
     NotFound without a subscription; Refused (`plan_not_found`), BadInput as `foresee`.
     """
-    book = book_store.load(connection, command.tenant, plans)
+    book = loaded(connection, catalog, command.tenant)
     book.sources = replace(book.sources, numbers=_planned_numbers())
     try:
         advance(book, now)

@@ -9,12 +9,14 @@ from typing import Literal, Protocol, TypeAlias
 from sqlalchemy import Connection
 
 from control_plane.billing.provider import PaymentProvider
+from control_plane.billing.tax_file import Taxation
 from control_plane.commands import Command
 from control_plane.data.collection import Collection
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json
+from control_plane.domain.coupon_catalog import CouponCatalog
 from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.run_record import Run
 from control_plane.facts.base import Facts
@@ -47,6 +49,16 @@ class Catalog(Protocol):
     @property
     def plans(self) -> PlanCatalog:
         """The plans on offer."""
+        ...
+
+    @property
+    def coupons(self) -> CouponCatalog:
+        """The coupons that may be redeemed."""
+        ...
+
+    @property
+    def tax(self) -> Taxation | None:
+        """How what is billed is taxed; None where it is not."""
         ...
 
     @property
@@ -277,12 +289,18 @@ def _never_there(_work: Work) -> Probe:
     return "absent"
 
 
+def _still(_work: Work, _connection: Connection) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Step:
     """One side effect of a lifecycle, with its inverse.
 
     An inside step gets the store's transaction; an outside one gets None and must be idempotent:
     after a kill its ``probe`` says whether it stands, and it is done again only where it does not.
+    ``still`` is asked in the transaction in which the first irreversible step begins, and raises
+    where what the run was asked for is over.
     """
 
     name: str
@@ -291,6 +309,7 @@ class Step:
     probe: Callable[[Work], Probe] = _never_there
     outside: bool = False
     irreversible: bool = False
+    still: Callable[[Work, Connection], None] = _still
 
 
 @dataclass(frozen=True)

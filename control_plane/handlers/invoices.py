@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from control_plane.billing.amounts import money_text, quantity_text, unit_price_text
+from control_plane.billing.collecting import acts_until
 from control_plane.commands import Command
 from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.credit_note import CreditNote
@@ -18,12 +19,14 @@ from control_plane.domain.invoice import Invoice, InvoiceLine
 from control_plane.domain.money import Money
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.record import Record
+from control_plane.domain.refund import Refund
+from control_plane.domain.tax import InvoiceTax, TaxCharged
 from control_plane.facts.invoice import InvoiceFacts
 from control_plane.facts.load import subscription_row
 from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.handlers.newest import Newest
 from control_plane.store import rows
-from control_plane.store.billing_tables import credit_note, invoice, payment_attempt
+from control_plane.store.billing_tables import credit_note, invoice, payment_attempt, refund
 from control_plane.subscription_commands import GetInvoice, ListInvoices
 
 LINES_SHOWN_MAX: Final = 1_000
@@ -123,6 +126,12 @@ class GetInvoiceHandler(SingleAnswer):
         """The invoice as it stands now: amounts in minor units, and as text to show."""
         assert isinstance(subject.loaded, Invoice), "the subject was decided to exist"
         found, connection = subject.loaded, view.connection
+        attempts = attempts_of(connection, found.id)
+        providers = {one.id: one.provider for one in attempts}
+        refunds = {
+            one.credit_note: _refund(one, providers[one.attempt])
+            for one in refunds_of(connection, found.id)
+        }
         return {
             "tenant": found.tenant,
             **_standing(found, view.ports.clock.now()),
@@ -130,10 +139,15 @@ class GetInvoiceHandler(SingleAnswer):
             "due": _text(found, found.due_minor),
             "paid_minor": found.allocated_minor,
             "credited_minor": found.credited_minor,
+            "billing_details": plain(found.buyer),
+            "tax": None if found.tax is None else _tax(found.tax),
             "lines": [_line(one) for one in found.lines[:LINES_SHOWN_MAX]],
             "lines_count": len(found.lines),
-            "credit_notes": [_note(one) for one in credit_notes_of(connection, found.id)],
-            "attempts": [_attempt(one) for one in attempts_of(connection, found.id)],
+            "credit_notes": [
+                _note(one) | {"refund": refunds.get(one.id)}
+                for one in credit_notes_of(connection, found.id)
+            ],
+            "attempts": [_attempt(one) for one in attempts],
             "next_attempt_at": plain(found.next_attempt_at),
         }
 
@@ -154,8 +168,33 @@ def attempts_of(connection: Connection, invoice_id: str) -> list[PaymentAttempt]
     )
 
 
+def refunds_of(connection: Connection, invoice_id: str) -> list[Refund]:
+    """What of an invoice goes back by the way it was paid."""
+    return rows.every(connection, refund, Refund, refund.c.invoice == invoice_id)
+
+
 def _facts(found: Invoice, member: bool, now: datetime) -> InvoiceFacts:
     return InvoiceFacts(exists=True, member=member, state=found.state, overdue=found.overdue(now))
+
+
+def _tax(one: InvoiceTax) -> Json:
+    return {
+        "rules": one.rules,
+        "seller": plain(one.seller),
+        "customer": plain(one.customer),
+        "amount_minor": one.amount_minor,
+        "charged": [_charged(each) for each in one.charged],
+    }
+
+
+def _charged(one: TaxCharged) -> Json:
+    return {
+        "jurisdiction": one.jurisdiction,
+        "rate_percent": quantity_text(one.rate_percent),
+        "reason": one.reason,
+        "taxable_minor": one.taxable_minor,
+        "amount_minor": one.amount_minor,
+    }
 
 
 def _standing(found: Invoice, now: datetime) -> dict[str, Json]:
@@ -195,7 +234,17 @@ def _line(one: InvoiceLine) -> Json:
     }
 
 
-def _note(one: CreditNote) -> Json:
+def _refund(one: Refund, provider: str) -> Json:
+    return {
+        "state": one.state,
+        "provider": provider,
+        "decline_code": one.decline_code or None,
+        "asked": one.asked,
+        "changed_at": instant(one.changed_at),
+    }
+
+
+def _note(one: CreditNote) -> dict[str, Json]:
     return {
         "id": one.id,
         "number": one.number,
@@ -203,12 +252,14 @@ def _note(one: CreditNote) -> Json:
         "reason": one.reason,
         "amount_minor": one.amount_minor,
         "amount": money_text(Money(minor=one.amount_minor, currency=one.currency)),
+        "tax_minor": sum(each.amount_minor for each in one.taxes or ()),
         "issued_at": instant(one.issued_at),
     }
 
 
 def _attempt(one: PaymentAttempt) -> Json:
     # Neither the provider's name for it nor its token for the method: nobody's to read.
+    waits = one.state == "action_required"
     return {
         "number": one.number,
         "state": one.state,
@@ -219,4 +270,6 @@ def _attempt(one: PaymentAttempt) -> Json:
         "amount": money_text(Money(minor=one.amount_minor, currency=one.currency)),
         "created_at": instant(one.created_at),
         "changed_at": instant(one.changed_at),
+        "action_url": one.action_url,
+        "action_until": instant(acts_until(one)) if waits else None,
     }

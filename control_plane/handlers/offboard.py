@@ -17,6 +17,7 @@ from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, offboard_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
+from control_plane.handlers.house_cause import cause_parts, require_last_rung
 from control_plane.handlers.tenant_moves import model_of, tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -51,7 +52,7 @@ class OffboardTenantHandler(TenantLifecycle):
         return tenant_subject(command.tenant, OPERATION, view, run, approval, step, proposed)
 
     def guard(self, command: Command, subject: Subject, ports: Ports) -> None:
-        """The tenant is in a state that offboarding starts from."""
+        """The tenant is in a state that offboarding starts from; the house waits for the last rung."""
         assert isinstance(subject.facts, TenantFacts)
         if subject.facts.state not in _OFFBOARDABLE:
             raise Refused(
@@ -60,6 +61,7 @@ class OffboardTenantHandler(TenantLifecycle):
                 rule="tenant_machine",
                 fact="state",
             )
+        require_last_rung(subject.facts.requester, subject.facts.billing_level)
 
     def observe(self, work: Work) -> Observed:
         """Plan what would be destroyed, and count what would go with it; changes nothing."""
@@ -74,6 +76,7 @@ class OffboardTenantHandler(TenantLifecycle):
             **seen.parts,
             "data": _data(work),
             "retention": {"days": RETENTION_DAYS, "restorable_until": instant(until)},
+            **cause_parts(work.run),
         }
         return Observed(parts=parts, facts=seen.facts, artifact=seen.artifact)
 

@@ -11,9 +11,11 @@ from control_plane.commands import OffboardTenant
 from control_plane.data import archive
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, canonical, instant, plain
+from control_plane.domain.house import is_house
 from control_plane.errors import Failed, Refused
 from control_plane.handlers import backups, stack_steps, suspend_steps
 from control_plane.handlers.handler import Probe, Step, Work
+from control_plane.handlers.house_cause import still_unsettled
 from control_plane.handlers.subscription_moves import end_subscription
 from control_plane.handlers.tenant_moves import (
     inside_of,
@@ -69,8 +71,11 @@ def stand_down(work: Work, connection: Connection | None) -> None:
     if _destroying_begun(work, inside) or came_from in _SHUT_BEFORE:
         move_tenant(inside, tenant, "fail")
         return
-    reasons = sorted(tenant.suspend_reasons | {"operator"})
-    move_tenant(inside, tenant, "cancel", suspend_reasons=reasons)
+    # What the house has shut it opens again by itself: it leaves no reason that a human must clear.
+    by_house, reasons = is_house(work.run.principal), tenant.suspend_reasons
+    if not by_house or not reasons:
+        reasons |= {"billing" if by_house else "operator"}
+    move_tenant(inside, tenant, "cancel", suspend_reasons=sorted(reasons))
 
 
 def _destroying_begun(work: Work, connection: Connection) -> bool:
@@ -255,7 +260,14 @@ STEPS: tuple[Step, ...] = (
     Step("close", do=suspend_steps.close, probe=suspend_steps.probe_closed, outside=True),
     Step("backup", do=back_up, probe=probe_backup, outside=True),
     Step(PROVING, do=verify_backup, outside=True),
-    Step("drop_database", do=drop_database, probe=probe_dropped, outside=True, irreversible=True),
+    Step(
+        "drop_database",
+        do=drop_database,
+        probe=probe_dropped,
+        outside=True,
+        irreversible=True,
+        still=still_unsettled,
+    ),
     Step("destroy", do=destroy, probe=probe_destroyed, outside=True, irreversible=True),
     Step("finish", do=finish, irreversible=True),
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from control_plane.billing.charging import recurring_minor
+from control_plane.billing.coupons import whole_minor
 from control_plane.billing.starting import check_terms
-from control_plane.domain.canonical import Json
+from control_plane.billing.taxing import require_taxable
+from control_plane.domain.canonical import Json, plain
+from control_plane.domain.coupon import Coupon, refuse_redemption
 from control_plane.domain.plans import PlanOffer
 from control_plane.domain.terms import Agreement
 from control_plane.errors import NotFound, Refused
@@ -49,7 +52,11 @@ def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None)
         if offer.priced:
             raise terms_needed()
         return offer
-    check_terms(offer, agreed.terms(ports.clock.now()))
+    now = ports.clock.now()
+    check_terms(offer, agreed.terms(now))
+    check_coupon(ports, offer, agreed)
+    if agreed.buyer is not None:
+        require_taxable(ports.catalog.tax, agreed.buyer, now)
     first_is_free = offer.trial is not None and not offer.trial.method_required
     if agreed.collection == "automatic" and agreed.method is None and not first_is_free:
         raise Refused(
@@ -59,6 +66,33 @@ def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None)
             fact="agreement",
         )
     return offer
+
+
+def check_coupon(
+    ports: Ports, offer: PlanOffer, agreed: Agreement | None, redeemed: int = 0
+) -> None:
+    """Refused where the agreed coupon may not be redeemed with the plan, as far as the catalog tells.
+
+    ``redeemed`` is how often it was, over all tenants.
+    """
+    coupon = coupon_of(ports, agreed)
+    if coupon is None or agreed is None:
+        return
+    refused = refuse_redemption(
+        coupon,
+        plan=offer.name,
+        currency=agreed.currency,
+        redeemed=redeemed,
+        at=ports.clock.now(),
+    )
+    if refused is not None:
+        raise refused
+
+
+def coupon_of(ports: Ports, agreed: Agreement | None) -> Coupon | None:
+    """The agreed coupon, or None; Refused (`coupon_not_found`)."""
+    code = None if agreed is None else agreed.coupon
+    return None if code is None else ports.catalog.coupons.coupon(code)
 
 
 def terms_needed() -> Refused:
@@ -71,17 +105,23 @@ def terms_needed() -> Refused:
     )
 
 
-def parts_of(offer: PlanOffer, agreed: Agreement | None, at: datetime) -> dict[str, Json]:
-    """What an offer adds to a plan: entitlement, and what a whole period costs ahead."""
+def parts_of(
+    offer: PlanOffer, agreed: Agreement | None, at: datetime, coupon: Coupon | None = None
+) -> dict[str, Json]:
+    """What an offer adds to a plan: entitlement, what a whole period costs ahead, less a coupon."""
     if agreed is None:
         return {"entitlement": offer.declared(), "money": {"due_minor": 0}}
-    trial = offer.trial
+    trial, terms = offer.trial, agreed.terms(at)
+    off: dict[str, Json] = {}
+    if coupon is not None:
+        off = {"coupon": plain(coupon), "discount_minor": whole_minor(offer, terms, [coupon])}
     return {
         "entitlement": offer.declared(),
         "money": {
             "currency": agreed.currency,
             "interval": agreed.interval,
-            "recurring_minor": recurring_minor(offer, agreed.terms(at)),
+            "recurring_minor": recurring_minor(offer, terms),
+            **off,
             "trial_days": 0 if trial is None else trial.days,
             "collection": agreed.collection,
             "provider": None if agreed.method is None else agreed.method.provider,

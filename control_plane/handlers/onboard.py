@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from control_plane.billing import coupon_store
+from control_plane.billing.coupons import redeemed_already
 from control_plane.commands import Command, OnboardTenant
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
@@ -10,7 +12,14 @@ from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import onboard_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
-from control_plane.handlers.offers import agreed_offer, isolations_of, parts_of
+from control_plane.handlers.offers import (
+    agreed_offer,
+    check_coupon,
+    coupon_of,
+    isolations_of,
+    parts_of,
+)
+from control_plane.handlers.subscriptions import payment_action
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -59,6 +68,20 @@ class OnboardTenantHandler(TenantLifecycle):
                 fact="exists",
             )
 
+    def look(
+        self, command: Command, view: View, subject: Subject, may: frozenset[str]
+    ) -> dict[str, Json] | None:
+        """Nothing yet; Refused where its coupon was redeemed by this tenant, or by all that may."""
+        assert isinstance(command, OnboardTenant)
+        coupon = coupon_of(view.ports, command.agreement)
+        if coupon is not None:
+            if coupon.code in coupon_store.redemptions(view.connection, command.tenant):
+                raise redeemed_already()
+            offer = view.ports.catalog.plans.offer(command.proposed_plan)
+            redeemed = coupon_store.redeemed(view.connection, coupon.code)
+            check_coupon(view.ports, offer, command.agreement, redeemed)
+        return None
+
     def observe(self, work: Work) -> Observed:
         """Plan the stack against what stands, changing nothing."""
         command = work.command
@@ -73,8 +96,9 @@ class OnboardTenantHandler(TenantLifecycle):
         """Rows, entitlement and money."""
         assert isinstance(command, OnboardTenant)
         offer = ports.catalog.plans.offer(command.proposed_plan)
+        coupon = coupon_of(ports, command.agreement)
         return {
-            **parts_of(offer, command.agreement, ports.clock.now()),
+            **parts_of(offer, command.agreement, ports.clock.now(), coupon),
             "rows": {
                 "tenant": command.tenant,
                 "display_name": command.display_name,
@@ -85,5 +109,6 @@ class OnboardTenantHandler(TenantLifecycle):
         }
 
     def answer(self, run: Run, view: View) -> dict[str, Json]:
-        """The tenant that now is."""
-        return described(view, run.tenant)
+        """The tenant that now is, and what its first payment waits for."""
+        waits = payment_action(view.connection, run.tenant)
+        return {**described(view, run.tenant), "payment_action": waits}

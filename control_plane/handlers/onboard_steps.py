@@ -11,7 +11,7 @@ from control_plane.facts.load import tenant_row
 from control_plane.handlers import stack_steps
 from control_plane.handlers.billing_moves import attempt_of
 from control_plane.handlers.handler import Step, Work
-from control_plane.handlers.subscription_moves import end_subscription, subscribe
+from control_plane.handlers.subscription_moves import subscribe, take_back_subscription
 from control_plane.handlers.subscription_steps import collecting
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
@@ -54,7 +54,7 @@ def unregister(work: Work, connection: Connection | None) -> None:
     move_tenant(inside, tenant, "fail")
     named = noted(work, inside, "register").get("attempt")
     attempt = attempt_of(inside, named) if isinstance(named, str) else None
-    end_subscription(work, inside, taken_back=None if attempt is None else attempt.invoice)
+    take_back_subscription(work, inside, None if attempt is None else attempt.invoice)
 
 
 def activate(work: Work, connection: Connection | None) -> dict[str, Json]:

@@ -10,6 +10,7 @@ from control_plane.billing import book_store
 from control_plane.billing.book import Book
 from control_plane.billing.collecting import after_payment
 from control_plane.billing.invoicing import issue_credit, receive, use_credit
+from control_plane.billing.refunding import promise
 from control_plane.commands import Command
 from control_plane.domain.money import Money
 from control_plane.domain.payment import IN_FLIGHT
@@ -86,14 +87,20 @@ def _credit(
 ) -> None:
     assert isinstance(command, IssueCreditNote)
     invoice = book_store.bring(connection, book, command.invoice)
-    issue_credit(book, invoice, command.amount_minor, command.kind, command.reason, at)
+    note = issue_credit(book, invoice, command.amount_minor, command.kind, command.reason, at)
+    if command.kind == "refund":
+        book_store.bring_refunds(connection, book, invoice.id)
+        promise(book, note, at)
     for owed in book.owed():
         use_credit(book, at, owed)
     after_payment(book, invoice.id, at)
 
 
 class IssueCreditNoteHandler(SubscriptionMove):
-    """Takes back a part of an invoice: less is due, or it stands to the tenant's credit."""
+    """Takes back a part of an invoice: less is due, it stands to the tenant's credit, or is paid back.
+
+    A refund is promised here; the billing clock puts it to its provider, at once and until it ends.
+    """
 
     operation = "issue_credit"
     kind = "issue_credit_note"

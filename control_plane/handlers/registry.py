@@ -9,6 +9,7 @@ from control_plane import commands
 from control_plane.engine.failpoints import (
     BILLING_BOUNDARIES,
     FACE_BOUNDARIES,
+    HOUSE_BOUNDARIES,
     INSIDE_BOUNDARIES,
     OUTSIDE_BOUNDARIES,
     RUN_BOUNDARIES,
@@ -19,6 +20,7 @@ from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHa
 from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.change_preview import PreviewChangeHandler
 from control_plane.handlers.entitlement_checks import CheckEntitlementHandler
+from control_plane.handlers.follow_plan import FollowPlanHandler
 from control_plane.handlers.forecasts import SimulateSubscriptionHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
 from control_plane.handlers.invoices import GetInvoiceHandler, ListInvoicesHandler
@@ -29,6 +31,7 @@ from control_plane.handlers.payment_moves import (
     RecordPaymentHandler,
     RetryPaymentHandler,
 )
+from control_plane.handlers.quotas import ReleaseQuotaHandler, ReserveQuotaHandler
 from control_plane.handlers.record_aggregates import AggregateRecordsHandler
 from control_plane.handlers.record_changes import (
     CreateRecordHandler,
@@ -54,6 +57,7 @@ from control_plane.handlers.subscription_changes import (
     ChangeSubscriptionHandler,
     PauseSubscriptionHandler,
     ResumeSubscriptionHandler,
+    SetBillingDetailsHandler,
     SetPaymentMethodHandler,
 )
 from control_plane.handlers.subscriptions import GetSubscriptionHandler
@@ -102,6 +106,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.RestoreTenant.name: RestoreTenantHandler(),
         commands.ChangeRecords.name: ChangeRecordsHandler(),
         commands.ApplyCatalog.name: ApplyCatalogHandler(),
+        commands.FollowPlan.name: FollowPlanHandler(),
         **{
             one.command_type.name: one
             for one in (
@@ -110,6 +115,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 PauseSubscriptionHandler(),
                 ResumeSubscriptionHandler(),
                 SetPaymentMethodHandler(),
+                SetBillingDetailsHandler(),
                 RetryPaymentHandler(),
                 RecordPaymentHandler(),
                 IssueCreditNoteHandler(),
@@ -124,6 +130,8 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
         commands.UpdateRecord.name: UpdateRecordHandler(),
         commands.DeleteRecord.name: DeleteRecordHandler(),
         commands.RecordUsage.name: RecordUsageHandler(),
+        commands.ReserveQuota.name: ReserveQuotaHandler(),
+        commands.ReleaseQuota.name: ReleaseQuotaHandler(),
         commands.AssignSeat.name: AssignSeatHandler(),
         commands.ReleaseSeat.name: ReleaseSeatHandler(),
     }
@@ -132,7 +140,7 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
 
 def failpoint_names() -> tuple[str, ...]:
     """Every boundary at which a fault can be armed: the faces', the runs', and each step's."""
-    names = [*FACE_BOUNDARIES, *RUN_BOUNDARIES, *BILLING_BOUNDARIES]
+    names = [*FACE_BOUNDARIES, *RUN_BOUNDARIES, *BILLING_BOUNDARIES, *HOUSE_BOUNDARIES]
     for lifecycle in LIFECYCLES.values():
         for step in lifecycle.steps:
             own = OUTSIDE_BOUNDARIES if step.outside else INSIDE_BOUNDARIES

@@ -118,7 +118,7 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
     tenant = tenant_of(work, inside)
     offer = work.ports.catalog.plans.offer(tenant.plan)
     agreed = agreed_before(inside, tenant.id)
-    subscribe(work, inside, tenant.id, offer, agreed)
+    subscribe(work, inside, tenant.id, offer, agreed, first=False)
     state = move_tenant(
         inside,
         tenant,

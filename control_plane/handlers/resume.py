@@ -5,12 +5,14 @@ from __future__ import annotations
 from control_plane.commands import Command, ResumeTenant
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
+from control_plane.domain.house import is_house
 from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import resume_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
+from control_plane.handlers.house_cause import cause_parts
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
 
@@ -50,7 +52,7 @@ class ResumeTenantHandler(TenantLifecycle):
                 rule="tenant.suspend_reasons",
                 fact="suspend_reasons",
             )
-        if command.proposed_reason == "billing":
+        if command.proposed_reason == "billing" and not _settled(facts):
             raise Refused(
                 "Only a settled payment clears this reason.",
                 code="payment_required",
@@ -60,7 +62,7 @@ class ResumeTenantHandler(TenantLifecycle):
 
     def observe(self, work: Work) -> Observed:
         """Nothing outside of our store is part of the plan."""
-        return Observed()
+        return Observed(parts=cause_parts(work.run))
 
     def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
         """The reason that would go; whether the tenant opens follows from what is left."""
@@ -70,3 +72,8 @@ class ResumeTenantHandler(TenantLifecycle):
     def answer(self, run: Run, view: View) -> dict[str, Json]:
         """The tenant as it stands now."""
         return described(view, run.tenant)
+
+
+def _settled(facts: TenantFacts) -> bool:
+    # Only the house, which knows what was paid, takes back what it has shut.
+    return is_house(facts.requester) and facts.billing_access == "full"

@@ -8,8 +8,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from control_plane.billing.book import Book
+from control_plane.billing.change_quote import Wanted
 from control_plane.billing.ending import cancel_later, cancel_now, keep, pause, resume
-from control_plane.billing.plan_change import Wanted, commit, quote
+from control_plane.billing.plan_change import commit, quote
+from control_plane.billing.taxing import require_taxable
 from control_plane.commands import Command
 from control_plane.domain.terms import Method
 from control_plane.errors import BadInput, Refused
@@ -30,6 +32,7 @@ from control_plane.subscription_commands import (
     ChangeSubscription,
     PauseSubscription,
     ResumeSubscription,
+    SetBillingDetails,
     SetPaymentMethod,
     WantedSubscription,
 )
@@ -175,3 +178,22 @@ class SetPaymentMethodHandler(SubscriptionMove):
                 fact="provider",
             )
         return super().observe(work)
+
+
+def _set_details(
+    connection: Connection, book: Book, command: Command, at: datetime, reference: str
+) -> None:
+    assert isinstance(command, SetBillingDetails)
+    require_taxable(book.sources.tax, command.buyer, at)
+    book.revise(buyer=command.buyer)
+    book.note(at, "subscription.details_set", detail=command.buyer.country)
+
+
+class SetBillingDetailsHandler(SubscriptionMove):
+    """Makes invoices out to a customer, from the next one on; those that are final stay as they are."""
+
+    operation = "set_details"
+    kind = "set_billing_details"
+    command_type: type[Command] = SetBillingDetails
+    move = staticmethod(_set_details)
+    steps: tuple[Step, ...] = (booking(_set_details, final=True),)

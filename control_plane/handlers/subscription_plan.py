@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Connection
 
-from control_plane.billing import book_store
 from control_plane.billing.book import Book, Note, Series
 from control_plane.billing.clockwork import advance
 from control_plane.billing.ledger import Balances
@@ -18,6 +17,7 @@ from control_plane.commands import Command
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.invoice import Invoice
 from control_plane.errors import BadInput, Refused
+from control_plane.handlers.billing_moves import loaded
 from control_plane.handlers.handler import Ports
 
 Move: TypeAlias = Callable[[Connection, Book, Command, datetime, str], None]
@@ -58,7 +58,7 @@ def planned(
 def copied(connection: Connection, ports: Ports, tenant: str) -> Book:
     """The tenant's book brought up to now, to work on and never to save: it takes no number."""
     numbers = count(1)
-    book = book_store.load(connection, tenant, ports.catalog.plans)
+    book = loaded(connection, ports.catalog, tenant)
 
     def planned_number(_series: Series) -> str:
         return f"PLANNED-{next(numbers)}"

@@ -10,10 +10,12 @@ from sqlalchemy import Connection
 from control_plane.billing import book_store
 from control_plane.billing.book import Book
 from control_plane.billing.collecting import begin
+from control_plane.billing.coupons import give_back
 from control_plane.billing.invoicing import annul
 from control_plane.billing.plan_change import drop_change
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.payment import PaymentAttempt
+from control_plane.domain.redemption import Redemption
 from control_plane.domain.subscription import Subscription
 from control_plane.errors import Failed, Refused
 from control_plane.facts.load import subscription_row
@@ -46,8 +48,10 @@ _KEPT: Final = (
     "running",
     "current_period_start",
     "current_period_end",
+    "term_ends_at",
 )
 _AGREED: Final = ("plan", "plan_version", "terms")
+_COUPONS: Final = "coupons"
 Kept: TypeAlias = dict[str, Json]
 
 
@@ -68,7 +72,7 @@ def booking(move: Move, *, collects: bool = False, final: bool = False) -> Step:
         now = work.ports.clock.now()
         require_fresh(at, now)
         book = opened(inside, work.ports, work.run.tenant)
-        before = plain({name: getattr(book.subscription, name) for name in _KEPT})
+        before = _before(book)
         done = carried_out(inside, book, move, work.command, at, work.run.id)
         if done.parts["money"] != _approved(work):
             raise Refused("The facts behind the plan have changed.", code="digest_changed")
@@ -79,6 +83,11 @@ def booking(move: Move, *, collects: bool = False, final: bool = False) -> Step:
     if final:
         return Step("book", do=do, irreversible=True)
     return Step("book", do=do, undo=_unbook)
+
+
+def _before(book: Book) -> Kept:
+    held = {name: plain(getattr(book.subscription, name)) for name in _KEPT}
+    return {**held, _COUPONS: [plain(one) for _, one in sorted(book.redemptions.items())]}
 
 
 def _approved(work: Work) -> Json:
@@ -107,7 +116,7 @@ def _unbook(work: Work, connection: Connection | None) -> None:
     now, change = work.ports.clock.now(), book.subscription.pending_change
     if change is not None:
         drop_change(book, now)
-    elif any(plain(getattr(book.subscription, name)) != before[name] for name in _AGREED):
+    elif any(_before(book)[name] != before[name] for name in (*_AGREED, _COUPONS)):
         _take_back(inside, book, before, work, now)
     closed_by_run(inside, book, work)
 
@@ -124,7 +133,16 @@ def _take_back(
     known = {name: value for name, value in before.items() if value is not None}
     then = rows.parse(Subscription, {**others, **known})
     book.revise(**{name: getattr(then, name) for name in _KEPT})
+    _restore_coupons(book, before[_COUPONS], now)
     book.note(now, "subscription.change_undone", detail=then.plan)
+
+
+def _restore_coupons(book: Book, before: Json, now: datetime) -> None:
+    assert isinstance(before, list), "the books note which coupons there were"
+    then = [rows.parse(Redemption, one) for one in before if isinstance(one, dict)]
+    for code in sorted(book.redemptions.keys() - {one.code for one in then}):
+        give_back(book, code, now)
+    book.redemptions |= {one.code: one for one in then}
 
 
 def plain_of(subscription: Subscription) -> dict[str, Json]:
@@ -167,6 +185,8 @@ def collecting(after: str) -> Step:
             return {"payment": "none"}
         if going.state == "processing":
             going = _heard(work, going, teller.charge(work.ports, going))
+        if not teller.has(work.ports, going.provider) and going.failure == "gateway_error":
+            raise Failed("There is no such payment provider here.", code="provider_unknown")
         if going.state in ("failed", "canceled"):
             raise Failed("The payment was declined.", code="payment_declined")
         return {"payment": going.state}

@@ -1,7 +1,8 @@
-"""Puts an attempt to its payment provider, or asks about it, and says what that makes of it. Writes no row."""
+"""Puts attempts and refunds to their payment provider, or asks about them, and says what that makes of them. Writes no row."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeAlias
@@ -13,15 +14,24 @@ from control_plane.billing.provider import (
     order_of,
     probed,
     settled,
+    unheard,
     unsent,
 )
+from control_plane.billing.refunding import heard
+from control_plane.billing.refunding import unheard as refund_unheard
+from control_plane.domain.money import Money
 from control_plane.domain.payment import PaymentAttempt
+from control_plane.domain.refund import Refund
 from control_plane.domain.terms import Method
-from control_plane.errors import Unavailable, Unknown
+from control_plane.errors import Refused, Unavailable, Unknown
 from control_plane.handlers.handler import Ports
 
 Verdict: TypeAlias = Callable[[PaymentAttempt, datetime], PaymentAttempt]
 """What the provider's word makes of the attempt as it stands when the word is written down."""
+RefundVerdict: TypeAlias = Callable[[Refund, datetime], Refund]
+"""The same of a refund."""
+
+_LOG = logging.getLogger("paybill.billing")
 
 
 def charge(ports: Ports, attempt: PaymentAttempt) -> Verdict:
@@ -39,14 +49,14 @@ def charge(ports: Ports, attempt: PaymentAttempt) -> Verdict:
 
 
 def ask(ports: Ports, attempt: PaymentAttempt) -> Verdict:
-    """Ask what became of an attempt whose outcome nobody wrote down."""
+    """Ask what became of an attempt: nobody wrote it down, or it waits for the customer."""
     provider = _provider(ports, attempt)
     if provider is None:
-        return lost
+        return unheard
     try:
         answer = provider.ask(order_of(attempt, _method(attempt)))
     except (Unavailable, Unknown):
-        return lost
+        return unheard
     return lambda held, at: probed(held, answer, at)
 
 
@@ -60,6 +70,28 @@ def close(ports: Ports, attempt: PaymentAttempt) -> Verdict:
     except (Unavailable, Unknown):
         return lost
     return lambda held, at: probed(held, answer, at)
+
+
+def refund(ports: Ports, promised: Refund, attempt: PaymentAttempt) -> RefundVerdict:
+    """Ask its provider for a refund; the same again gives nothing twice, and tells how it ended."""
+    provider = _provider(ports, attempt)
+    if provider is None:
+        return refund_unheard
+    amount = Money(minor=promised.amount_minor, currency=promised.currency)
+    try:
+        answer = provider.refund(promised.id, order_of(attempt, _method(attempt)), amount)
+    except (Unavailable, Unknown):
+        return refund_unheard
+    except Refused as error:
+        # It stands at the provider as another one: a human looks, and it is not asked on at once.
+        _LOG.error("a provider refuses the refund %s: %s", promised.id, error.code)
+        return refund_unheard
+    return lambda held, at: heard(held, answer, at)
+
+
+def has(ports: Ports, provider: str) -> bool:
+    """Whether this worker reaches a provider; of a method that is none, there is nothing to reach."""
+    return provider in (ports.payments or {})
 
 
 def _told(answer: Answer) -> Verdict:

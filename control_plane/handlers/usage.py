@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from control_plane.billing.calendar import utc
 from control_plane.billing.entitlements import check, entitlement_to
 from control_plane.billing.granted import in_force
-from control_plane.billing.metering import UsageEvent, Verdict
+from control_plane.billing.metering import Verdict
 from control_plane.billing.quota_store import Quotas
+from control_plane.billing.usage_events import ReportedEvent
 from control_plane.billing.usage_store import record, used
 from control_plane.billing.usage_terms import late_hours, meters_of, open_hours, schedule_of
 from control_plane.commands import Command, RecordUsage, SummarizeUsage
@@ -100,7 +101,7 @@ class RecordUsageHandler(BlindChange):
         limits = _metered(in_force(subscription, offer, now)).values()
         limited = [one for one in limits if one.soft_limit is not None and one.feature in moved]
         if limited:
-            Quotas(connection, tenant, running).observe(limited, now)
+            Quotas(connection, tenant, running, now).observe(limited, now)
         return _counted(verdicts)
 
     def recover(self, call: Call, ports: Ports) -> Json:
@@ -124,17 +125,19 @@ def _offer_before(plans: PlanCatalog, subscription: Subscription) -> tuple[PlanO
     return () if before is None else (before,)
 
 
-def _events(command: RecordUsage, received_at: datetime) -> list[UsageEvent]:
+def _events(command: RecordUsage, received_at: datetime) -> list[ReportedEvent]:
+    tenant = command.tenant
+    # An instant that no calendar holds is bad input here, and not a broken event.
     return [
-        UsageEvent(
-            source=source,
-            id=event_id,
-            tenant=command.tenant,
-            meter=meter,
-            # An instant that no calendar holds is bad input here, and not a broken event.
-            occurred_at=utc(datetime.fromisoformat(occurred_at)),
-            received_at=received_at,
-            quantity=quantity,
+        ReportedEvent(
+            source,
+            event_id,
+            tenant,
+            meter,
+            Decimal(quantity),
+            utc(datetime.fromisoformat(occurred_at)),
+            occurred_at,
+            received_at,
         )
         for source, event_id, meter, quantity, occurred_at in json.loads(command.events)
     ]
@@ -180,7 +183,7 @@ class SummarizeUsageHandler(SingleAnswer):
         meters = meters_of(offer, late_hours=open_hours(subscription))
         running = asked.holds(now)
         if running:
-            quotas = Quotas(view.connection, command.tenant, asked)
+            quotas = Quotas(view.connection, command.tenant, asked, now)
             limits = _metered(in_force(subscription, offer, now))
             told = [_running(name, quotas, limits.get(name), now) for name in meters]
         else:

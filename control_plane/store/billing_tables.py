@@ -41,6 +41,7 @@ billing_account = Table(
     Column("pending_change", JSON),
     # When to look at it again; null where time alone changes nothing.
     Column("next_due_at", INSTANT),
+    Column("buyer", JSON),
     Index("ix_billing_account_next_due_at", "next_due_at"),
     comment="How a tenant's subscription stands with money: terms, dates, and what its debts close.",
 )
@@ -66,6 +67,9 @@ invoice = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", INSTANT),
     Column("version", Integer, nullable=False),
+    # To whom it is made out, and how it was taxed: both as of when it became final.
+    Column("buyer", JSON),
+    Column("tax", JSON),
     CheckConstraint("total_minor >= 0", name="total_minor"),
     UniqueConstraint("subscription", "period_start"),
     Index("ix_invoice_tenant", "tenant", "finalized_at", "id"),
@@ -102,6 +106,7 @@ payment_attempt = Table(
     Column("heartbeat_at", INSTANT),
     Column("asked", Integer, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("action_url", String(2048)),
     UniqueConstraint("invoice", "number"),
     Index("ix_payment_attempt_tenant", "tenant"),
     comment="One attempt at collecting an invoice; committed before its provider is asked.",
@@ -119,9 +124,40 @@ credit_note = Table(
     Column("amount_minor", COUNT, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("issued_at", INSTANT, nullable=False),
+    Column("taxes", JSON),
     CheckConstraint("amount_minor > 0", name="amount_minor"),
     Index("ix_credit_note_tenant", "tenant", "issued_at", "id"),
     comment="What was taken back of an invoice; issued once, and never changed.",
+)
+
+refund = Table(
+    "refund",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("tenant", SLUG, nullable=False),
+    Column("credit_note", ID, nullable=False, unique=True),
+    Column("invoice", ID, nullable=False),
+    Column("attempt", ID, nullable=False),
+    Column("amount_minor", COUNT, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("state", WORD, nullable=False),
+    Column("reference", String(255), nullable=False),
+    Column("decline_code", String(80), nullable=False),
+    Column("created_at", INSTANT, nullable=False),
+    Column("changed_at", INSTANT, nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("asked_at", INSTANT),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("amount_minor > 0", name="amount_minor"),
+    Index("ix_refund_invoice", "invoice"),
+    # What is still promised is found without what is over.
+    Index(
+        "ix_refund_pending",
+        "tenant",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    comment="What goes back by the way it was paid; promised in the ledger before its provider is asked.",
 )
 
 series = Table(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, event
 
 SQLITE: Final = (
     """CREATE TRIGGER invoice_final BEFORE UPDATE OF id, tenant, subscription, number, currency,
-    period_start, period_end, lines, total_minor, finalized_at, due_at ON invoice
+    period_start, period_end, lines, total_minor, finalized_at, due_at, buyer, tax ON invoice
 WHEN OLD.number IS NOT NULL BEGIN
     SELECT RAISE(ABORT, 'an invoice with a number is final');
 END""",
@@ -28,7 +28,7 @@ BEGIN
     RAISE EXCEPTION 'an invoice with a number is final' USING ERRCODE = 'restrict_violation';
 END $$""",
     """CREATE TRIGGER final BEFORE UPDATE OF id, tenant, subscription, number, currency,
-    period_start, period_end, lines, total_minor, finalized_at, due_at ON invoice
+    period_start, period_end, lines, total_minor, finalized_at, due_at, buyer, tax ON invoice
 FOR EACH ROW WHEN (OLD.number IS NOT NULL) EXECUTE FUNCTION invoice_final()""",
     """CREATE TRIGGER stays BEFORE DELETE ON invoice
 FOR EACH ROW WHEN (OLD.number IS NOT NULL) EXECUTE FUNCTION invoice_final()""",

@@ -58,7 +58,10 @@ FACE: Final[Mapping[str, Right]] = {
     "invoice": _READ,
     "payment_attempt": _READ,
     "credit_note": _READ,
+    "refund": _READ,
     "series": _READ,
+    "redemption": _READ,
+    "coupon_tally": _READ,
     "ledger_entry": _READ,
     "ledger_posting": _READ,
     # A reservation becomes a seat; how many there may be is decided under the tenant's lock.
@@ -66,7 +69,8 @@ FACE: Final[Mapping[str, Right]] = {
     # Events are added and never changed; what they add up to moves with them.
     "usage_event": Right(select=(), insert=()),
     "usage_tally": Right(select=(), insert=(), update=("tally",)),
-    "reservation": _READ,
+    # Held by what the same transaction has read, under the tenant's lock.
+    "reservation": Right(select=(), insert=(), update=("expires_at",), delete=True),
     "soft_limit_passed": Right(select=(), insert=(), update=("passed_at",), delete=True),
     # By id and digest a repeat is known. A body is sealed before it comes here, and no face's to open.
     "inbound_event": Right(

@@ -8,6 +8,7 @@ from sqlalchemy import MetaData
 
 from control_plane.store import (
     billing_tables,
+    coupon_tables,
     ledger_tables,
     seat_tables,
     tables,
@@ -17,5 +18,13 @@ from control_plane.store import (
 from control_plane.store.base import metadata
 
 # Named, since a table is in the metadata only once its module was imported.
-MODULES: Final = (tables, billing_tables, ledger_tables, seat_tables, usage_tables, webhook_tables)
+MODULES: Final = (
+    tables,
+    billing_tables,
+    coupon_tables,
+    ledger_tables,
+    seat_tables,
+    usage_tables,
+    webhook_tables,
+)
 METADATA: Final[MetaData] = metadata

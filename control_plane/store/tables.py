@@ -135,7 +135,7 @@ idempotency = Table(
 )
 
 # The runs that hold their tenant; the closed list of states is those that are terminal (domain/run.py).
-_HOLDING = text("state NOT IN ('applied','discarded','canceled','failed','compensated') AND holds")
+HOLDING = text("state NOT IN ('applied','discarded','canceled','failed','compensated') AND holds")
 
 run = Table(
     "run",
@@ -172,8 +172,8 @@ run = Table(
         "uq_run_holds_tenant",
         "tenant",
         unique=True,
-        sqlite_where=_HOLDING,
-        postgresql_where=_HOLDING,
+        sqlite_where=HOLDING,
+        postgresql_where=HOLDING,
     ),
     Index("ix_run_created_at", "created_at", "id"),
     Index("ix_run_tenant", "tenant", "created_at", "id"),

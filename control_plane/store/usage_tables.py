@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, Column, PrimaryKeyConstraint, String, Table
 
 from control_plane.store.base import INSTANT, SLUG, metadata
+from control_plane.store.usage_rules import keep
 
 EVENT_NAME = String(128)
 METER = String(64)
@@ -29,6 +30,7 @@ usage_event = Table(
     comment="One use of a meter, as its sender told it; written once, never changed.",
     sqlite_with_rowid=False,
 )
+keep(usage_event)
 
 usage_tally = Table(
     "usage_tally",
@@ -50,6 +52,8 @@ reservation = Table(
     Column("resource", EVENT_NAME, nullable=False),
     Column("quantity", QUANTITY, nullable=False),
     Column("reserved_at", INSTANT, nullable=False),
+    # When it ends by itself, should nobody release it; null where it lasts as its resource does.
+    Column("expires_at", INSTANT),
     PrimaryKeyConstraint("tenant", "feature", "resource"),
     comment="What one resource holds under an entitlement, for as long as it lives.",
     sqlite_with_rowid=False,

@@ -29,6 +29,7 @@ from server.cli import (
     tenants,
     tokens,
     version,
+    webhooks,
 )
 from server.cli.context import Context
 from server.cli.show import failed
@@ -89,3 +90,4 @@ app.add_typer(sample.app, name="sample")
 app.add_typer(licence.app, name="licence")
 app.add_typer(invoices.app, name="invoices")
 app.command(name="simulate")(simulate.simulate)
+app.add_typer(webhooks.app, name="webhooks")

@@ -220,6 +220,8 @@ def _show_plan(found: CatalogChanges, *, as_json: bool) -> None:
         return
     table("Digests", report.DIGESTS, report.digest_rows(found))
     _part("Plans", report.OFFERS, report.offer_rows(found))
+    _part("Coupons", report.COUPONS, report.coupon_rows(found))
+    _part("Tax", report.TAX, report.tax_rows(found))
     _part("Collections", report.MOVES, report.move_rows(found))
     for line in report.statement_lines(found):
         typer.echo(plain(line))

@@ -42,17 +42,18 @@ def list_invoices(
 def show(
     ctx: typer.Context,
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    invoice: Annotated[str, typer.Argument(help="The invoice's number or id.")],
+    invoice: Annotated[
+        str, typer.Argument(help="The number or id of an invoice or a credit note.")
+    ],
     html: Annotated[Path | None, typer.Option(help=f"{_NOT_EARLIER}, as a page.")] = None,
     pdf: Annotated[Path | None, typer.Option(help=f"{_NOT_EARLIER}, as a PDF.")] = None,
 ) -> None:
-    """Show one invoice as its customer sees it; with --html or --pdf, write it to a file."""
+    """Show one invoice or credit note as its customer sees it; with --html or --pdf, write it to a file."""
     from server import invoice_papers  # `--help` must be fast
 
     context = Context.of(ctx)
     with context.store() as store, store.read() as connection:
-        found = invoice_papers.found(connection, tenant, invoice)
-        document = invoice_papers.document(connection, context.workspace, found)
+        document = invoice_papers.paper(connection, context.workspace, tenant, invoice)
     if html is not None:
         from control_plane.billing.invoice_page import render_page
 

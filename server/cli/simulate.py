@@ -99,8 +99,8 @@ def _told(context: Context, tenant: str, months: int, payments: Payments) -> dic
 
     asked = SimulateSubscription(tenant=tenant, months=months, payments=payments.value)
     with context.store() as store, store.read() as connection:
-        plans = load_applied(connection, context.workspace.catalogs).plans
-        return told(forecast(connection, plans, asked, SystemClock().now()))
+        catalog = load_applied(connection, context.workspace.catalogs)
+        return told(forecast(connection, catalog, asked, SystemClock().now()))
 
 
 def _draw(file: Path, told: Mapping[str, Any]) -> None:

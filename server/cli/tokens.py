@@ -13,7 +13,9 @@ from server.cli.show import note, plain, table
 
 if TYPE_CHECKING:
     from control_plane.ports import Recorder
+    from server.grants import NewGrant
     from server.keys import PublicKeys
+    from server.service_grants import NewServiceGrant
     from server.tokens import Bound
 
 app = typer.Typer(help="Tokens: issue, list, revoke.", no_args_is_help=True)
@@ -22,14 +24,25 @@ app = typer.Typer(help="Tokens: issue, list, revoke.", no_args_is_help=True)
 @app.command()
 def issue(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     ctx: typer.Context,
-    principal: Annotated[str, typer.Option(help="The human, as alice@example.com.")],
-    roles: Annotated[str, typer.Option(help="The human's roles, with commas between.")],
     tenants: Annotated[str, typer.Option(help="Tenants, with commas between; or '*'.")],
+    principal: Annotated[str | None, typer.Option(help="The human, as alice@example.com.")] = None,
+    roles: Annotated[
+        str | None, typer.Option(help="The human's roles, with commas between.")
+    ] = None,
     actor: Annotated[str | None, typer.Option(help="The agent that acts for the human.")] = None,
     ceiling: Annotated[
         str | None, typer.Option(help="The roles that the agent may use at most.")
     ] = None,
-    ttl: Annotated[str, typer.Option(help="How long it holds: 30m, 8h, 7d; at most 30d.")] = "8h",
+    service: Annotated[
+        str | None,
+        typer.Option(help="A service of your own, in place of a human: for the integration API."),
+    ] = None,
+    operations: Annotated[
+        str | None, typer.Option(help="What the service may do, with commas between.")
+    ] = None,
+    ttl: Annotated[
+        str, typer.Option(help="How long it holds: 30m, 8h, 7d; at most 30d, a service's 90d.")
+    ] = "8h",
     out: Annotated[
         Path | None, typer.Option(help="Write the token to this new file (0600), not to stdout.")
     ] = None,
@@ -46,13 +59,17 @@ def issue(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     """Make a grant and the token that names it."""
     from server import keys, tokens
     from server.clock import SystemClock
-    from server.grants import parse_new_grant
     from server.ids import RandomIds
 
     context = Context.of(ctx)
-    asked = parse_new_grant(
-        principal=principal, actor=actor, roles=roles, ceiling=ceiling, tenants=tenants, ttl=ttl
-    )
+    if service is None:
+        asked: NewGrant | NewServiceGrant = _of_person(
+            principal, roles, tenants, ttl, actor, ceiling, operations
+        )
+    else:
+        _require_no_person(principal, roles, actor, ceiling)
+        _require_over_http(audience, grant_alone=no_token)
+        asked = _of_service(service, operations, tenants, ttl)
     bound = _bound(audience, dpop_thumbprint)
     workspace = context.workspace
     public = keys.load_public(workspace.keys)
@@ -116,6 +133,51 @@ def revoke(
     with context.store() as store, store.write() as connection:
         grant = grants.revoke(connection, grant_id, SystemClock().now(), recorder)
     typer.echo(plain(f"revoked {grant.id}: {grant.principal} by {grant.actor}"))
+
+
+def _of_person(
+    principal: str | None,
+    roles: str | None,
+    tenants: str,
+    ttl: str,
+    actor: str | None,
+    ceiling: str | None,
+    operations: str | None,
+) -> NewGrant:
+    from control_plane.errors import BadInput
+    from server.grants import parse_new_grant
+
+    if principal is None or roles is None:
+        raise typer.BadParameter("are needed, or --service", param_hint="--principal and --roles")
+    if operations is not None:
+        raise BadInput("--operations", "are a service's")
+    return parse_new_grant(
+        principal=principal, actor=actor, roles=roles, ceiling=ceiling, tenants=tenants, ttl=ttl
+    )
+
+
+def _of_service(service: str, operations: str | None, tenants: str, ttl: str) -> NewServiceGrant:
+    from server.service_grants import OPERATIONS, parse_new_service
+
+    if operations is None:
+        raise typer.BadParameter(f"is needed: {', '.join(OPERATIONS)}", param_hint="--operations")
+    return parse_new_service(service=service, operations=operations, tenants=tenants, ttl=ttl)
+
+
+def _require_no_person(*given: str | None) -> None:
+    from control_plane.errors import BadInput
+
+    names = ("--principal", "--roles", "--actor", "--ceiling")
+    for name, value in zip(names, given, strict=True):
+        if value is not None:
+            raise BadInput(name, "is for a person's or an agent's token, not for a service's")
+
+
+def _require_over_http(audience: str | None, *, grant_alone: bool) -> None:
+    from control_plane.errors import BadInput
+
+    if audience is None and not grant_alone:
+        raise BadInput("--audience", "is needed: a service's token holds over HTTP alone")
 
 
 def _bound(audience: str | None, thumbprint: str | None) -> Bound:

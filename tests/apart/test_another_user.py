@@ -104,6 +104,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.slice_of(5)
 @pytest.mark.parametrize(("probe", "part"), TABLE, ids=[f"{p} {w or 'state'}" for p, w in TABLE])
 def test_nothing_in_the_state_can_be_reached(apart: Apart, probe: str, part: str) -> None:
     assert attempt([(probe, _state(apart, part))]) == ["EACCES"]

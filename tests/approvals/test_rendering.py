@@ -202,6 +202,7 @@ def of_catalog(**changed: Any) -> Question:
         "moves": listed(),
         "declared_otherwise": listed(),
         "offers": listed(),
+        "coupons": listed(),
         "rights": listed(),
         "voided": listed(),
         "dialect": "sqlite",

@@ -44,6 +44,7 @@ def test_a_right_approval_is_carried_out(case: Callable[[int], Case]) -> None:
     assert right.world.provisioner.applied == [TENANT]
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize("turn", TIMES)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_approval_is_not_carried_out(

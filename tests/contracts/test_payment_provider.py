@@ -25,7 +25,17 @@ from tests.support.payments import KEY, NOW, FakeStripe, Fault, fake_stripe, unu
 from tests.support.slices import sliced
 from tests.support.waiting import until
 
-What = Literal["ok", "declined", "action", "pending", "lost_reply", "lost_request", "nothing"]
+What = Literal[
+    "ok",
+    "declined",
+    "action",
+    "pending",
+    "lost_reply",
+    "lost_request",
+    "refund_timeout",
+    "refund_lost",
+    "nothing",
+]
 
 PRICE: Final = Money(minor=2_500, currency="EUR")
 OVER: Final = frozenset({"succeeded", "failed", "canceled"})
@@ -61,6 +71,10 @@ class Subject(Protocol):
 
     def bounce(self, order: Order) -> None:
         """The bank does not pay what is pending."""
+        ...
+
+    def losing_refunds(self, what: What) -> None:
+        """From now on the next refund, or its answer, gets lost, as the method says."""
         ...
 
     def charged(self, invoice: str) -> list[int]:
@@ -99,6 +113,9 @@ class Sandbox:
     def bounce(self, order: Order) -> None:
         self.provider.abandon(order.attempt)
 
+    def losing_refunds(self, what: What) -> None:
+        """The method has said so already."""
+
     def charged(self, invoice: str) -> list[int]:
         return [one.minor for one in self.provider.charged(invoice)]
 
@@ -136,6 +153,10 @@ class Stripe:
 
     def bounce(self, order: Order) -> None:
         until(lambda: self._intent(order)["status"] != "processing", "the bank has answered")
+
+    def losing_refunds(self, what: What) -> None:
+        fault: Fault = "lose_reply" if what == "refund_timeout" else "lose_request"
+        self._server.fail_next("POST /v1/refunds", fault)
 
     def charged(self, invoice: str) -> list[int]:
         intents = self._server.intents("paybill_invoice", invoice)
@@ -383,6 +404,21 @@ def test_a_refund_gives_back_once_and_another_one_the_rest(subject: Subject, ord
         "succeeded",
         None,
     )
+    assert subject.refunded(asked) == PRICE.minor
+
+
+@pytest.mark.parametrize("what", ["refund_timeout", "refund_lost"])
+def test_a_refund_that_got_lost_is_asked_for_again_and_given_once(
+    subject: Subject, order: Make, what: What
+) -> None:
+    asked = order(what)
+    assert outcome(subject.provider.charge(asked)) == ("succeeded", None)
+    subject.losing_refunds(what)
+    with pytest.raises(Unknown):
+        subject.provider.refund(f"lost_{asked.invoice}", asked, PRICE)
+    given = subject.again().refund(f"lost_{asked.invoice}", asked, PRICE)
+    assert outcome(given) == ("succeeded", None)
+    assert subject.provider.refund(f"lost_{asked.invoice}", asked, PRICE) == given
     assert subject.refunded(asked) == PRICE.minor
 
 

@@ -25,6 +25,8 @@ from control_plane.data.collection import (
 from control_plane.data.field import Field, Formula, Kind
 from control_plane.domain.caller import ROLES
 from control_plane.domain.charge import Charge
+from control_plane.domain.coupon import Coupon
+from control_plane.domain.coupon_catalog import parse_coupons
 from control_plane.domain.dunning_policy import DunningPolicy
 from control_plane.domain.entitlement import (
     BooleanEntitlement,
@@ -375,6 +377,7 @@ def test_the_example_of_a_workspaces_policy_makes_a_bundle(
         ("Add-ons", AddOn),
         ("Trial", Trial),
         ("Dunning", DunningPolicy),
+        ("Coupons", Coupon),
         ("Collections", Collection),
         ("Fields", Field),
         ("Formulas", Formula),
@@ -420,6 +423,8 @@ def test_every_kind_of_field_is_told(pages: Pages) -> None:
 def test_the_examples_of_a_catalog_can_be_read(pages: Pages, tmp_path: Path) -> None:
     (plans,) = _YAML.findall(pages["catalog"]["Plans"].text)
     assert parse_plans(plans, "plans.yaml").offer("free").charges == ()
+    (coupons,) = _YAML.findall(pages["catalog"]["Coupons"].text)
+    assert [one.code for one in parse_coupons(coupons, "coupons.yaml").coupons] == ["WELCOME20"]
     (contacts,) = _YAML.findall(pages["catalog"]["Collections"].text)
     (tmp_path / "contacts.yaml").write_text(contacts)
     assert load_collection(tmp_path / "contacts.yaml").fields["email"].group == "pii"

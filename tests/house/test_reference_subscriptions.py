@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.billing.book import UPGRADE_OPEN_H
-from control_plane.billing.plan_change import Wanted, quote
+from control_plane.billing.change_quote import Wanted
+from control_plane.billing.plan_change import quote
 from control_plane.domain.dunning_policy import DunningPolicy
 from control_plane.domain.plans import parse_plans
 from control_plane.handlers.subscription_plan import QUOTE_MAX

@@ -6,14 +6,16 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import httpx2
 import pytest
 from joserfc import jwt
@@ -23,18 +25,38 @@ from jsonschema import Draft202012Validator
 from control_plane.billing.providers.stripe_events import EVENT_KINDS
 from control_plane.domain.canonical import instant
 from control_plane.domain.outcome import Outcome, OutcomeName
-from server.http_visits import TooManyRequests
-from server.integration import ROUTES, STATUS, TenantShares, status_of, tenant_requests_max
+from server.dispatch import Dispatch
+from server.front import Answer, Front
+from server.http_visits import CURRENT, Proven, TooManyRequests, Visit
+from server.ids import RandomIds
+from server.integration import (
+    ROUTES,
+    STATUS,
+    Integration,
+    TenantShares,
+    status_of,
+    tenant_requests_max,
+)
 from server.integration_document import openapi
+from server.service_grants import OPERATIONS, SERVICE_TTL_MAX
 from server.tokens import Bound
 from tests.support.house import House, Token, build_house, fresh_key, fresh_name
-from tests.support.http_faces import AUDIENCE, FOR_HTTP, HttpFace, bearer, http_face
+from tests.support.http_faces import (
+    AUDIENCE,
+    FOR_HTTP,
+    HttpFace,
+    bearer,
+    http_face,
+    modern_request,
+    post,
+)
 from tests.support.onboarding import onboard
 from tests.support.workers import running_worker
 
 ROOT = Path(__file__).parents[2]
 CATALOG = ROOT / "tests" / "support" / "metered_catalog"
 TENANT = "acme"
+EVERYTHING = ",".join(OPERATIONS)
 DOCUMENT: dict[str, Any] = json.loads(openapi())
 
 
@@ -57,7 +79,7 @@ def served(metered: House) -> Iterator[HttpFace]:
 @pytest.fixture(scope="module")
 def service(metered: House) -> Token:
     """What a product's own service presents."""
-    return metered.issue("operator", TENANT, principal="shop", actor="meter", bound=FOR_HTTP)
+    return metered.issue_service(EVERYTHING, TENANT, bound=FOR_HTTP)
 
 
 def asked(
@@ -329,7 +351,134 @@ def test_a_proof_of_possession_is_for_this_path_and_method(
     assert shown(htm="POST") == 401
 
 
+# a service's token -----------------------------------------------------------------------------
+
+# What each operation is good for: a request and its status.
+REQUESTS: dict[str, Any] = {
+    "usage_write": ("/v1/usage", lambda: batch(fresh_name("event"))),
+    "usage_read": (f"/v1/usage/{TENANT}", lambda: None),
+    "entitlement_read": (f"/v1/entitlements/{TENANT}/api_calls", lambda: None),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_service_does_what_its_token_names_and_nothing_else(
+    metered: House, served: HttpFace, operation: str
+) -> None:
+    token = metered.issue_service(operation, TENANT, service="one-thing", bound=FOR_HTTP)
+    for name, (path, body) in REQUESTS.items():
+        found = asked(served, token, path, body())
+        if name == operation:
+            assert (found.status_code, found.json()["outcome"]) == (200, "done")
+        else:
+            assert (found.status_code, found.json()) == (403, {"error": "not_listed"})
+
+
+def test_a_service_is_kept_out_of_mcp(served: HttpFace, service: Token) -> None:
+    shakes: dict[str, Any] = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {},
+    }
+    asked_for: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("tools/call", {"name": "usage_summary", "arguments": {"tenant": TENANT}}),
+        ("tools/call", {"name": "no_such_tool", "arguments": {}}),
+        ("tools/list", {}),
+        ("server/discover", {}),
+        ("initialize", shakes),
+    )
+    for method, params in asked_for:
+        content = json.dumps(modern_request(method, **params)).encode()
+        headers = {"mcp-method": method, "mcp-name": str(params.get("name", ""))}
+        found = post(served, service, headers=headers, content=content)
+        assert (found.status_code, found.json()) == (403, {"error": "not_for_services"}), method
+        assert "insufficient_scope" in found.headers["www-authenticate"]
+
+
+def test_a_service_learns_nothing_of_a_tenant_that_its_token_does_not_name(
+    metered: House, served: HttpFace
+) -> None:
+    token = metered.issue_service(EVERYTHING, "globex", service="elsewhere", bound=FOR_HTTP)
+    for path, body in REQUESTS.values():
+        told = body()
+        found = asked(served, token, path, told)
+        absent = asked(
+            served,
+            token,
+            path.replace(TENANT, "nobody"),
+            None if told is None else {**told, "tenant": "nobody"},
+        )
+        assert (found.status_code, found.json()["outcome"]) == (404, "not_found")
+        assert found.content == absent.content
+
+
+def test_a_service_of_every_tenant_reaches_each(metered: House, served: HttpFace) -> None:
+    token = metered.issue_service(EVERYTHING, "*", service="everywhere", bound=FOR_HTTP)
+    for path, body in REQUESTS.values():
+        assert asked(served, token, path, body()).status_code == 200
+
+
+def test_a_services_token_that_has_expired_is_refused(metered: House, served: HttpFace) -> None:
+    past = datetime.now(UTC) - timedelta(hours=1)
+    token = metered.issue_service(EVERYTHING, TENANT, ttl="1m", now=past, bound=FOR_HTTP)
+    found = asked(served, token, f"/v1/usage/{TENANT}")
+    assert (found.status_code, found.json()) == (401, {"error": "token_expired"})
+
+
+def test_a_services_token_that_was_revoked_is_refused_on_the_next_call(
+    metered: House, served: HttpFace
+) -> None:
+    token = metered.issue_service(EVERYTHING, TENANT, bound=FOR_HTTP)
+    assert asked(served, token, f"/v1/usage/{TENANT}").status_code == 200
+    metered.revoke(token)
+    found = asked(served, token, f"/v1/usage/{TENANT}")
+    assert (found.status_code, found.json()) == (401, {"error": "grant_revoked"})
+
+
+def test_a_services_token_for_another_server_is_refused(metered: House, served: HttpFace) -> None:
+    elsewhere = Bound("https://other.test/mcp")
+    token = metered.issue_service(EVERYTHING, TENANT, bound=elsewhere)
+    assert asked(served, token, f"/v1/usage/{TENANT}").status_code == 401
+
+
 # shares and statuses ---------------------------------------------------------------------------
+
+
+def test_a_service_that_is_busy_with_one_tenant_still_reaches_its_others() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    class OneSlow:
+        def call(self, _tool: str, raw: dict[str, Any]) -> Answer:
+            if not begun.is_set():
+                begun.set()
+                assert over.wait(30)
+            return Answer(outcome=Outcome(outcome="done", result=raw))
+
+    statuses: dict[str, int] = {}
+    door = Integration(cast("Front", OneSlow()), RandomIds(), 2)
+    proven = Proven("service:shop\nservice:shop", float("inf"), lambda _: pytest.fail("unread"))
+
+    async def ask(name: str, tenant: str) -> None:
+        CURRENT.set(Visit(proven, Dispatch(2, 30.0), services=True))
+
+        async def send(message: Any) -> None:
+            statuses.setdefault(name, message.get("status", 0))
+
+        scope: dict[str, Any] = {"path": f"/v1/usage/{tenant}", "query_string": b"", "headers": []}
+        await door(scope, cast("Any", None), send)
+
+    async def both() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "first", "acme")
+            assert await anyio.to_thread.run_sync(begun.wait, 30)
+            with pytest.raises(TooManyRequests):
+                await ask("second", "acme")
+            await ask("other", "globex")
+            over.set()
+        await ask("after", "acme")
+
+    anyio.run(both)
+    assert statuses == {"other": 200, "first": 200, "after": 200}
 
 
 def test_one_tenant_takes_no_more_than_half_of_a_callers_calls() -> None:
@@ -393,7 +542,7 @@ def test_what_the_document_says_of_a_batch_is_what_is_taken() -> None:
 
 
 def test_the_commands_of_the_page_do_what_it_says(metered: House, served: HttpFace) -> None:
-    token = metered.issue("operator", TENANT, principal="shop", actor="page", bound=FOR_HTTP)
+    token = metered.issue_service(EVERYTHING, TENANT, service="page", bound=FOR_HTTP)
     page = (ROOT / "docs" / "reference" / "integration.md").read_text()
     commands = re.findall(r"```sh\n(curl .*?)```", page, re.DOTALL)
     environment = {
@@ -410,16 +559,26 @@ def test_the_commands_of_the_page_do_what_it_says(metered: House, served: HttpFa
         )
         for command in commands
     ]
-    recorded, allowed, summed = [one["result"] for one in told]
+    recorded, allowed, summed, held, released = [one["result"] for one in told]
     example = re.search(r'^{"outcome": "done", "result".*$', page, re.MULTILINE)
     assert example is not None
     assert recorded == json.loads(example[0])["result"]
     assert allowed["status"] == "allowed"
     assert [one["total"] for one in summed["meters"] if one["meter"] == "api_calls"] == ["1"]
+    assert [(one["changed"], one["reserved"]) for one in (held, released)] == [
+        (True, "2"),
+        (True, "0"),
+    ]
 
 
-def test_the_page_tells_of_every_route_status_and_kind_of_event() -> None:
+def test_the_page_tells_of_every_operation_route_status_and_kind_of_event() -> None:
     page = (ROOT / "docs" / "reference" / "integration.md").read_text()
+    one = r"`(?:GET|POST) /v1/[^`]+`"
+    operations = re.findall(rf"^\| `(\w+)` \| ({one}(?:, {one})*) \|$", page, re.MULTILINE)
+    assert [name for name, _ in operations] == list(OPERATIONS)
+    paths = {path for _, told in operations for path in re.findall(r"`\w+ ([^`]+)`", told)}
+    assert paths == {route.path for route in ROUTES}
+    assert f"for {SERVICE_TTL_MAX.days} days at most" in page
     for route in ROUTES:
         line = f"| `{route.method} {route.path}` | [`{route.tool}`](tools.md#{route.tool}) |"
         assert line in page

@@ -19,7 +19,14 @@ from control_plane.errors import BadInput, Unavailable
 from server.issuers import read_issuers
 from server.jwks import FRESH_S, RETRY_S, STALE_S, SigningKeys, parse_keys
 from tests.support.house import House, Token
-from tests.support.http_faces import HttpFace, http_face, modern_headers, modern_request, post
+from tests.support.http_faces import (
+    HttpFace,
+    bearer,
+    http_face,
+    modern_headers,
+    modern_request,
+    post,
+)
 from tests.support.issuer_server import ISSUER, OutsideIssuer, outside_issuer
 from tests.support.waiting import until
 
@@ -39,6 +46,11 @@ grant = "{grant}"
 claim = "team"
 equals = "red"
 grant = "{other}"
+
+[[issuer.mapping]]
+claim = "team"
+equals = "meters"
+grant = "{service}"
 """
 
 
@@ -84,6 +96,7 @@ def serving(
             more=more,
             grant=grant.grant_id,
             other=other.grant_id,
+            service=house.issue_service("entitlement_read", "acme").grant_id,
         )
     )
     with http_face(house, "--issuers", str(file)) as face:
@@ -121,6 +134,19 @@ def test_another_claim_may_stand_for_another_grant(served: HttpFace, issuer: Out
     token = issuer.token("es", sub="u-2", team="red")
     assert tenant_get(served, token, "globex")["outcome"] == "done"
     assert tenant_get(served, token, "acme")["outcome"] == "not_found"
+
+
+def test_a_mapped_token_of_a_service_opens_the_integration_api_alone(
+    served: HttpFace, issuer: OutsideIssuer
+) -> None:
+    token = issuer.token("es", sub="u-3", team="meters")
+    refused = post(served, token)
+    assert (refused.status_code, refused.json()) == (403, {"error": "not_for_services"})
+    base = served.local_url.removesuffix("/mcp")
+    found = httpx2.get(
+        f"{base}/v1/entitlements/acme/sso", headers=bearer(token), timeout=30.0, trust_env=False
+    )
+    assert (found.status_code, found.json()["outcome"]) == (200, "done")
 
 
 def test_a_mapped_token_ends_with_its_grant(shared: House, issuer: OutsideIssuer) -> None:

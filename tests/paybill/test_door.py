@@ -55,6 +55,7 @@ def test_a_planted_gate_does_not_replace_ours(tmp_path: Path, package: bool) -> 
     assert "replaced" not in ran.stderr
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("room", ["server", "tools", "graphs", "policies", "control_plane"])
 def test_a_planted_room_does_not_run_when_the_program_starts(tmp_path: Path, room: str) -> None:
     _plant(tmp_path, room, package=True)

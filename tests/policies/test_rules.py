@@ -115,6 +115,56 @@ def test_a_role_lists_and_calls_exactly_its_tools(ask: Ask, role: str) -> None:
         assert seen == TOOLS[role]
 
 
+SERVED: dict[str, tuple[str, str]] = {
+    "service_usage_write": ("usage", "write"),
+    "service_usage_read": ("usage", "read"),
+    "service_entitlement_read": ("entitlement", "read"),
+}
+SERVED_OBJECTS: dict[tuple[str, str], set[str]] = {
+    ("usage", "read"): {"service_usage_read", "service_usage_write"},
+    ("usage", "record"): {"service_usage_write"},
+    ("entitlement", "read"): {"service_entitlement_read"},
+}
+
+
+@pytest.mark.parametrize("role", SERVED)
+def test_a_services_role_lists_and_calls_its_own_operation(ask: Ask, role: str) -> None:
+    nothing: set[tuple[str, str]] = set()
+    for kind, expected in (("service", {SERVED[role]}), ("agent", nothing), ("human", nothing)):
+        for action in ("list", "call"):
+            seen = {
+                (domain, risk)
+                for domain, risk in product(DOMAINS, RISKS)
+                if ask("mcp_tool", action, role, actor_kind=kind, domain=domain, risk=risk).allowed
+            }
+            assert seen == expected
+
+
+def test_a_service_may_do_exactly_what_its_roles_say(ask: Ask) -> None:
+    for (kind, action), roles in ALLOWED.items():
+        del roles
+        may = {one for one in SERVED if ask(kind, action, one, actor_kind="service").allowed}
+        assert may == SERVED_OBJECTS.get((kind, action), set()), (kind, action)
+
+
+@pytest.mark.parametrize(("kind", "action"), SERVED_OBJECTS)
+def test_a_services_role_is_good_for_its_tenants_and_in_no_other_hand(
+    ask: Ask, kind: str, action: str
+) -> None:
+    roles = tuple(SERVED)
+    assert ask(kind, action, *roles, actor_kind="service").allowed
+    assert not ask(kind, action, *roles, actor_kind="service", member=False).allowed
+    assert not ask(kind, action, *roles, actor_kind="service", exists=False).allowed
+    assert not ask(kind, action, *roles, actor_kind="agent").allowed
+    assert not ask(kind, action, *roles, actor_kind="human").allowed
+
+
+def test_whatever_role_a_service_had_it_would_reach_no_other_tool(ask: Ask) -> None:
+    for domain in set(DOMAINS) - {"usage", "entitlement"}:
+        found = ask("mcp_tool", "call", "platform_admin", actor_kind="service", domain=domain)
+        assert refusal(found) == ("not_for_services", "actor_kind")
+
+
 @pytest.mark.parametrize(("kind", "action"), ALLOWED)
 def test_a_role_may_do_exactly_what_its_row_says(ask: Ask, kind: str, action: str) -> None:
     assert {role for role in ROLES if ask(kind, action, role).allowed} == ALLOWED[kind, action]

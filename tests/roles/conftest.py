@@ -38,10 +38,11 @@ from tools.registry import TOOLS
 
 MAKER = ("maker", "maker-bot")
 _NOBODYS = {"op": "eq", "field": "company", "value": "nobody's"}
+_METER = "unmetered"
 _USED = {
     "source": "roles",
     "id": "1",
-    "meter": "unmetered",
+    "meter": _METER,
     "quantity": 1,
     "occurred_at": "2026-01-01T00:00:00Z",
 }
@@ -139,6 +140,19 @@ class Cast:
             "seat_release": _seated(tenant),
             # A meter that no plan has: whoever records it anew is answered alike.
             "usage_record": {"tenant": tenant, "events": [_USED], "idempotency_key": fresh_key()},
+            "quota_reserve": {
+                "tenant": tenant,
+                "feature": _METER,
+                "resource": fresh_key(),
+                "quantity": 1,
+                "idempotency_key": fresh_key(),
+            },
+            "quota_release": {
+                "tenant": tenant,
+                "feature": _METER,
+                "resource": "nothing",
+                "idempotency_key": fresh_key(),
+            },
             "usage_summary": {"tenant": tenant},
             "entitlement_check": {"tenant": tenant, "feature": "sso"},
             # Less from the period's end on: no amount of it hangs on the instant of the call.
@@ -148,6 +162,7 @@ class Cast:
             "subscription_pause": _dry(pays, until=FAR),
             "subscription_resume": _dry(self.ending if inside else tenant),
             "payment_method_set": _dry(pays, provider="sandbox", reference="sandbox_ok"),
+            "billing_details_set": _dry(pays, country="DE"),
             "payment_retry": _dry(pays, invoice=self.owed),
             "payment_record": _dry(pays, invoice=self.owed, amount_minor=1, reference="b-1"),
             "credit_note_issue": _dry(

@@ -309,6 +309,7 @@ TAMPERS: list[tuple[Callable[[list[str]], list[str]], str]] = [
 ]
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(
     ("tamper", "told"),
     TAMPERS,

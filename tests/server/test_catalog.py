@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.audit.recorder import LeafRecorder
-from control_plane.errors import PaybillError, Unavailable
+from control_plane.domain.coupon_catalog import NO_COUPONS
+from control_plane.errors import BadInput, PaybillError, Unavailable
 from control_plane.ports import Store
 from control_plane.secrets.box import new_keypair
 from server import catalog
@@ -48,6 +49,7 @@ def test_the_sample_is_a_valid_catalog(working: Path) -> None:
     loaded = catalog.load(working)
     assert "contacts" in loaded.collections
     assert loaded.plans.offer("free").name == "free"
+    assert loaded.coupons.coupon("WELCOME20").intervals == 3
     assert loaded.policy_folder is None
 
 
@@ -97,7 +99,21 @@ def test_a_broken_catalog_leaves_the_applied_one(
     assert [path.name for path in (tmp_path / "catalogs").iterdir()] == [made.digest]
 
 
-@pytest.mark.parametrize("name", ["plans.yaml", "collections/contacts.yaml", "collections"])
+def test_a_catalog_may_be_without_coupons(working: Path) -> None:
+    (working / "coupons.yaml").unlink()
+    assert catalog.load(working).coupons == NO_COUPONS
+
+
+def test_a_coupon_for_a_plan_that_is_not_declared_is_refused(working: Path) -> None:
+    coupon = "{code: ONE, title: One, percent_off: 5, duration: once, plans: [nope]}"
+    (working / "coupons.yaml").write_text(f"coupons:\n  - {coupon}\n")
+    with pytest.raises(BadInput, match=r"coupons\[0\]\.plans"):
+        catalog.load(working)
+
+
+@pytest.mark.parametrize(
+    "name", ["plans.yaml", "coupons.yaml", "collections/contacts.yaml", "collections"]
+)
 def test_a_link_in_the_catalog_is_refused(tmp_path: Path, working: Path, name: str) -> None:
     (working / name).rename(tmp_path / "elsewhere")
     (working / name).symlink_to(tmp_path / "elsewhere")

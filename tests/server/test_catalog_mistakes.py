@@ -1,4 +1,4 @@
-"""Mistakes of plans and collections, across files and in files that are half written. Not of policies."""
+"""Mistakes of plans, coupons and collections, across files and in files that are half written. Not of policies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from control_plane.data.collection import SAMPLES
 from control_plane.domain.plans import PlanCatalog
-from server.catalog_mistakes import EDITED, PLANS, Mistake, read_declared
+from server.catalog_mistakes import COUPONS, EDITED, PLANS, Mistake, read_declared
 
 OFFERS = (SAMPLES / PLANS).read_bytes().partition(b"\n  # Plans with prices")[0]
 CONTACTS = (SAMPLES / "contacts.yaml").read_bytes()
@@ -150,3 +150,42 @@ def test_a_file_that_ends_anywhere_is_read_or_told(contacts: int, offers: int) -
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_told(content: bytes) -> None:
     assert read_declared({PLANS: content, NAME: content}).mistakes
+
+
+COUPON_LINES = """\
+coupons:
+  - code: SPRING
+    title: Spring
+    percent_of: 5
+    duration: once
+  - code: SUMMER
+    title: Summer
+    amount_off: {minor: 500, curency: EUR}
+    duration: once
+"""
+
+
+def test_mistakes_of_coupons_are_told_by_their_lines() -> None:
+    read = read_declared({PLANS: OFFERS, COUPONS: COUPON_LINES.encode()})
+    told = {(one.file, one.line, one.part, one.rule) for one in read.mistakes}
+    assert (
+        COUPONS,
+        4,
+        "coupons.0.percent_of",
+        "is not known; did you mean percent_off?",
+    ) in told
+    assert (
+        COUPONS,
+        8,
+        "coupons.1.amount_off.curency",
+        "is not known; did you mean currency?",
+    ) in told
+
+
+def test_a_coupon_for_a_plan_that_no_file_declares_is_told() -> None:
+    text = "coupons:\n  - {code: ONE, title: One, percent_off: 5, duration: once, plans: [teem]}\n"
+    (mistake,) = read_declared({PLANS: OFFERS, COUPONS: text.encode()}).mistakes
+    assert (mistake.file, mistake.line, mistake.part) == (COUPONS, 2, "coupons.0.plans")
+    assert mistake.rule.endswith("did you mean team?")
+    right = text.replace("teem", "team")
+    assert read_declared({PLANS: OFFERS, COUPONS: right.encode()}).mistakes == ()

@@ -62,6 +62,9 @@ def digests(house: House, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     (folder / "policies" / "rows_contacts.yaml").write_text(POLICY)
     plans = folder / "plans.yaml"
     plans.write_text(plans.read_text().replace("name: free", "name: gratis", 1))
+    coupons = folder / "coupons.yaml"
+    more = "  - {code: MORE, title: More, percent_off: 5, duration: once}\n"
+    coupons.write_text(coupons.read_text().replace('"20"', '"25"') + more)
     kept = keep_copy(house.workspace.catalogs, read_files(folder))
     return load(house.workspace.catalog).digest, kept.digest
 
@@ -98,6 +101,10 @@ def test_both_digests_and_every_kind_of_change_stand_in_the_part(
     assert {(one["name"], one["change"]) for one in part(found, "offers")} == {
         ("free", "dropped"),
         ("gratis", "added"),
+    }
+    assert {(one["code"], one["change"]) for one in part(found, "coupons")} == {
+        ("MORE", "added"),
+        ("WELCOME20", "changed"),
     }
     # What is lost comes first, whatever it is called.
     assert part(found, "moves")[0]["name"] == "contacts.company"
@@ -179,7 +186,7 @@ def test_a_long_list_is_cut_and_the_rest_is_counted(
     cut = compare(*digests)
     assert cut.facts == found.facts
     catalog: Any = cut.parts["catalog"]
-    for name in ("moves", "offers", "rights"):
+    for name in ("moves", "offers", "coupons", "rights"):
         whole = part(found, name)
         assert catalog[name] == {"shown": whole[:1], "left_out": len(whole) - 1}
         assert len(whole) > 1

@@ -104,6 +104,7 @@ def test_a_second_init_is_a_clear_error_and_changes_nothing(root: Path, home: Pa
     assert (workspace.keys / keys.PUBLIC_NAME).read_bytes() == before
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     "place",
     ["_write_workspace_file", "_write_catalog", "_write_folders", "create_store", "marker_bytes"],
@@ -137,9 +138,13 @@ def test_an_init_that_is_cut_off_is_completed_by_the_next(
 def test_a_catalog_and_a_workspace_file_that_stand_are_kept(root: Path, home: Path) -> None:
     first = made(root, home)
     (root / "catalog" / "collections" / "contacts.yaml").unlink()
+    seller = root / "catalog" / "seller.yaml"
+    assert "name:" in seller.read_text()
+    seller.write_text("seller: {name: Mine, address: []}\n")
     second = initialise.initialise(root, home / "other", ANSWERS, SystemClock(), RandomIds())
     assert second.id == first.id
     assert not (root / "catalog" / "collections" / "contacts.yaml").exists()
+    assert seller.read_text() == "seller: {name: Mine, address: []}\n"
 
 
 def test_a_state_whose_workspace_file_is_gone_is_not_written_over(root: Path, home: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -17,6 +18,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from server import grants, keys, tokens
 from server.mcp_lines import OpenRequests
 from server.socket_face import PREAMBLE_S
 from tests.support.house import House, Token
@@ -87,6 +89,20 @@ def test_a_preamble_in_pieces_is_taken(served: SocketServer, issue: Issue) -> No
 
 def test_an_expired_token_opens_no_connection(served: SocketServer, shared: House) -> None:
     with socket_client(served, shared.expired("viewer", "acme")) as client:
+        assert client.line() == b""
+
+
+def test_a_token_that_names_the_house_opens_no_connection(
+    served: SocketServer, shared: House, issue: Issue
+) -> None:
+    token = issue("viewer", "acme")
+    with shared.store() as store, store.read() as connection:
+        grant = grants.read(connection, token.grant_id)
+    assert grant is not None
+    named = {"id": "house:billing", "principal": "house:billing", "actor": "house:billing"}
+    seed = keys.load_issuer(shared.workspace.keys, keys.load_public(shared.workspace.keys))
+    text = tokens.sign(seed, shared.workspace.id, grant.model_copy(update=named))
+    with socket_client(served, replace(token, text=text)) as client:
         assert client.line() == b""
 
 

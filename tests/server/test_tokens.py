@@ -22,7 +22,8 @@ from server.clock import SystemClock
 from server.grants import NewGrant, parse_new_grant, parse_ttl
 from server.ids import RandomIds
 from server.opening import create_store
-from server.tokens import Identify, Unauthenticated
+from server.service_grants import parse_new_service
+from server.tokens import Bound, Identify, Unauthenticated
 
 SEED = signer.new_seed()
 OTHER_SEED = signer.new_seed()
@@ -147,6 +148,7 @@ FORGED: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(("forged", "reason"), FORGED.values(), ids=FORGED.keys())
 def test_a_forged_token_makes_no_caller(
     identify: Identify, token: str, forged: str, reason: str
@@ -249,3 +251,101 @@ def test_every_tenant_is_for_nobody_else(roles: str) -> None:
 @pytest.mark.parametrize(("text", "minutes"), [("30m", 30), ("8h", 480), ("30d", 43_200)])
 def test_a_time_to_live_reads_as_it_looks(text: str, minutes: int) -> None:
     assert parse_ttl(text) == timedelta(minutes=minutes)
+
+
+# a service's -----------------------------------------------------------------------------------
+
+SERVICE = parse_new_service(
+    service="shop", operations="usage_read,usage_write", tenants="acme,globex", ttl="90d"
+)
+SERVER = "https://paybill.test/mcp"
+
+
+def given_service(store: Store, bound: Bound) -> str:
+    with store.write() as connection:
+        _, text = tokens.issue(
+            connection, SEED, "w1", SERVICE, grant_id="s1", now=NOW, recorder=RECORDER, bound=bound
+        )
+    return text
+
+
+def test_a_services_token_makes_a_caller_that_is_no_agent(store: Store) -> None:
+    over_http = Identify(store, signer.public_bytes(SEED), "w1", SERVER)
+    text = given_service(store, Bound(SERVER))
+    assert over_http.caller(over_http.claims(text), SOON) == Caller(
+        principal="service:shop",
+        actor="service:shop",
+        actor_kind="service",
+        roles=("service_usage_write", "service_usage_read"),
+        tenants=("acme", "globex"),
+        grant_id="s1",
+    )
+
+
+@pytest.mark.parametrize("bound", [Bound(SERVER), Bound()])
+def test_a_services_token_is_refused_over_stdio_and_socket(
+    store: Store, identify: Identify, bound: Bound
+) -> None:
+    text = given_service(store, bound)
+    with pytest.raises(Unauthenticated) as refused:
+        identify.verify(text, SOON)
+    assert refused.value.code == "token_audience"
+
+
+def test_a_services_grant_gives_a_person_or_an_agent_nothing() -> None:
+    made = SERVICE.grant("s1", NOW)
+    for kind in ("human", "agent"):
+        other = made.model_copy(update={"actor_kind": kind})
+        assert Caller.of(other).roles == ()
+    people = ASKED.grant("g1", NOW).model_copy(update={"actor_kind": "service"})
+    assert Caller.of(people).roles == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"service": "Shop"}, "service"),
+        ({"service": "service:shop"}, "service"),
+        ({"operations": "usage"}, "operations"),
+        ({"operations": "usage_read,platform_admin"}, "operations"),
+        ({"operations": "service_usage_read"}, "operations"),
+        ({"operations": ""}, "operations"),
+        ({"tenants": ""}, "tenants.0"),
+        ({"tenants": "*,acme"}, "tenants"),
+        ({"ttl": "91d"}, "ttl"),
+        ({"ttl": "0m"}, "ttl"),
+    ],
+)
+def test_a_services_grant_that_breaks_a_rule_is_bad_input(
+    given: dict[str, str], field: str
+) -> None:
+    asked = {"service": "shop", "operations": "usage_read", "tenants": "acme", "ttl": "8h"}
+    with pytest.raises(BadInput) as refused:
+        parse_new_service(**{**asked, **given})
+    assert field.startswith(refused.value.field)
+
+
+@pytest.mark.parametrize("role", ["service_usage_write", "service"])
+def test_no_person_and_no_agent_is_given_a_services_role(role: str) -> None:
+    for actor in (None, "bot"):
+        with pytest.raises(BadInput) as refused:
+            parse_new_grant(principal="alice", actor=actor, roles=role, tenants="acme", ttl="8h")
+        assert refused.value.field == "roles"
+
+
+@pytest.mark.parametrize(
+    ("principal", "actor", "field"),
+    [
+        ("service:shop", None, "principal"),
+        ("Service:shop", "bot", "principal"),
+        ("alice", "service:shop", "actor"),
+    ],
+)
+def test_nobody_else_is_called_like_a_service(
+    principal: str, actor: str | None, field: str
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        parse_new_grant(
+            principal=principal, actor=actor, roles="operator", tenants="acme", ttl="8h"
+        )
+    assert refused.value.field == field

@@ -13,7 +13,7 @@ from mcp import Client
 from control_plane.domain.caller import Grant
 from control_plane.secrets.signer import new_seed
 from control_plane.store import rows, tables
-from server import tokens
+from server import keys, tokens
 from tests.support.agents import call
 from tests.support.house import House, Token, build_house, write_token
 from tests.support.onboarding import ask, onboarding
@@ -97,6 +97,16 @@ def forged(house: House, token: Token) -> str:
     return tokens.sign(new_seed(), house.workspace.id, grant)
 
 
+def of_the_house(house: House, token: Token) -> str:
+    """A token that the workspace's own key has signed, and that names the house."""
+    with house.store() as store, store.read() as connection:
+        grant = rows.first(connection, tables.grant, Grant, tables.grant.c.id == token.grant_id)
+    assert grant is not None
+    named = {"id": "house:billing", "principal": "house:billing", "actor": "house:billing"}
+    seed = keys.load_issuer(house.workspace.keys, keys.load_public(house.workspace.keys))
+    return tokens.sign(seed, house.workspace.id, grant.model_copy(update=named))
+
+
 def unsigned(token: Token) -> str:
     """The same token without its signature."""
     return token.text.rsplit(".", 1)[0] + "."
@@ -111,6 +121,7 @@ def test_nothing_but_a_token_of_this_workspace_is_a_token(
         "foreign": stranger.text,
         "forged": forged(shared, token),
         "unsigned": unsigned(token),
+        "the house's": of_the_house(shared, token),
         "garbage": "garbage",
         "dots": "a.b.c",
         "not ascii": "tökén",

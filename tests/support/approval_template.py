@@ -29,13 +29,13 @@ from tests.support.approval_world import (
     APPROVER_PASSPHRASE,
     REQUESTER,
     ROOT_PASSPHRASE,
+    RUNNABLE,
     CountedProvisioner,
     Template,
     TurnedClock,
     World,
     new_grant,
 )
-from tools.registry import TOOLS
 
 
 def make_template(folder: Path, rule: ApprovalRule) -> Template:
@@ -91,7 +91,7 @@ def make_world(template: Template, folder: Path, gate: Gate) -> World:
         ),
     )
     keeper = Gatekeeper(gate)
-    runner = make_runner(ports, keeper, TOOLS)
+    runner = make_runner(ports, keeper, RUNNABLE)
     return World(
         workspace=workspace,
         settings=template.settings,

@@ -42,6 +42,7 @@ from server.settings import Settings
 from server.wiring import make_runner
 from server.workspace import Workspace
 from tests.support.standing import Standing
+from tools.house_tools import HOUSE_TOOLS
 from tools.registry import TOOLS
 
 START = datetime(2030, 1, 1, 9, tzinfo=UTC)
@@ -49,6 +50,8 @@ ROOT_PASSPHRASE = b"a root passphrase for tests"
 APPROVER_PASSPHRASE = b"an approver passphrase for tests"
 REQUESTER, APPROVER = "alice", "bob"
 TENANT, OTHER = "acme", "globex"
+# By what runs are carried out in a worker: more than a face offers.
+RUNNABLE = {**TOOLS, **HOUSE_TOOLS}
 
 
 def repeatable(turn: int) -> random.Random:
@@ -148,7 +151,7 @@ class World:
         return self._rewired(replace(self.ports, limits=limits), self.keeper)
 
     def _rewired(self, ports: Ports, keeper: Gatekeeper) -> World:
-        runner = make_runner(ports, keeper, TOOLS)
+        runner = make_runner(ports, keeper, RUNNABLE)
         executor = Executor(ports, LIFECYCLES, runner, Failpoints())
         return replace(self, ports=ports, keeper=keeper, runner=runner, executor=executor)
 

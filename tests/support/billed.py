@@ -76,12 +76,16 @@ class Heard:
         payload: Mapping[str, Json],
         guards: tuple[tuple[str, str], ...] = (),
         found: tuple[Guard, ...] = (),
+        *,
+        only_moved: bool = False,
     ) -> str:
         """One leaf."""
         happened = payload.get("happened")
         if isinstance(happened, list):
             self.told += happened
-        return self.inner.record(connection, kind, tenant, payload, guards, found)
+        return self.inner.record(
+            connection, kind, tenant, payload, guards, found, only_moved=only_moved
+        )
 
 
 def live(bench: Bench, until: datetime) -> list[dict[str, Any]]:

@@ -12,15 +12,19 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from control_plane.billing.book import Book, Sources
+from control_plane.billing.change_quote import Wanted
 from control_plane.billing.clockwork import advance, next_due_at
 from control_plane.billing.collecting import begin, take_in
 from control_plane.billing.dunning import standing
 from control_plane.billing.ending import cancel_later, cancel_now, keep, pause, resume
 from control_plane.billing.forecast import collect
-from control_plane.billing.plan_change import Wanted, commit, quote
+from control_plane.billing.plan_change import commit, quote
 from control_plane.billing.provider import Answer, settled
 from control_plane.billing.starting import start
+from control_plane.billing.tax_file import Taxation, TaxFile
 from control_plane.domain import canonical
+from control_plane.domain.buyer import Buyer
+from control_plane.domain.coupon_catalog import CouponCatalog
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.plans import PlanCatalog, PlanOffer
 from control_plane.domain.subscription import SUBSCRIPTION, Subscription
@@ -33,6 +37,16 @@ CURRENCIES: Final = ("EUR", "JPY")
 _METERS: Final = ("calls", "bytes")
 _SEATS_MAX: Final = 40
 
+BUYERS: Final = (
+    None,
+    Buyer(country="DE"),
+    Buyer(country="FR"),
+    Buyer(country="FR", business=True, vat_id="FR1"),
+    Buyer(country="CA"),
+    Buyer(country="US"),
+)
+_MOVES_OFTEN: Final = 0.15
+
 
 def random_catalog(random: Random) -> PlanCatalog:
     """Some plans, of several versions, with prices of every model in every currency and interval."""
@@ -42,6 +56,80 @@ def random_catalog(random: Random) -> PlanCatalog:
         if random.random() < 0.3:
             plans.append(_plan(random, f"plan-{rank}", rank, 2))
     return PlanCatalog.model_validate_json(json.dumps({"plans": plans}))
+
+
+def rules_of_tax() -> Taxation:
+    """Rates that rise and fall, two taxes at once, and countries of which nothing is known."""
+    begins = [f"{year}-{month:02}-01" for year in (2026, 2027, 2028) for month in (1, 4, 7, 10)]
+    ends = [
+        f"{year}-{month}" for year in (2026, 2027) for month in ("03-31", "06-30", "09-30", "12-31")
+    ]
+    rising = [
+        {"percent": f"{percent}", "since": since, **({"until": until} if until else {})}
+        for percent, since, until in zip(
+            ("19", "16", "20.5", "0", "100", "7", "33.333", "19"),
+            begins[:8],
+            [*ends[:7], None],
+            strict=True,
+        )
+    ]
+    since = {"since": "2026-01-01"}
+    countries = [
+        {"country": "DE", "zone": "Europe/Berlin", "rates": rising},
+        {"country": "FR", "zone": "Europe/Paris", "rates": [{"percent": 20, **since}]},
+        {
+            "country": "CA",
+            "zone": "America/St_Johns",
+            "rates": [
+                {"percent": one, "name": name, **since}
+                for one, name in (("5", "GST"), ("9.975", "QST"))
+            ],
+        },
+    ]
+    table = {"version": 1, "country_unknown": "DE", "elsewhere": "untaxed", "countries": countries}
+    seller = {"country": "DE"}
+    told = {"engine": "table", "seller": seller, "table": table}
+    return TaxFile.model_validate_json(json.dumps(told)).taxation()
+
+
+def coupons_of(catalog: PlanCatalog) -> CouponCatalog:
+    """A coupon of every kind: a share or an amount off, for one, some or all periods, plans and times."""
+    paid = [one.name for one in catalog.plans if one.charges]
+    common: dict[str, Any] = {"title": "Some off"}
+    return CouponCatalog.model_validate_json(
+        json.dumps(
+            {
+                "coupons": [
+                    {"code": "HALF", **common, "percent_off": "50", "duration": "forever"},
+                    {"code": "FREE", **common, "percent_off": "100", "duration": "once"},
+                    {
+                        "code": "THIRD",
+                        **common,
+                        "percent_off": "33.333",
+                        "duration": "intervals",
+                        "intervals": 2,
+                        "plans": paid[:1],
+                    },
+                    {
+                        "code": "FIVE",
+                        **common,
+                        "amount_off": {"minor": 501, "currency": "EUR"},
+                        "duration": "intervals",
+                        "intervals": 3,
+                    },
+                    {
+                        "code": "YEN",
+                        **common,
+                        "amount_off": {"minor": 70_001, "currency": "JPY"},
+                        "duration": "once",
+                        "redeem_by": "2027-01-01T00:00:00Z",
+                    },
+                    {"code": "NONE", **common, "percent_off": "5", "duration": "once"}
+                    | {"redemptions_max": 1},
+                ]
+            }
+        )
+    )
 
 
 def _plan(random: Random, name: str, rank: int, version: int, *, free: bool = False) -> Any:
@@ -114,12 +202,15 @@ class Life:
     catalog: PlanCatalog
     zones: Random | None = None
     """Where set: every instant is given in a zone of its choice, which must change nothing."""
+    taxed: Random | None = None
+    """Where set: what is billed is taxed, and the customer moves as it says."""
     auditor: Auditor = field(default_factory=Auditor)
     now: datetime = START
     events: int = 0
     refused: int = 0
     book: Book = field(init=False)
     numbers: Series = field(default_factory=Series)
+    coupons: CouponCatalog = field(init=False)
 
     def __post_init__(self) -> None:
         """Agree on something, at some instant."""
@@ -150,7 +241,16 @@ class Life:
             subscription = subscription.model_copy(
                 update={"method": method, "method_set_at": self.now}
             )
-        sources = Sources(self.catalog, self.numbers.next, self.usage, unfit=self._unfit)
+        self.coupons = coupons_of(self.catalog)
+        sources = Sources(
+            self.catalog,
+            self.numbers.next,
+            self.usage,
+            unfit=self._unfit,
+            coupons=self.coupons,
+            redeemed=lambda code: int(code in self.book.redemptions or code == "NONE"),
+            tax=None if self.taxed is None else rules_of_tax(),
+        )
         self.book = Book(subscription, sources)
         self.generous = random.random()
 
@@ -188,6 +288,8 @@ class Life:
         """So many commands, and all that happens between them."""
         for number in range(commands):
             self._pass()
+            if self.taxed is not None and self.taxed.random() < _MOVES_OFTEN:
+                self.book.revise(buyer=self.taxed.choice(BUYERS))
             self._command(f"c{number}")
             self.book.refresh()
             self._look()
@@ -254,6 +356,23 @@ def _change(life: Life, reference: str) -> None:
     if random.random() < 0.3:
         count = random.randint(0, 3)
         wanted["add_ons"] = ({"name": "extra", "quantity": count},) if count else ()
+    if random.random() < 0.25:
+        wanted["coupon"] = random.choice(life.coupons.coupons).code
+    _carry_out(life, wanted, reference)
+
+
+def _redeem(life: Life, reference: str) -> None:
+    code = life.random.choice(life.coupons.coupons).code
+    _carry_out(life, {"plan": life.book.subscription.plan, "coupon": code}, reference)
+
+
+def _remove(life: Life, reference: str) -> None:
+    code = life.random.choice(sorted(life.book.redemptions) or ["NONE"])
+    _carry_out(life, {"plan": life.book.subscription.plan, "remove_coupon": code}, reference)
+
+
+def _carry_out(life: Life, wanted: Mapping[str, Any], reference: str) -> None:
+    book = life.book
     before = facts_of(book)
     at = life.at()
     quoted = quote(book, Wanted.model_validate(wanted), at, reference)
@@ -291,7 +410,10 @@ def _method(life: Life, _: str) -> None:
 
 
 def _stop_collecting(life: Life, _: str) -> None:
-    life.book.revise(collection_paused=not life.book.subscription.collection_paused)
+    paused = not life.book.subscription.collection_paused
+    life.book.revise(collection_paused=paused)
+    if not paused:
+        life.auditor.spared = frozenset(one.id for one in life.book.owed())
 
 
 def _keep(life: Life, _: str) -> None:
@@ -314,6 +436,8 @@ def _cancel_now(life: Life, reference: str) -> None:
 
 _COMMANDS: Final[tuple[Callable[[Life, str], None], ...]] = (
     *(_change,) * 8,
+    _redeem,
+    _remove,
     *(_pay,) * 3,
     *(_settle,) * 2,
     *(_method,) * 2,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -26,6 +27,7 @@ import anyio.to_thread
 from mcp.server.stdio import stdio_server
 
 import paybill
+from server.clock import SystemClock
 
 _GRACE_S = 10.0
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -76,7 +78,7 @@ class Start:
     """What a program is started with: arguments, its whole environment, a folder, a file for what it says.
 
     With `pipes`, the ends that it reads and writes, stdout is one of them and no file. One that
-    `hangs` is not given time to end by itself.
+    `hangs` is not given time to end by itself. Its clock stands `ahead` of ours, or behind it.
     """
 
     arguments: Sequence[str]
@@ -85,6 +87,7 @@ class Start:
     log: Path
     own_session: bool = False
     hangs: bool = False
+    ahead: timedelta = timedelta()
     pipes: tuple[Connection, Connection] | None = field(default=None, repr=False)
 
 
@@ -160,6 +163,8 @@ def _server() -> ForkServerContext:
 def _become(start: Start) -> None:
     if start.own_session:
         os.setsid()
+    if start.ahead:
+        _turn(start.ahead)
     os.chdir(start.folder)
     os.environ.clear()
     os.environ.update(start.environment)
@@ -177,3 +182,13 @@ def _become(start: Start) -> None:
     sys.stdin = os.fdopen(0, closefd=False)
     sys.argv = ["paybill", *start.arguments]
     paybill.main()
+
+
+def _turn(ahead: timedelta) -> None:
+    told = SystemClock.now
+
+    def now(self: SystemClock) -> datetime:
+        return told(self) + ahead
+
+    # This child's only: every port's clock is one of these.
+    setattr(SystemClock, "now", now)  # noqa: B010 - a method is not assigned

@@ -27,6 +27,7 @@ from server.grants import NewGrant
 from server.ids import RandomIds
 from server.initialise import Answers, ApprovalRule, initialise
 from server.opening import open_store
+from server.service_grants import NewServiceGrant, parse_new_service
 from server.settings import Limits, Settings
 from server.token_source import TokenSource
 from server.tokens import UNBOUND, Bound
@@ -168,7 +169,23 @@ class House:
         )
         return self.keep(asked, now or SystemClock().now(), bound)
 
-    def keep(self, asked: NewGrant, now: datetime, bound: Bound = UNBOUND) -> Token:
+    def issue_service(
+        self,
+        operations: str,
+        tenants: str,
+        *,
+        service: str = "shop",
+        ttl: str = "8h",
+        now: datetime | None = None,
+        bound: Bound = UNBOUND,
+    ) -> Token:
+        """A token of one of the SaaS's own services."""
+        asked = parse_new_service(service=service, operations=operations, tenants=tenants, ttl=ttl)
+        return self.keep(asked, now or SystemClock().now(), bound)
+
+    def keep(
+        self, asked: NewGrant | NewServiceGrant, now: datetime, bound: Bound = UNBOUND
+    ) -> Token:
         """Keep a grant as of an instant, and sign its token."""
         public = keys.load_public(self.workspace.keys)
         seed = keys.load_issuer(self.workspace.keys, public)

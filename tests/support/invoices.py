@@ -10,7 +10,7 @@ from control_plane.billing.discounts import Discountable, discount_lines
 from control_plane.billing.discounts import invoice_line as discount_invoice_line
 from control_plane.billing.invoice_document import EarlierLine, InvoiceDocument, invoice_document
 from control_plane.billing.parties import Labelled, Parties, Party
-from control_plane.billing.tax import TaxableLine, TaxLine, TaxParty
+from control_plane.billing.tax import TaxableLine
 from control_plane.billing.tax import invoice_line as tax_invoice_line
 from control_plane.billing.tax_table import CountryRates, TableTax, TaxRate, TaxTable
 from control_plane.domain.coupon import Coupon
@@ -24,6 +24,7 @@ from control_plane.domain.invoice import (
     void,
 )
 from control_plane.domain.money import Money
+from control_plane.domain.tax import TaxCharged, TaxParty
 
 ID = "invoice_1"
 ZONE = "Europe/Berlin"
@@ -109,7 +110,7 @@ def charges() -> tuple[InvoiceLine, ...]:
 
 def taxed(
     lines: tuple[InvoiceLine, ...], customer: TaxParty | None = None
-) -> tuple[tuple[InvoiceLine, ...], tuple[TaxLine, ...]]:
+) -> tuple[tuple[InvoiceLine, ...], tuple[TaxCharged, ...]]:
     """The lines with a discount on what is charged and the tax on all, and the taxes themselves."""
     coupon = Coupon(
         code="SPRING26", title="Spring offer, 10 % off", percent_off=Decimal(10), duration="once"
@@ -150,7 +151,9 @@ def taxed(
         ],
         ISSUED,
     )
-    return (*net, *(tax_invoice_line(ID, one) for one in taxes)), taxes
+    return (*net, *(tax_invoice_line(ID, one) for one in taxes)), tuple(
+        one.charged for one in taxes
+    )
 
 
 def draft(lines: tuple[InvoiceLine, ...], **facts: Any) -> Invoice:

@@ -16,9 +16,9 @@ from control_plane.billing import ledger
 from control_plane.billing.ledger import Entry, Occurrence
 from control_plane.ports import Store
 from control_plane.store.ledger_tables import ledger_entry, ledger_posting
-from control_plane.store.migrate import upgrade, upgrade_postgres
 from control_plane.store.postgres import PostgresStore
 from control_plane.store.sqlite import SqliteStore
+from tests.support.migrated import SCHEMA, migrated_postgres, migrated_sqlite
 from tests.support.postgres import Postgres
 
 TENANTS: Final = ("acme", "globex", "initech")
@@ -31,15 +31,16 @@ _SPAN_S = 400 * 86_400
 def opened_store(engine: str, folder: Path, request: pytest.FixtureRequest) -> Generator[Store]:
     """A migrated store on "sqlite" in that folder, or on "postgres" in a database of its own."""
     if engine == "sqlite":
-        upgrade(folder / "store.db")
-        with closing(SqliteStore(folder / "store.db", busy_timeout_ms=20_000)) as opened:
+        file = migrated_sqlite(folder / "store.db")
+        with closing(SqliteStore(file, busy_timeout_ms=20_000)) as opened:
             yield opened
         return
     server: Postgres = request.getfixturevalue("postgres")
-    with server.database() as url:
-        upgrade_postgres(url, schema="public")
-        with closing(PostgresStore(url, schema="public", lock_ms_max=20_000)) as opened:
-            yield opened
+    with (
+        migrated_postgres(server) as url,
+        closing(PostgresStore(url, schema=SCHEMA, lock_ms_max=20_000)) as opened,
+    ):
+        yield opened
 
 
 def ledger_rows(connection: Connection) -> list[tuple[object, ...]]:

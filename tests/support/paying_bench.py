@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,9 @@ from control_plane.store import rows, tables
 from control_plane.store.billing_tables import invoice
 from graphs.gatekeeper import Gate
 from tests.support.approval_world import REQUESTER, TENANT
+from tests.support.elsewhere import on_postgres
 from tests.support.lifecycle_bench import Bench, Onboarded, make_bench
+from tests.support.postgres import Postgres
 
 PLANS = Path(__file__).parent / "priced_catalog" / "plans.yaml"
 BILLING, VIEWER = "bill", "vic"
@@ -125,21 +127,24 @@ class PayingBench(Bench):
 
 
 @contextmanager
-def paying(standing: Onboarded, folder: Path, gate: Gate) -> Generator[PayingBench]:
-    """A world of its own whose tenant is on the free plan of the priced catalog."""
-    made = make_bench(standing, folder / "world", gate)
+def paying(
+    standing: Onboarded, folder: Path, gate: Gate, server: Postgres | None = None
+) -> Generator[PayingBench]:
+    """A world of its own whose tenant is on the free plan of the priced catalog.
+
+    Its store lies on the server, where one is given.
+    """
     plans = parse_plans(PLANS.read_text(), "plans.yaml")
-    catalog: Any = made.world.ports.catalog
-    world = made.world.with_catalog(replace(catalog, plans=plans))
-    sandbox = SandboxProvider(folder / "sandbox.db")
-    ports = replace(world.ports, payments={"sandbox": sandbox})
-    world = world.with_ports(ports)
-    world.alter(tables.subscription, tables.subscription.c.tenant == TENANT, plan="free")
-    world.alter(tables.tenant, tables.tenant.c.id == TENANT, plan="free")
-    world.grant(BILLING, "billing", actor="bill-bot")
-    world.grant(VIEWER, "viewer", actor="vic-bot")
-    try:
+    with (
+        closing(make_bench(standing, folder / "world", gate).world) as made,
+        nullcontext(made) if server is None else on_postgres(made, server) as there,
+        closing(SandboxProvider(folder / "sandbox.db")) as sandbox,
+    ):
+        catalog: Any = there.ports.catalog
+        world = there.with_catalog(replace(catalog, plans=plans))
+        world = world.with_ports(replace(world.ports, payments={"sandbox": sandbox}))
+        world.alter(tables.subscription, tables.subscription.c.tenant == TENANT, plan="free")
+        world.alter(tables.tenant, tables.tenant.c.id == TENANT, plan="free")
+        world.grant(BILLING, "billing", actor="bill-bot")
+        world.grant(VIEWER, "viewer", actor="vic-bot")
         yield PayingBench(world, sandbox)
-    finally:
-        sandbox.close()
-        world.close()

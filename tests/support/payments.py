@@ -62,7 +62,7 @@ class FakeStripe:
         return [one for one in listed if one["metadata"].get(name) == value]
 
     def fail_next(self, path: str, fault: Fault) -> None:
-        """Let the next request whose path ends so get lost on its way, or its answer."""
+        """Let the next request whose path, behind its verb, ends so get lost, or its answer."""
         self.post("/_config/fault", {"path": path, "fault": fault})
 
     def clear_faults(self) -> None:
@@ -304,7 +304,7 @@ class _Additions:
         return self._web.Response(body=b"{}")
 
     async def _around(self, request: Any, handler: Any) -> Any:
-        fault = self._fault(request.path)
+        fault = self._fault(f"{request.method} {request.path}")
         if fault == "lose_request":
             request.transport.abort()
             return self._web.Response()
@@ -313,8 +313,8 @@ class _Additions:
             request.transport.abort()
         return answered
 
-    def _fault(self, path: str) -> str | None:
-        named = next((end for end in self._faults if path.endswith(end)), None)
+    def _fault(self, asked: str) -> str | None:
+        named = next((end for end in self._faults if asked.endswith(end)), None)
         return None if named is None else self._faults.pop(named)
 
     async def _once(self, request: Any, handler: Any) -> Any:

@@ -70,11 +70,19 @@ class Postgres:
                 connection.execute(text(f"DROP ROLE {name}"))
             engine.dispose()
 
-    @contextmanager
-    def database(self) -> Generator[URL]:
-        """A new empty database, as the owner's URL; removed at the end, whoever is connected."""
+    def new_database(self, template: str = "template1") -> str:
+        """The name of a new database, a copy of the template; it stays as long as the server."""
         name = f"test_{uuid4().hex[:12]}"
-        self._administer(f"CREATE DATABASE {name}")
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Generator[URL]:
+        """A copy of the template, else an empty one, as the owner's URL.
+
+        It is removed at the end, whoever is connected.
+        """
+        name = self.new_database(template)
         try:
             yield self.owner.set(database=name)
         finally:

@@ -7,7 +7,8 @@ import signal
 import subprocess
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -72,12 +73,16 @@ def stop_process(process: subprocess.Popen[bytes] | Forked) -> None:
 
 
 @contextmanager
-def running_worker(house: House, *options: str) -> Generator[RunningWorker]:
-    """Start `paybill worker` with options; stopped at the end of the block, whatever happens."""
+def running_worker(
+    house: House, *options: str, ahead: timedelta = timedelta()
+) -> Generator[RunningWorker]:
+    """Start `paybill worker` with options; stopped at the end of the block, whatever happens.
+
+    Its clock stands `ahead` of ours, or behind it.
+    """
     log = house.folder / "worker-under-test.log"
-    process = start_paybill(
-        Start(("worker", *options), house.environment, house.workspace.root, log, own_session=True)
-    )
+    start = Start(("worker", *options), house.environment, house.workspace.root, log)
+    process = start_paybill(replace(start, own_session=True, ahead=ahead))
     worker: RunningWorker | None = None
     try:
         worker = _ready(house, process, log)

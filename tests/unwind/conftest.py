@@ -12,8 +12,9 @@ import pytest
 from server.workspace import StoreKind
 from tests.support.postgres import Postgres
 from tests.unwind.cases import Case
+from tests.unwind.money import Blow
 from tests.unwind.site import Site, make_site
-from tests.unwind.stock import Place, Stock
+from tests.unwind.stock import RUNNING, Place, Stock
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,8 @@ def _wanted(items: list[pytest.Item], store: StoreKind) -> Counter[Place]:
     cases = [call.params.get("case") for call in calls if call is not None]
     ours = [case for case in cases if isinstance(case, Case) and case.store == store]
     found: Counter[Place] = Counter((case.kind, case.model) for case in ours)
+    blows = [call.params.get("blow") for call in calls if call is not None]
+    found[RUNNING] += sum(isinstance(blow, Blow) and blow.store == store for blow in blows)
     # Each of the processes gets about an equal part.
     share = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     return Counter({place: -(-count // share) for place, count in found.items()})

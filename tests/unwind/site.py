@@ -20,6 +20,7 @@ from control_plane.facts.load import approval_row, run_row, tenant_row
 from control_plane.ports import Recorder, Store
 from control_plane.store import rows, tables
 from server.auditing import Auditing
+from server.catalog import write_sample
 from server.protection import protect
 from server.wiring import Face, face_ports
 from server.workspace import StoreKind
@@ -31,6 +32,7 @@ from tests.support.waiting import until
 from tests.support.workers import running_worker
 from tests.unwind.effects import Effects, effect_modules
 from tests.unwind.lifecycles import Asked
+from tests.unwind.money import TRIAL
 
 ENDED = frozenset(
     {"applied", "compensated", "compensation_failed", "failed", "canceled", "discarded"}
@@ -172,7 +174,11 @@ def make_site(
     folder: Path, cerbos: Path, kind: StoreKind, postgres: Postgres | None
 ) -> Generator[Site]:
     """A new workspace below a folder; what it has on a server is gone at the end."""
-    house = build_house(folder / "house", cerbos, postgres=postgres)
+    catalog = folder / "catalog"
+    write_sample(catalog)
+    with (catalog / "plans.yaml").open("a") as plans:
+        plans.write(TRIAL)
+    house = build_house(folder / "house", cerbos, postgres=postgres, catalog=catalog)
     with ExitStack() as stack:
         if postgres is not None:
             stack.callback(raze, postgres, house.workspace.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from control_plane.domain.isolation import Isolation
 from tests.support.workers import running_worker
@@ -29,6 +29,8 @@ _AT_ONCE_MAX = 4
 _RECORDS = 2
 
 Place: TypeAlias = tuple[str, Isolation]
+RUNNING: Final[Place] = ("suspend", "pooled")
+"""Where a tenant that is open and pooled waits."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Stock:
             self._fill(place)
         self._wanted[place] -= 1
         return self._waiting[place].pop()
+
+    def name(self, stem: str) -> str:
+        """A name that no tenant of the session's has."""
+        return self._name((stem, "pooled"))
 
     def give(self, case: Case, prepared: Prepared) -> None:
         """Take back the tenant of a case that went well; a healthy worker runs."""

@@ -18,23 +18,18 @@ from tests.unwind.cases import (
     worker_points,
 )
 from tests.unwind.lifecycles import DESCRIBED
+from tests.unwind.money import MOVES, every_blow, some_blows
 
 # Of no tenant: its boundaries are killed at in tests/switch.
 SWITCHED = {"apply_catalog"}
-# Money alone, or a stack of a plan with a price: tests/control_plane/handlers/test_subscription_killed.py
-# kills at each boundary, and holds what the sandbox really took against what was booked.
-OF_MONEY = {
-    "change_subscription",
-    "cancel_subscription",
-    "pause_subscription",
-    "resume_subscription",
-    "set_payment_method",
-    "retry_payment",
-    "record_payment",
-    "issue_credit_note",
-}
-ELSEWHERE = SWITCHED | OF_MONEY
+# Those that move money have cases of their own, over tenants that pay; a first plan is of both.
+OF_MONEY = {move.kind for move in MOVES.values() if move.kind} - {*DESCRIBED}
+# What the house asks for by itself: tests/control_plane/handlers/test_house_runs.py kills at each.
+OF_THE_HOUSE = {"follow_plan"}
+ELSEWHERE = SWITCHED | OF_MONEY | OF_THE_HOUSE
+CLOCKS = {"billing", "house"}
 SLICE = [case for store in STORES for case in some_kills_of_a_worker(store)]
+BLOWS = [blow for store in STORES for blow in some_blows(store)]
 FACES = [case for store in STORES for case in some_kills_of_a_face(store)]
 
 
@@ -61,7 +56,7 @@ def test_every_lifecycle_is_described() -> None:
 @pytest.mark.parametrize("store", STORES)
 def test_every_failpoint_is_killed_at_under_every_isolation_model(store: StoreKind) -> None:
     cases = [*every_kill_of_a_worker(store), *every_kill_of_a_face(store)]
-    ours = {name for name in failpoint_names() if name.split(".")[0] not in {*ELSEWHERE, "billing"}}
+    ours = {name for name in failpoint_names() if name.split(".")[0] not in ELSEWHERE | CLOCKS}
     for model in ISOLATIONS:
         assert {case.point for case in cases if case.model == model} == ours
     for kind in DESCRIBED:
@@ -69,6 +64,23 @@ def test_every_failpoint_is_killed_at_under_every_isolation_model(store: StoreKi
         points = [*worker_points(kind), *FACE_BOUNDARIES]
         assert killed == {(point, model) for point in points for model in ISOLATIONS}
     assert len(cases) == len(set(cases))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_failpoint_of_money_is_killed_at(store: StoreKind) -> None:
+    blows = every_blow(store)
+    ours = {name for name in failpoint_names() if name.split(".")[0] in {*OF_MONEY, "billing"}}
+    assert {blow.point for blow in blows} >= {*ours, *RUN_BOUNDARIES}
+    for move in MOVES.values():
+        own = {one for one in ours if move.kind and one.startswith(f"{move.kind}.")}
+        assert {blow.point for blow in blows if blow.move == move.name} >= own
+    assert len(blows) == len(set(blows))
+
+
+def test_the_slice_of_money_has_the_clock_and_a_run_and_both_stores() -> None:
+    assert set(BLOWS) <= {blow for store in STORES for blow in every_blow(store)}
+    assert {blow.store for blow in BLOWS} == set(STORES)
+    assert {bool(MOVES[blow.move].tool) for blow in BLOWS} == {True, False}
 
 
 def test_the_slice_is_of_cases_that_the_sweep_has() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unwind.blows import strike
 from tests.unwind.cases import (
     Case,
     every_kill_of_a_face,
@@ -15,6 +16,7 @@ from tests.unwind.cases import (
     some_kills_of_a_worker,
 )
 from tests.unwind.killing import kill_face, kill_worker
+from tests.unwind.money import Blow, every_blow, some_blows
 
 if TYPE_CHECKING:
     from tests.unwind.site import Site
@@ -63,3 +65,18 @@ async def test_a_face_killed_at_every_boundary_leaves_one_run_that_a_repeat_find
     site: Site, stock: Stock, case: Case
 ) -> None:
     await kill_face(site, stock, case)
+
+
+@pytest.mark.parametrize("blow", some_blows("postgres"), ids=str)
+def test_a_worker_killed_while_it_moves_money_moves_it_once(
+    site: Site, stock: Stock, blow: Blow
+) -> None:
+    strike(site, stock, blow)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("blow", every_blow("postgres"), ids=str)
+def test_a_worker_killed_at_every_boundary_of_money_moves_it_once(
+    site: Site, stock: Stock, blow: Blow
+) -> None:
+    strike(site, stock, blow)

@@ -42,18 +42,25 @@ from control_plane.errors import NotFound, Unavailable
 from control_plane.store.sqlite import SqliteStore
 
 NAME: Final = "sandbox"
-# What each method's name does; `sandbox_declined_<n>` stands for n from 1 to 99.
+_PAGES: Final = "https://sandbox.invalid/act/"  # where nobody is
+# What each method's name does; `<n>` stands for 1 to 99, behind `sandbox_action` for 1 to 9.
 METHODS: Final[tuple[str, ...]] = (
     "sandbox_ok",
     "sandbox_declined",
     "sandbox_stolen",
     "sandbox_declined_<n>",
     "sandbox_action",
+    "sandbox_action_<n>",
+    "sandbox_action_failed_<n>",
     "sandbox_pending",
     "sandbox_timeout",
     "sandbox_lost",
     "sandbox_down",
     "sandbox_unreachable",
+    "sandbox_refund_pending",
+    "sandbox_refund_failed",
+    "sandbox_refund_timeout",
+    "sandbox_refund_lost",
 )
 
 # `sealed`: it was asked for, had never come, and is refused from then on.
@@ -61,6 +68,7 @@ _Fate: TypeAlias = Literal[
     "succeeded", "failed", "action_required", "pending", "canceled", "sealed"
 ]
 _COUNTED = re.compile(r"sandbox_declined_([1-9][0-9]?)")
+_ACTED = re.compile(r"sandbox_action(_failed)?_([1-9])")
 _DECLINED: tuple[_Fate, FailureClass, str] = ("failed", "soft_decline", "insufficient_funds")
 _FATES: Mapping[str, tuple[_Fate, FailureClass | None, str]] = MappingProxyType(
     {
@@ -71,6 +79,10 @@ _FATES: Mapping[str, tuple[_Fate, FailureClass | None, str]] = MappingProxyType(
         "sandbox_pending": ("pending", None, ""),
         "sandbox_timeout": ("succeeded", None, ""),
         "sandbox_down": ("failed", "gateway_error", "processing_error"),
+        "sandbox_refund_pending": ("succeeded", None, ""),
+        "sandbox_refund_failed": ("succeeded", None, ""),
+        "sandbox_refund_timeout": ("succeeded", None, ""),
+        "sandbox_refund_lost": ("succeeded", None, ""),
     }
 )
 _NO_METHOD: tuple[_Fate, FailureClass, str] = ("failed", "no_method", "no_such_method")
@@ -99,6 +111,13 @@ _REFUND = Table(
     Column("amount_minor", Integer, nullable=False),
     Column("currency", String, nullable=False),
     Column("decline_code", String, nullable=False),
+)
+_QUESTION = Table(
+    "sandbox_question",
+    _METADATA,
+    # An attempt that waits for the customer, or a refund.
+    Column("id", String, primary_key=True),
+    Column("asked", Integer, nullable=False),
 )
 
 
@@ -139,6 +158,8 @@ class SandboxProvider:
             known = _payment(connection, order)
             if known is None:
                 _add(connection, order, "sealed", "gateway_error", "")
+            elif known.fate == "action_required" and _acts_now(connection, order):
+                known = _payment(connection, order)
         return None if known is None or known.fate == "sealed" else _answer(known)
 
     def cancel(self, order: Order) -> Answer | None:
@@ -150,18 +171,17 @@ class SandboxProvider:
 
     def refund(self, refund_id: str, order: Order, amount: Money) -> Answer:
         check_method(self, order)
+        reference = order.method.reference
         with self._write() as connection:
-            known = connection.execute(select(_REFUND).where(_REFUND.c.id == refund_id)).first()
-            asked = (order.attempt, amount.minor, amount.currency)
-            if known is not None and (known.attempt, known.amount_minor, known.currency) != asked:
-                raise order_differs()
-            code = known.decline_code if known else _refund_fault(connection, order, amount)
-            if known is None:
-                row = dict(zip(("attempt", "amount_minor", "currency"), asked, strict=True))
-                connection.execute(insert(_REFUND).values(id=refund_id, decline_code=code, **row))
+            first = _asked(connection, refund_id) == 1
+            lost = first and reference == "sandbox_refund_lost"
+            code = "" if lost else _given_back(connection, refund_id, order, amount)
+        if lost or (first and reference == "sandbox_refund_timeout"):
+            raise unknown("the sandbox does not say what became of the refund")
         if code:
             return Answer(kind="failed", failure="gateway_error", decline_code=code)
-        return Answer(kind="succeeded", reference=f"sandbox_{refund_id}")
+        waits = first and reference == "sandbox_refund_pending"
+        return Answer(kind="pending" if waits else "succeeded", reference=f"sandbox_{refund_id}")
 
     def complete(self, attempt: str) -> None:
         """The customer acts, or the bank pays: what waits has succeeded. NotFound where none waits."""
@@ -222,6 +242,8 @@ def _reachable() -> Generator[None]:
 def _fate(connection: Connection, order: Order) -> tuple[_Fate, FailureClass | None, str]:
     reference = order.method.reference
     counted = _COUNTED.fullmatch(reference)
+    if _ACTED.fullmatch(reference):
+        return _FATES["sandbox_action"]
     if counted is None:
         return _FATES.get(reference, _NO_METHOD)
     before = select(func.count()).where(
@@ -229,6 +251,24 @@ def _fate(connection: Connection, order: Order) -> tuple[_Fate, FailureClass | N
     )
     declined = connection.execute(before).scalar_one() < int(counted[1])
     return _DECLINED if declined else ("succeeded", None, "")
+
+
+def _acts_now(connection: Connection, order: Order) -> bool:
+    acted = _ACTED.fullmatch(order.method.reference)
+    if acted is None or _asked(connection, order.attempt) < int(acted[2]):
+        return False
+    fate, failure, code = _DECLINED if acted[1] else _FATES["sandbox_ok"]
+    _change(connection, order.attempt, fate, failure, code)
+    return True
+
+
+def _asked(connection: Connection, named: str) -> int:
+    # How often, with this time.
+    mine = _QUESTION.c.id == named
+    raised = update(_QUESTION).where(mine).values(asked=_QUESTION.c.asked + 1)
+    if not connection.execute(raised).rowcount:
+        connection.execute(insert(_QUESTION).values(id=named, asked=1))
+    return int(connection.execute(select(_QUESTION.c.asked).where(mine)).scalar_one())
 
 
 def _add(
@@ -285,7 +325,21 @@ def _answer(row: Row[Any]) -> Answer:
         failure=row.failure,
         reference=f"sandbox_{row.attempt}",
         decline_code=row.decline_code,
+        action_url=f"{_PAGES}{row.attempt}" if kind == "action_required" else "",
     )
+
+
+def _given_back(connection: Connection, refund_id: str, order: Order, amount: Money) -> str:
+    known = connection.execute(select(_REFUND).where(_REFUND.c.id == refund_id)).first()
+    asked = (order.attempt, amount.minor, amount.currency)
+    if known is not None:
+        if (known.attempt, known.amount_minor, known.currency) != asked:
+            raise order_differs()
+        return str(known.decline_code)
+    code = _refund_fault(connection, order, amount)
+    row = dict(zip(("attempt", "amount_minor", "currency"), asked, strict=True))
+    connection.execute(insert(_REFUND).values(id=refund_id, decline_code=code, **row))
+    return code
 
 
 def _refunded(connection: Connection, attempt: str) -> int:
@@ -299,6 +353,8 @@ def _refund_fault(connection: Connection, order: Order, amount: Money) -> str:
     held = _payment(connection, order)
     if held is None or held.fate != "succeeded":
         return "nothing_charged"
+    if order.method.reference == "sandbox_refund_failed":
+        return "refund_refused"
     if amount.currency != order.amount.currency:
         return "currency_differs"
     if not 1 <= amount.minor <= order.amount.minor - _refunded(connection, order.attempt):

@@ -12,14 +12,14 @@ from sqlalchemy import JSON, Boolean, Column, Connection, Integer, Table, func, 
 
 from control_plane.audit.leaf import Leaf, open_leaf, sealed_digest
 from control_plane.audit.recorder import _KEYS as KEYS
-from control_plane.audit.recorder import GUARDED, LeafRecorder, guard, guarded_rows
+from control_plane.audit.recorder import GUARDED, LeafRecorder, guard, guarded_rows, guards_now
 from control_plane.domain.canonical import Json, instant
 from control_plane.secrets.box import BoxError, new_keypair
 from control_plane.secrets.tenant_keys import TenantKey, unwrap
 from control_plane.store import ledger_tables, tables
 from control_plane.store.log import StoredLeaf, StoredLog
-from control_plane.store.migrate import upgrade
 from control_plane.store.sqlite import SqliteStore
+from tests.support.migrated import migrated_sqlite
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AT = instant(NOW)
@@ -46,8 +46,7 @@ class Still:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    upgrade(tmp_path / "store.db")
-    store = SqliteStore(tmp_path / "store.db")
+    store = SqliteStore(migrated_sqlite(tmp_path / "store.db"))
     yield store
     store.close()
 
@@ -184,6 +183,34 @@ def test_guards_say_what_the_rows_are_in_this_transaction(
     assert set(now) == {("setting", "rule")}
 
 
+def test_only_what_moved_is_vouched_for_where_it_is_asked_and_with_what_was_found(
+    store: SqliteStore, recorder: LeafRecorder
+) -> None:
+    names = ("rule", "same", "new")
+    rows = tuple(("setting", name) for name in names)
+    with store.write() as connection:
+        for name in names[:2]:
+            add_setting(connection, name, "own_hand")
+        found = guards_now(connection, rows)
+        assert found == [guard(connection, *row) for row in rows]
+        add_setting(connection, "new", "own_hand")
+        changed = tables.setting.update().where(tables.setting.c.name == "rule")
+        connection.execute(changed.values(value={"rule": "two_people"}))
+        now = guards_now(connection, rows)
+        for asked in (False, True):
+            recorder.record(
+                connection, "setting.changed", "", PAYLOAD, rows, tuple(found), only_moved=asked
+            )
+    every, moved = (one.leaf.guards for one in StoredLog(store).newest(2)[::-1])
+    befores = (found[0].digest, found[1].digest, "absent")
+    assert [(one.key, one.digest, one.before) for one in every] == [
+        (name, one.digest, before) for name, one, before in zip(names, now, befores, strict=True)
+    ]
+    assert [one.key for one in moved] == ["rule", "new"]
+    assert set(moved) < set(every)
+
+
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", sorted(GUARDED))
 def test_a_guard_equals_what_verification_reads_and_moves_with_every_column(
     store: SqliteStore, name: str

@@ -19,10 +19,10 @@ from control_plane.errors import PaybillError
 from control_plane.secrets.box import new_keypair
 from control_plane.store import rows, tables
 from control_plane.store.log import StoredLog
-from control_plane.store.migrate import upgrade_postgres
 from control_plane.store.postgres import PostgresStore
 from server.clock import SystemClock
 from server.ids import RandomIds
+from tests.support.migrated import migrated_postgres
 from tests.support.postgres import Postgres
 
 _, PUBLIC = new_keypair()
@@ -35,13 +35,14 @@ TENANTS = ("acme", "globex", "initech")
 
 @pytest.fixture
 def store(postgres: Postgres) -> Iterator[PostgresStore]:
-    with postgres.database() as url:
-        upgrade_postgres(url, schema="public")
-        with closing(PostgresStore(url, schema="public", lock_ms_max=20_000)) as made:
-            with made.write() as connection:
-                for name in TENANTS:
-                    connection.execute(tables.fence.insert().values(tenant=name, epoch=0))
-            yield made
+    with (
+        migrated_postgres(postgres) as url,
+        closing(PostgresStore(url, schema="public", lock_ms_max=20_000)) as made,
+    ):
+        with made.write() as connection:
+            for name in TENANTS:
+                connection.execute(tables.fence.insert().values(tenant=name, epoch=0))
+        yield made
 
 
 @pytest.fixture

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from control_plane.billing.arrears import close_draft, end_billing, unbilled
+from control_plane.billing.book import Book
 from control_plane.billing.clockwork import advance
 from control_plane.billing.ending import cancel_now
+from control_plane.domain.plans import PlanCatalog, PlanOffer
 from tests.support.books import (
     DAY,
     HOUR,
+    PLANS,
     START,
     Auditor,
     begun,
@@ -73,7 +82,7 @@ def test_nothing_that_was_used_is_billed_twice_whatever_ends_the_period() -> Non
     auditor.look(go(book, START + 4 * DAY))
     change(book, START + 8 * DAY, "b", plan="term")
     auditor.look(go(book, START + 9 * DAY))
-    cancel_now(book, START + 12 * DAY, "x")
+    cancel_now(book, START + 12 * DAY, "x", released=True)
     auditor.look(go(book, START + 20 * DAY))
     used = [line for one in final(book) for line in one.lines if line.kind == "usage"]
     assert [(int(one.quantity), one.amount_minor) for one in used] == [(72, 144), (120, 360)]
@@ -84,5 +93,60 @@ def test_once_nothing_runs_any_more_nothing_comes() -> None:
     end_billing(book, START + DAY)
     assert (book.subscription.running, book.subscription.current_period_end) == ((), None)
     end_billing(book, START + DAY)
-    assert sums(final(book)[-1]) == {"usage:api_calls": 48, "minimum:api_calls": 2}
+    assert sums(final(book)[-1]) == {"usage:api_calls": 48}
     assert book.subscription.unbilled is None
+
+
+def _least(book: Book) -> list[int]:
+    lines = (line for one in final(book) for line in one.lines)
+    return [one.amount_minor for one in lines if one.kind == "minimum"]
+
+
+def test_a_minimum_is_for_a_whole_period_and_its_part_for_a_part() -> None:
+    whole = go(begun("metered"), RENEWAL + HOUR)
+    assert _least(whole) == [50]
+    cut = begun("metered")
+    cancel_now(cut, START + 14 * DAY, "x")
+    assert _least(go(cut, START + 15 * DAY)) == [25]
+    # Past its end, a period that a debt has held up costs no more than one.
+    late = begun("metered")
+    end_billing(late, RENEWAL + 3 * DAY)
+    assert _least(go(late, RENEWAL + 4 * DAY)) == [50]
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.integers(1, 28 * 86_400 - 1), min_size=1, max_size=5, unique=True))
+def test_however_often_its_meters_change_a_period_costs_its_minimum_once(cuts: list[int]) -> None:
+    book = begun("dear_0", plans=DEAR)
+    for number, cut in enumerate(sorted(cuts), start=1):
+        at = START + timedelta(seconds=cut)
+        change(go(book, at), at, f"c{number}", plan=f"dear_{number}")
+    go(book, RENEWAL + HOUR)
+    assert sum(_least(book)) == 1_001
+    lines = (line for one in final(book) for line in one.lines)
+    assert sum(line.amount_minor for line in lines if line.reference == "api_flat") == 777
+    Auditor().look(book)
+
+
+def _dear(rank: int) -> PlanOffer:
+    offer = PLANS.offer("metered")
+    calls = offer.charge("api_calls", "month")
+    assert calls is not None
+    told = offer.model_dump(mode="json")
+    [base] = [one for one in told["charges"] if one["component"] == "plan"]
+    price = {"currency": "EUR", "model": "flat", "amount_minor": 1_000 * (rank + 1)}
+    unit = {"currency": "EUR", "model": "per_seat", "unit_amount_minor": str(rank + 1)}
+    # Each has another rate, so that what was used is billed with each change.
+    told["charges"] = [
+        {**base, "prices": [price]},
+        {**base, "component": "api_calls", "prices": [{**unit, "minimum_minor": 1_001}]},
+        {**base, "component": "api_flat", "prices": [{**price, "amount_minor": 777}]},
+    ]
+    told["entitlements"] = [
+        {"kind": "metered", "feature": one} for one in ("api_calls", "api_flat")
+    ]
+    told |= {"name": f"dear_{rank}", "rank": 100 + rank}
+    return PlanOffer.model_validate_json(json.dumps(told))
+
+
+DEAR = PlanCatalog(plans=tuple(_dear(rank) for rank in range(6)))

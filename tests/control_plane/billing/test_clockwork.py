@@ -10,11 +10,12 @@ from typing import Any, get_args
 import pytest
 
 from control_plane.billing.book import Book
+from control_plane.billing.change_quote import Wanted
 from control_plane.billing.clockwork import advance, next_due_at, next_move
 from control_plane.billing.collecting import begin, take_in
 from control_plane.billing.ending import cancel_later, cancel_now, keep, pause, resume
 from control_plane.billing.forecast import collect
-from control_plane.billing.plan_change import Wanted, commit, quote
+from control_plane.billing.plan_change import commit, quote
 from control_plane.billing.provider import settled
 from control_plane.billing.starting import start
 from control_plane.domain.subscription import SUBSCRIPTION, SubscriptionState
@@ -269,6 +270,7 @@ def test_the_standings_are_every_state() -> None:
     assert all(state_of(STANDINGS[name]()) == name.split(",")[0] for name in STANDINGS)
 
 
+@pytest.mark.slice_of(6)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("standing", STANDINGS)
 def test_a_command_is_carried_out_whole_or_refused_and_nothing_moved(

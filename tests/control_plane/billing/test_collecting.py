@@ -8,10 +8,24 @@ import pytest
 
 from control_plane.billing.book import Book
 from control_plane.billing.clockwork import next_due_at
-from control_plane.billing.collecting import attempt_due_at, begin, question_due_at, take_in
+from control_plane.billing.collecting import (
+    ACTION_MAX,
+    acts_until,
+    attempt_due_at,
+    begin,
+    question_due_at,
+    take_in,
+)
 from control_plane.billing.dunning import standing
 from control_plane.billing.ending import cancel_now, pause
-from control_plane.billing.provider import Answer, PaymentContradiction, lost, settled
+from control_plane.billing.provider import (
+    Answer,
+    PaymentContradiction,
+    lost,
+    probed,
+    settled,
+    unheard,
+)
 from control_plane.domain.invoice import Invoice
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.terms import Method
@@ -238,6 +252,35 @@ def test_who_must_act_first_is_told_and_owes_until_then() -> None:
     assert attempt_due_at(book, debt(book)) is None
     take_in(book, settled(attempt, paid(attempt), RENEWAL + DAY), RENEWAL + DAY)
     assert book.owed() == ()
+
+
+def test_who_must_act_is_asked_about_at_growing_intervals_and_closed_at_the_last() -> None:
+    book = begun()
+    acts = Answer(kind="action_required", reference="r", action_url="https://bank.example/1")
+    go(book, RENEWAL, lambda _: acts)
+    [attempt] = [one for one in book.attempts.values() if one.state == "action_required"]
+    waits: list[timedelta] = []
+    at = RENEWAL
+    while (due := question_due_at(book, attempt)) is not None and due < acts_until(attempt):
+        # It matters to nobody whether the provider says so again or says nothing.
+        said = probed(attempt, acts, due) if len(waits) % 2 else unheard(attempt, due)
+        attempt = take_in(book, said, due)
+        waits.append(due - at)
+        at = due
+        assert len(waits) < 10
+    assert [one // timedelta(minutes=1) for one in waits] == [5, 15, 60, 180, 360, 720]
+    assert question_due_at(book, attempt) == RENEWAL + ACTION_MAX
+    assert (attempt.changed_at, attempt.action_url) == (RENEWAL, "https://bank.example/1")
+    assert told(book, "payment.action_required") == [RENEWAL]
+
+
+def test_a_clock_that_slept_asks_once_and_not_for_each_time_that_it_missed() -> None:
+    book = begun()
+    acts = Answer(kind="action_required", reference="r")
+    go(book, RENEWAL, lambda _: acts)
+    [attempt] = [one for one in book.attempts.values() if one.state == "action_required"]
+    asked = take_in(book, probed(attempt, acts, RENEWAL + 5 * HOUR), RENEWAL + 5 * HOUR)
+    assert question_due_at(book, asked) == RENEWAL + 5 * HOUR + timedelta(minutes=15)
 
 
 def test_nothing_is_collected_of_what_is_not_owed() -> None:

@@ -50,6 +50,17 @@ MOVES: list[tuple[Event, dict[str, Any], dict[Account, int]]] = [
         {"net_minor": 500, "credit_minor": 500},
         {"credit_balance": 500, "revenue": -500},
     ),
+    # More is charged than is given back, whose tax was higher; then the other way round.
+    (
+        ledger.invoice_gave_back,
+        {"earned_minor": 10, "deferred_minor": 100, "tax_minor": -30},
+        {"receivable": 80, "revenue": -10, "deferred_revenue": -100, "tax_payable": 30},
+    ),
+    (
+        ledger.invoice_gave_back,
+        {"earned_minor": 0, "deferred_minor": -100, "tax_minor": -19},
+        {"credit_balance": -119, "deferred_revenue": 100, "tax_payable": 19},
+    ),
     (ledger.payment_settled, {"amount_minor": 7}, {"cash_clearing": 7, "receivable": -7}),
     (
         ledger.payment_settled,
@@ -107,6 +118,11 @@ REFUSED: list[tuple[Event, dict[str, Any], str]] = [
     (ledger.invoice_finalised, {"net_minor": 10, "credit_minor": -1}, "credit_minor"),
     (ledger.invoice_finalised, {"net_minor": 0, "credit_minor": 1}, "credit_minor"),
     (ledger.invoice_finalised, {"net_minor": MINOR_MAX, "tax_minor": 1}, "amount_minor"),
+    (
+        ledger.invoice_gave_back,
+        {"earned_minor": 0, "deferred_minor": -MINOR_MAX - 1, "tax_minor": 0},
+        "deferred_minor",
+    ),
     (ledger.payment_settled, {"amount_minor": 0}, "amount_minor"),
     (ledger.payment_settled, {"amount_minor": MINOR_MAX + 1}, "amount_minor"),
     (ledger.payment_settled, {"amount_minor": 5, "allocated_minor": 6}, "allocated_minor"),
@@ -116,7 +132,8 @@ REFUSED: list[tuple[Event, dict[str, Any], str]] = [
     (ledger.credit_note_issued, {"net_minor": 0}, "net_minor"),
     (ledger.credit_note_issued, NOTE | {"credit_minor": 1}, "net_minor"),
     (ledger.credit_note_issued, NOTE | {"deferred_minor": 11}, "deferred_minor"),
-    (ledger.credit_note_issued, NOTE | {"tax_minor": -1}, "tax_minor"),
+    (ledger.credit_note_issued, NOTE | {"tax_minor": -1}, "net_minor"),
+    (ledger.credit_note_issued, {"net_minor": -1, "deferred_minor": 1}, "deferred_minor"),
     (ledger.credit_note_issued, NOTE | {"receivable_minor": -1}, "receivable_minor"),
     (ledger.credit_note_issued, NOTE | {"refund_minor": 11, "credit_minor": -1}, "credit_minor"),
     (ledger.written_off, {"amount_minor": 0}, "amount_minor"),
@@ -144,7 +161,9 @@ def test_an_event_moves_what_it_must(
     assert made is not None
     assert fold([made]) == {(account, "EUR"): amount for account, amount in moved.items()}
     assert (made.tenant, made.occurred_at, made.cause.reference) == ("acme", AT, "in_1")
-    assert made.cause.kind == event.__name__
+    # An invoice that gives back is final by the same event.
+    named = event.__name__.replace("gave_back", "finalised")
+    assert made.cause.kind == named
 
 
 @pytest.mark.parametrize(("event", "amounts", "field"), REFUSED)
@@ -158,6 +177,7 @@ def test_amounts_that_no_such_event_can_have_are_refused_by_field(
 
 def test_an_invoice_of_nothing_moves_nothing() -> None:
     assert ledger.invoice_finalised(OF, net_minor=0) is None
+    assert ledger.invoice_gave_back(OF, earned_minor=0, deferred_minor=0, tax_minor=0) is None
 
 
 @given(RANDOM, st.integers(1, 20))

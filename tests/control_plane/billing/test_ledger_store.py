@@ -300,6 +300,7 @@ def test_a_page_has_bounds(store: Store, size: int) -> None:
     assert told.value.field == "size"
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     "altered",
     [
@@ -332,6 +333,7 @@ def verified(store: Store) -> Report:
     return verify(StoredLog(store), verifier_key_of(ORIGIN, SEED).text(), rows=standing)
 
 
+@pytest.mark.slice_of(2)
 @pytest.mark.parametrize(
     "altered",
     [

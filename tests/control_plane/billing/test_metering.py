@@ -22,12 +22,10 @@ from control_plane.billing.metering import (
     AHEAD_MAX,
     BATCH_MAX,
     Aggregation,
-    Identity,
     Meter,
     Schedule,
     SumTally,
     Tally,
-    UsageEvent,
     Verdict,
     Window,
     empty,
@@ -38,6 +36,7 @@ from control_plane.billing.metering import (
     tally_of,
     usage,
 )
+from control_plane.billing.usage_events import Identity, ReportedEvent, UsageEvent, digest_of
 from control_plane.errors import BadInput
 
 MICRO = timedelta(microseconds=1)
@@ -320,13 +319,30 @@ def cut(events: Sequence[UsageEvent], random: Random) -> Iterator[Sequence[Usage
         yield events[start:end]
 
 
+def reported(events: Sequence[UsageEvent]) -> list[ReportedEvent]:
+    return [
+        ReportedEvent(
+            known.source,
+            known.id,
+            known.tenant,
+            known.meter,
+            known.quantity,
+            known.occurred_at,
+            known.occurred_text,
+            known.received_at,
+            known.key,
+        )
+        for known in events
+    ]
+
+
 def run(batches: Sequence[Sequence[UsageEvent]]) -> dict[Window, Tally]:
     recorded, parts = dict[Identity, str](), list[dict[Window, Tally]]()
     for batch in batches:
         verdicts = judge(batch, METERS, SCHEDULES, recorded)
         parts.append(tallies(batch, verdicts, METERS))
         recorded |= {
-            known.identity: verdict.digest
+            known.identity: known.digest()
             for known, verdict in zip(batch, verdicts, strict=True)
             if verdict.status == "accepted"
         }
@@ -352,6 +368,11 @@ def plain_usage(aggregation: Aggregation, events: Sequence[UsageEvent]) -> Fract
 
 def check_order(events: list[UsageEvent], random: Random) -> None:
     whole = run([events])
+    light = reported(events)
+    verdicts = judge(events, METERS, SCHEDULES, {})
+    assert judge(light, METERS, SCHEDULES, {}) == verdicts
+    assert tallies(light, verdicts, METERS) == whole
+    assert [digest_of(known) for known in light] == [known.digest() for known in events]
     shuffled = random.sample(events, len(events))
     other = run(list(cut(shuffled, random)))
     assert whole == other

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.billing.outlook import MONTHS_MAX, Payments, Stretch, expected_usage, foresee
+from control_plane.billing.outlook import (
+    DEPROVISION_PLANNED,
+    MONTHS_MAX,
+    Payments,
+    Stretch,
+    expected_usage,
+    foresee,
+)
 from control_plane.billing.starting import start
 from control_plane.domain.gate import level_at
 from control_plane.errors import BadInput
@@ -90,6 +97,16 @@ def test_a_first_payment_that_fails_ends_within_a_day_and_its_invoice_is_void() 
     assert [one.name for one in seen.gates] == ["clear"]
     (january, february) = seen.months
     assert (january.invoiced_minor, february.voided_minor) == (3999, 3999)
+
+
+def test_the_last_rung_is_named_as_a_planned_deprovisioning() -> None:
+    seen = foresee(begun(), START, 4, "fail")
+    (planned,) = [one for one in seen.notes if one.kind == DEPROVISION_PLANNED]
+    (rung,) = [one for one in seen.gates if one.name == "deprovision"]
+    assert (planned.at, planned.detail) == (rung.since, "waits for a human's approval")
+    assert [one.at for one in seen.notes] == sorted(one.at for one in seen.notes)
+    never = foresee(begun(), START, 4, "succeed")
+    assert [one for one in never.notes if one.kind == DEPROVISION_PLANNED] == []
 
 
 def test_of_a_period_that_is_over_usage_is_what_it_was() -> None:

@@ -19,10 +19,12 @@ from control_plane.billing.provider import (
     PaymentContradiction,
     lost,
     order_of,
+    page_of,
     probed,
     settled,
     submitted,
     unavailable,
+    unheard,
     unknown,
     unsent,
 )
@@ -285,6 +287,47 @@ def test_a_question_about_what_is_pending_is_counted_and_a_message_is_not() -> N
     assert (again.unsettled, again.asked) == ("pending", 1)
     with pytest.raises(PaymentContradiction):
         probed(again, answer("pending", reference="pay_2"), LATER)
+
+
+def test_a_question_about_what_waits_for_the_customer_is_counted_and_a_message_is_not() -> None:
+    page = "https://bank.example/act/1"
+    waits = settled(attempt("processing"), answer("action_required", action_url=page), NOW)
+    assert (waits.state, waits.action_url, waits.asked) == ("action_required", page, 0)
+    assert settled(waits, answer("action_required"), LATER) == waits
+    again = probed(waits, answer("action_required", action_url=page), LATER)
+    silent = unheard(again, LATER + timedelta(hours=1))
+    assert [one.asked for one in (again, silent)] == [1, 2]
+    assert (silent.state, silent.changed_at, silent.action_url) == ("action_required", NOW, page)
+    with pytest.raises(PaymentContradiction):
+        probed(again, answer("action_required", reference="pay_2"), LATER)
+    ended = settled(silent, answer("succeeded"), LATER)
+    assert (ended.state, ended.action_url) == ("succeeded", None)
+
+
+def test_a_question_that_nobody_answers_loses_what_does_not_wait_for_the_customer() -> None:
+    assert unheard(attempt("processing"), LATER) == lost(attempt("processing"), LATER)
+    assert unheard(attempt("succeeded"), LATER) == attempt("succeeded")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://bank.example/act?payment_intent_client_secret=1",
+        "https://bank.example/act?Access_Token=1",
+        "https://bank.example/act?x=1&password=",
+        "https://anna:pass@bank.example/act",
+    ],
+)
+def test_a_page_whose_address_holds_a_secret_is_kept_nowhere(page: str) -> None:
+    told = answer("action_required", action_url=page)
+    assert page_of(told) is None
+    assert settled(attempt("processing"), told, LATER).action_url is None
+
+
+def test_a_page_is_told_as_the_provider_gave_it() -> None:
+    assert page_of(answer("action_required")) is None
+    page = "https://bank.example/act?payment=1"
+    assert page_of(answer("action_required", action_url=page)) == page
 
 
 def test_questions_come_later_and_end_when_nothing_changes() -> None:

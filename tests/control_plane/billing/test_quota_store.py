@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event, func, select
 
 from control_plane.billing.calendar import MONTHLY
-from control_plane.billing.metering import Meter, Schedule, UsageEvent
+from control_plane.billing.metering import Meter, Schedule
 from control_plane.billing.quota_store import Quotas
+from control_plane.billing.usage_events import UsageEvent
 from control_plane.billing.usage_store import record
 from control_plane.domain.entitlement import MeteredEntitlement
 from control_plane.errors import Refused
@@ -37,7 +38,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def quotas(connection: Connection, now: datetime) -> Quotas:
-    return Quotas(connection, "acme", SCHEDULE.period_at(now))
+    return Quotas(connection, "acme", SCHEDULE.period_at(now), now)
 
 
 def use(store: Store, quantity: str, now: datetime) -> None:

@@ -24,11 +24,11 @@ from control_plane.domain.subscription import Subscription
 from control_plane.domain.terms import Terms
 from control_plane.errors import BadInput, Refused
 from control_plane.ports import Store
-from control_plane.store.migrate import upgrade, upgrade_postgres
 from control_plane.store.postgres import PostgresStore
 from control_plane.store.seat_tables import seat as table
 from control_plane.store.sqlite import SqliteStore
 from tests.support.ledgers import opened_store
+from tests.support.migrated import migrated_postgres, migrated_sqlite
 from tests.support.postgres import Postgres
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -261,7 +261,7 @@ def two_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
     """Two processes' ways to one store: each with connections of its own."""
     with ExitStack() as stack:
         if request.param == "sqlite":
-            upgrade(tmp_path / "store.db")
+            migrated_sqlite(tmp_path / "store.db")
             opened: list[Store] = [
                 stack.enter_context(
                     closing(SqliteStore(tmp_path / "store.db", busy_timeout_ms=20_000))
@@ -270,8 +270,7 @@ def two_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
             ]
         else:
             server: Postgres = request.getfixturevalue("postgres")
-            url = stack.enter_context(server.database())
-            upgrade_postgres(url, schema="public")
+            url = stack.enter_context(migrated_postgres(server))
             opened = [
                 stack.enter_context(
                     closing(PostgresStore(url, schema="public", lock_ms_max=20_000))

@@ -22,10 +22,12 @@ from tests.support.books import (
     PLANS,
     START,
     begun,
+    change,
     declined,
     every_hour,
     facts_of,
     final,
+    free_book,
     go,
     new_book,
     pending,
@@ -187,6 +189,29 @@ def test_a_trial_is_had_once() -> None:
     book = new_book("trial")
     start(book, START, first=False)
     assert state_of(book) == "incomplete"
+    # Nor does the clock, or whoever starts it, give another after one that was had, or cut short.
+    for had in (START - DAY, START - 400 * DAY):
+        again, by_itself = (new_book("trial", trial_ends_at=had) for _ in range(2))
+        start(again, START)
+        advance(by_itself, START)
+        assert state_of(again) == state_of(by_itself) == "incomplete"
+
+
+def test_a_trial_that_is_paused_is_over_and_was_had() -> None:
+    book = go(new_book("trial"), START)
+    pause(book, START + 9 * DAY, START + 5 * DAY, "x")
+    assert book.subscription.trial_ends_at == START + 5 * DAY
+    go(book, START + 9 * DAY)
+    assert state_of(book) == "active"
+    assert [one.total_minor for one in final(book)] == [4000]
+
+
+def test_a_change_brings_no_trial() -> None:
+    book = free_book(method=True)
+    change(book, START, plan="trial", currency="EUR")
+    go(book, START)
+    assert (state_of(book), book.subscription.plan) == ("active", "trial")
+    assert [one.total_minor for one in final(book)] == [4000]
 
 
 def test_a_trial_whose_first_invoice_is_declined_is_past_due() -> None:

@@ -20,12 +20,12 @@ from control_plane.billing.metering import (
     Aggregation,
     Meter,
     Schedule,
-    UsageEvent,
     Verdict,
     judge,
     merge_windows,
     tallies,
 )
+from control_plane.billing.usage_events import UsageEvent
 from control_plane.billing.usage_store import record, totals, used
 from control_plane.errors import BadInput, Unavailable
 from control_plane.ports import Store

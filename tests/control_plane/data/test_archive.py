@@ -308,6 +308,7 @@ MUTILATED: Final[dict[str, tuple[Mutilate, str]]] = {
 }
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize("wrong", MUTILATED)
 def test_a_mutilated_archive_is_refused(
     connection: Connection, things: Collection, table: Table, wrong: str

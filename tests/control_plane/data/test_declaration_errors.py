@@ -186,6 +186,7 @@ def test_what_the_mistakes_are_made_in_is_right(tmp_path: Path) -> None:
     assert [one.name for one in loaded] == ["codes", "deals", "people"]
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(("name", "text", "old", "new", "line", "path", "rule"), PLACED)
 def test_a_broken_rule_is_told_with_its_place(
     tmp_path: Path, name: str, text: str, old: str, new: str, line: int, path: str, rule: str

@@ -218,6 +218,7 @@ def _named(plan: Plan, field: str) -> bool:
     return len(plan.indexes) == 1 and any(key in plan.indexes[0] for key in keys)
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize("sort", SORTS, ids=str)
 def test_the_first_page_walks_an_index_in_its_own_order(place: Place, sort: Sort) -> None:
     for plan in place.page(sort):

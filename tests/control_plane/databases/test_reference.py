@@ -72,6 +72,7 @@ def seen(databases: SqliteDatabases, tenant: str, model: Isolation) -> int:
         return int(connection.execute(select(func.count()).select_from(TABLE)).scalar_one())
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(
     "statement",
     [

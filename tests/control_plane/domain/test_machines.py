@@ -17,6 +17,7 @@ from control_plane.domain.machine import IllegalTransition, Machine
 from control_plane.domain.machine_page import machine_page
 from control_plane.domain.machines import MACHINES
 from control_plane.domain.payment import PaymentState
+from control_plane.domain.refund import RefundState
 from control_plane.domain.run import DISCARD_EVENTS, RUN, RUN_ACTIVE, DiscardReason, RunState
 from control_plane.domain.subscription import SubscriptionState
 from control_plane.domain.tenant import TENANT, TenantState
@@ -28,6 +29,7 @@ STATES = {
     "subscription": SubscriptionState,
     "invoice": InvoiceState,
     "payment": PaymentState,
+    "refund": RefundState,
     "delivery": DeliveryState,
     "run": RunState,
     "approval": ApprovalState,
@@ -38,6 +40,7 @@ TERMINAL = {
     "subscription": {"incomplete_expired", "canceled", "expired"},
     "invoice": {"paid", "void", "deleted"},
     "payment": {"succeeded", "failed", "canceled"},
+    "refund": {"succeeded", "failed"},
     "delivery": {"delivered", "canceled", "expired"},
     "run": {"applied", "discarded", "canceled", "failed", "compensated"},
     "approval": {"rejected", "expired", "superseded", "void", "revoked", "consumed"},
@@ -57,6 +60,7 @@ TRANSIENT: dict[str, set[str]] = {
     "subscription": set(),
     "invoice": set(),
     "payment": {"processing"},
+    "refund": set(),
     "delivery": {"sending"},
     "run": {
         "planning",
@@ -75,6 +79,7 @@ SEALED: dict[str, set[str]] = {
     "subscription": set(),
     "invoice": set(),
     "payment": {"processing"},
+    "refund": set(),
     "delivery": {"sending"},
     "run": {"verifying", "reconciling", "compensating"},
     "approval": set(),

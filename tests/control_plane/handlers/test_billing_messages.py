@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from control_plane.billing import webhook_endpoints
+from control_plane.billing import letters, webhook_endpoints
 from control_plane.billing.book import Note
+from control_plane.billing.delivery import WAITS
+from control_plane.billing.hook_rounds import SCOPE
 from control_plane.billing.sender import Reach, Sender
 from control_plane.billing.webhook_endpoints import NewEndpoint
 from control_plane.billing.webhooks import new_secret, verify
@@ -25,10 +27,19 @@ from control_plane.handlers.billing_messages import KINDS, message_of, told_outs
 from control_plane.secrets.box import new_keypair
 from control_plane.store.webhook_tables import webhook_message
 from policies.gate import Gate
+from server.hook_desk import HookDesk
 from server.hook_wiring import HookRounds
 from server.settings import Settings
 from tests.support.approval_world import TENANT
-from tests.support.hooks import HOST, LOOPBACK, leads_to, new_authority, receivers
+from tests.support.hooks import (
+    HOST,
+    LOOPBACK,
+    Reply,
+    in_turn,
+    leads_to,
+    new_authority,
+    receivers,
+)
 from tests.support.lifecycle_bench import Onboarded
 from tests.support.paying_bench import PayingBench, paying
 
@@ -123,6 +134,42 @@ def test_the_worker_brings_a_message_to_the_endpoint_signed(
     (request,) = receiver.requests
     verify([SECRET], request.headers, request.body, bench.world.clock.now())
     assert json.loads(request.body) == messages(bench)[0]
+
+
+def test_an_operators_endpoint_is_told_of_a_paid_invoice_down_to_a_replay(
+    bench: PayingBench, tmp_path: Path
+) -> None:
+    authority, clock, store = new_authority(), bench.world.clock, bench.world.store
+    replies = in_turn([Reply(500)] * len(WAITS) + [Reply()])
+    with receivers(authority, tmp_path) as start:
+        receiver = start(replies)
+        ports = frozenset({receiver.port})
+        own = bench.world.ports
+        desk = HookDesk(PUBLIC, own.recorder, clock, own.ids, ports)
+        with store.write(SCOPE) as connection:
+            made, secret = desk.add(connection, receiver.url(), TENANT, ("invoice.paid",))
+        reach = Reach(ports=ports, allow_loopback=True)
+        sender = Sender(leads_to([LOOPBACK]), reach, authority.trusting)
+        rounds = HookRounds(own, Settings(), PRIVATE, sender)
+        bench.on("team", seats=2)
+        for wait in WAITS:
+            clock.advance(wait * 1.1)
+            assert (rounds.step(), rounds.step()) == (1, 0)
+        with store.write(SCOPE) as connection:
+            ((dead, kind, _),) = letters.dead(connection, made.id)
+            assert (kind, dead.cause, dead.last_status) == ("invoice.paid", "exhausted", 500)
+            assert desk.replay_since(connection, made.id, NOW - timedelta(days=365)) == 1
+        assert (rounds.step(), rounds.step()) == (1, 0)
+        with store.read() as connection:
+            assert letters.dead(connection) == []
+    assert len(receiver.requests) == len(WAITS) + 1
+    assert len({request.body for request in receiver.requests}) == 1
+    last = receiver.requests[-1]
+    verified = verify([secret], last.headers, last.body, clock.now())
+    told = json.loads(last.body)
+    assert verified.id == dead.message
+    assert (told["type"], told["tenant"]) == ("invoice.paid", TENANT)
+    assert told["data"]["reference"] == bench.invoices[0].id
 
 
 def test_a_note_is_the_same_message_each_time_and_another_is_another() -> None:

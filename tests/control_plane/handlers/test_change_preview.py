@@ -149,6 +149,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slice_of(2)
 @pytest.mark.parametrize("code", REFUSED)
 def test_what_the_change_refuses_the_preview_refuses_by_the_same_code(
     bench: PayingBench, code: str

@@ -21,6 +21,7 @@ from tests.support.offboarding import (
 )
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("error", [Unavailable(), Unknown(), Failed(retryable=True)])
 def test_a_passing_fault_of_a_destroying_step_is_waited_out(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -249,6 +249,7 @@ def test_only_a_run_of_changes_of_this_tenant_can_be_taken_back(bench: Bench, ot
     assert undo(bench, **{"run_id": "", **asked})["outcome"] == "not_found"
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("point", FORWARD)
 def test_a_worker_that_dies_at_any_boundary_changes_each_row_once(bench: Bench, point: str) -> None:
     put(bench, 2)

@@ -117,6 +117,7 @@ class Priced:
         kept = [one for one in catalog.plans.plans if one.name != drop]
         plans = tuple(one.model_copy(update=changed) for one in kept)
         self.plans = PlanCatalog.model_construct(plans=plans)
+        self.coupons = catalog.coupons
         self.collections = catalog.collections
         self.row_rules = catalog.row_rules
         self.digest = "0" * 64

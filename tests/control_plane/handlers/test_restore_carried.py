@@ -96,6 +96,7 @@ def test_a_catalog_with_the_same_declarations_carries_nothing_over(bench: Bench)
     assert "carried_over" not in parts(run)
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     ("fields", "code"),
     [

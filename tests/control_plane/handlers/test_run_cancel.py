@@ -31,6 +31,7 @@ def test_a_run_is_canceled_right_before_what_cannot_be_undone(bench: Bench) -> N
     assert bench.standing == ("suspended", ["operator"], "none")
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     "boundary", ["drop_database.dispatched", "drop_database.recorded", "destroy.done"]
 )

@@ -22,6 +22,7 @@ OTHERS = {
     "pause_subscription": "subscription_pause",
     "resume_subscription": "subscription_resume",
     "set_payment_method": "payment_method_set",
+    "set_billing_details": "billing_details_set",
     "retry_payment": "payment_retry",
     "record_payment": "payment_record",
     "issue_credit_note": "credit_note_issue",
@@ -33,10 +34,13 @@ BACKWARD = [name for name in NAMES if ".undo_" in name]
 LAST = "change_subscription.finish.before"
 
 
-@pytest.fixture
-def bench(tmp_path: Path, gate: Gate, standing: Onboarded) -> Iterator[PayingBench]:
-    """A world of this test's own, with one tenant on a free plan."""
-    with paying(standing, tmp_path, gate) as made:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
+def bench(
+    tmp_path: Path, gate: Gate, standing: Onboarded, request: pytest.FixtureRequest
+) -> Iterator[PayingBench]:
+    """A world of this test's own over each store, with one tenant on a free plan."""
+    server = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    with paying(standing, tmp_path, gate, server) as made:
         yield made
 
 
@@ -79,11 +83,13 @@ def ready(bench: PayingBench, kind: str) -> dict[str, Any]:
     if kind == "resume_subscription":
         bench.do("subscription_cancel", ends="period_end")
         return {}
-    return {
+    begun: dict[str, dict[str, Any]] = {
         "cancel_subscription": {"ends": "period_end"},
         "pause_subscription": {"until": bench.at(days=9)},
         "set_payment_method": {"provider": "sandbox", "reference": "sandbox_stolen"},
-    }[kind]
+        "set_billing_details": {"country": "DE", "business": True, "vat_id": "DE123456789"},
+    }
+    return begun[kind]
 
 
 @pytest.mark.parametrize("point", sliced([one for one in OTHER_POINTS if ".undo_" not in one]))

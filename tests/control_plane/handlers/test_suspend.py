@@ -115,6 +115,7 @@ def test_a_write_decided_before_the_suspension_finds_the_fence_shut(bench: Bench
     assert bench.query()["result"]["records"] == []
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     "point",
     [

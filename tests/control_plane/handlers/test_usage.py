@@ -378,7 +378,7 @@ def test_what_resources_reserve_is_no_longer_there(bench: Bench) -> None:
         offer = bench.world.ports.catalog.plans.offer("free")
         granted = next(one for one in offer.entitlements if one.feature == "api_calls")
         assert isinstance(granted, MeteredEntitlement)
-        quotas = Quotas(connection, TENANT, running)
+        quotas = Quotas(connection, TENANT, running, now(bench))
         assert quotas.reserve(granted, "db-1", Decimal(10), now(bench)).status == "warned"
     told = check(bench, "api_calls")
     assert (told["status"], told["remaining"]) == ("denied", "0")

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.store.migrate import upgrade
 from control_plane.store.sqlite import SqliteStore
+from tests.support.migrated import migrated_sqlite
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    upgrade(tmp_path / "store.db")
-    store = SqliteStore(tmp_path / "store.db", busy_timeout_ms=300)
+    store = SqliteStore(migrated_sqlite(tmp_path / "store.db"), busy_timeout_ms=300)
     yield store
     store.close()

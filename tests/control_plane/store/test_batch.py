@@ -33,6 +33,7 @@ def test_rows_come_back_in_their_order_and_columns(store: Store) -> None:
     assert through(store, rows) == [(row["first"], row["second"]) for row in rows]
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(
     "text", ["", "'", '"', "\\", "1", "1.50", "null", "true", "[]", "{}", "%s", ":batch", "é€𝄞"]
 )

@@ -79,6 +79,7 @@ UNBALANCED = [
 ]
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("sides", UNBALANCED)
 def test_the_database_takes_no_entry_that_does_not_balance(
     store: Store, sides: list[tuple[str, str, int]]

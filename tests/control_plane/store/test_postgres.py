@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from control_plane.errors import Unavailable, Unknown
 from control_plane.store import tables
-from control_plane.store.migrate import upgrade_postgres
 from control_plane.store.postgres import PostgresStore
+from tests.support.migrated import migrated_postgres
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.slice_of(2)
@@ -22,8 +22,7 @@ SECRET = "a word that no error may carry"
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[URL]:
-    with postgres.database() as made:
-        upgrade_postgres(made, schema="public")
+    with migrated_postgres(postgres) as made:
         yield made
 
 

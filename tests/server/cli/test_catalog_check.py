@@ -175,6 +175,7 @@ def test_what_a_filter_cannot_say_exactly_is_a_note_and_no_mistake(run: Run, fol
     assert "where owner is missing" in ran.stderr
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("command", ["check", "plan", "apply"])
 def test_a_plans_version_that_is_applied_is_not_edited(
     run: Run, unruled: Path, command: str
@@ -188,6 +189,7 @@ def test_a_plans_version_that_is_applied_is_not_edited(
     assert run("catalog", "check", unruled).exit_code == 0
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", ["plans.yaml", "collections", "collections/contacts.yaml"])
 def test_what_cannot_be_read_is_one_line_and_no_traceback(
     run: Run, unruled: Path, tmp_path: Path, name: str
@@ -200,6 +202,7 @@ def test_what_cannot_be_read_is_one_line_and_no_traceback(
     assert any(line.startswith(name) for line in ran.stdout.splitlines())
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -17,7 +17,7 @@ from control_plane.billing.providers.sandbox import METHODS, SandboxProvider
 from control_plane.domain.money import Money
 from control_plane.domain.payment import attempt_id
 from control_plane.domain.terms import Method
-from control_plane.errors import NotFound, Unavailable
+from control_plane.errors import NotFound, Unavailable, Unknown
 
 PRICE = Money(minor=1_234, currency="JPY")
 _CHARGE_AND_DIE = """
@@ -91,6 +91,48 @@ def test_a_counted_method_declines_so_many_attempts_of_each_invoice(
             assert sandbox.charge(asked).failure == "soft_decline"
         assert sandbox.charge(order(reference, times + 1, invoice)).kind == "succeeded"
         assert sandbox.charged(invoice) == (PRICE,)
+
+
+@pytest.mark.parametrize(
+    ("reference", "end"), [("sandbox_action_2", "succeeded"), ("sandbox_action_failed_2", "failed")]
+)
+def test_a_customer_may_act_before_the_question_of_that_number(
+    sandbox: SandboxProvider, reference: str, end: str
+) -> None:
+    asked = order(reference)
+    first = sandbox.charge(asked)
+    assert (first.kind, first.action_url[:8]) == ("action_required", "https://")
+    kinds = [found.kind for _ in range(3) if (found := sandbox.ask(asked)) is not None]
+    assert kinds == ["action_required", end, end]
+    assert sandbox.charge(asked).kind == end
+
+
+@pytest.mark.parametrize(
+    ("reference", "first", "then", "given"),
+    [
+        ("sandbox_refund_pending", "pending", "succeeded", PRICE.minor),
+        ("sandbox_refund_failed", "failed", "failed", 0),
+        ("sandbox_refund_timeout", "unknown", "succeeded", PRICE.minor),
+        ("sandbox_refund_lost", "unknown", "succeeded", PRICE.minor),
+    ],
+)
+def test_how_a_refund_ends_follows_from_the_method(
+    sandbox: SandboxProvider, reference: str, first: str, then: str, given: int
+) -> None:
+    asked = order(reference)
+    assert sandbox.charge(asked).kind == "succeeded"
+
+    def refunded() -> str:
+        try:
+            return sandbox.refund("refund_1", asked, PRICE).kind
+        except Unknown:
+            return "unknown"
+
+    assert refunded() == first
+    # Where the request itself was lost, nothing has gone back yet.
+    assert sandbox.refunded(asked.attempt) == (0 if reference.endswith("lost") else given)
+    assert [refunded(), refunded()] == [then, then]
+    assert sandbox.refunded(asked.attempt) == given
 
 
 def test_attempts_with_another_method_do_not_count(sandbox: SandboxProvider) -> None:

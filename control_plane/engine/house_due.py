@@ -1,0 +1,154 @@
+"""For whom the house has something to ask by now, and what. Asks nothing, and decides nothing: policy does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias
+
+from sqlalchemy import Connection, String, cast, select
+
+from control_plane.commands import Command, FollowPlan, OffboardTenant, ResumeTenant
+from control_plane.domain.canonical import instant
+from control_plane.domain.gate import GATES, GateStep, level_at
+from control_plane.domain.house import Cause
+from control_plane.domain.subscription import SUBSCRIPTION
+from control_plane.facts.load import gates_of
+from control_plane.store.billing_tables import billing_account
+from control_plane.store.tables import subscription, tenant
+
+HouseKind: TypeAlias = Literal["offboard", "follow_plan", "resume"]
+
+# How long after one that came to nothing it is asked for again. A human's no holds for a day; what
+# did not fit, or failed, may fit sooner.
+AGAIN: Final[dict[HouseKind, timedelta]] = {
+    "offboard": timedelta(days=1),
+    "follow_plan": timedelta(hours=1),
+    "resume": timedelta(hours=1),
+}
+_TOOLS: Final[dict[HouseKind, str]] = {
+    "offboard": "tenant_offboard",
+    "follow_plan": "tenant_follow_plan",
+    "resume": "tenant_resume",
+}
+_REMOVABLE: Final = ("active", "suspended", "provision_failed", "deprovision_failed")
+_FOLLOWING: Final = ("active", "trialing", "past_due")
+
+# Made once. Few tenants owe anything, and only their ladders name the last rung at all.
+_JOINED: Final = tenant.join(subscription, subscription.c.tenant == tenant.c.id)
+_STANDING: Final = (
+    tenant.c.id,
+    tenant.c.state,
+    tenant.c.suspend_reasons,
+    subscription.c.plan,
+    subscription.c.state.label("subscription_state"),
+)
+_DEBTORS: Final = (
+    select(*_STANDING, billing_account.c.gates, billing_account.c.next_due_at)
+    .select_from(_JOINED.join(billing_account, billing_account.c.tenant == tenant.c.id))
+    .where(tenant.c.state.in_(_REMOVABLE))
+    .where(cast(billing_account.c.gates, String).contains('"deprovision"'))
+    .order_by(tenant.c.id)
+)
+_BEHIND: Final = (
+    select(*_STANDING)
+    .select_from(_JOINED)
+    .where(tenant.c.state == "active")
+    .where(tenant.c.plan != subscription.c.plan)
+    .where(subscription.c.state.in_(_FOLLOWING))
+    .order_by(tenant.c.id)
+)
+_SHUT: Final = (
+    select(*_STANDING, billing_account.c.gates)
+    .select_from(_JOINED.outerjoin(billing_account, billing_account.c.tenant == tenant.c.id))
+    .where(tenant.c.state == "suspended")
+    .where(cast(tenant.c.suspend_reasons, String).contains('"billing"'))
+    .order_by(tenant.c.id)
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the house would ask for about one tenant. ``since`` names the debt, or the plan.
+
+    ``early`` says that the billing clock has yet to do what is due: until then nothing is asked.
+    """
+
+    kind: HouseKind
+    tenant: str
+    command: Command
+    since: str
+    cause: Cause
+    early: bool = False
+
+    @property
+    def tool(self) -> str:
+        """The tool by which it is asked for."""
+        return _TOOLS[self.kind]
+
+
+def wishes(connection: Connection, now: datetime) -> list[Wish]:
+    """Everything that stands to be asked for at `now` (aware), at most one thing a tenant."""
+    found: dict[str, Wish] = {}
+    for wish in (*_debtors(connection, now), *_behind(connection), *_shut(connection, now)):
+        found.setdefault(wish.tenant, wish)
+    return list(found.values())
+
+
+def _debtors(connection: Connection, now: datetime) -> Iterator[Wish]:
+    for row in connection.execute(_DEBTORS):
+        steps = gates_of(row.gates)
+        if level_at(steps, now) != "deprovision":
+            continue
+        since = instant(min(one.at for one in steps))
+        last = instant(_last_rung(steps))
+        ended = row.subscription_state in SUBSCRIPTION.terminal
+        yield Wish(
+            "offboard",
+            row.id,
+            OffboardTenant(tenant=row.id, proposed_cancel=not ended),
+            since,
+            Cause(
+                reason="debt_unpaid",
+                told=f"Overdue since {since}; the last rung of the ladder came at {last}.",
+            ),
+            early=row.next_due_at is not None and row.next_due_at <= instant(now),
+        )
+
+
+def _last_rung(steps: tuple[GateStep, ...]) -> datetime:
+    return min(one.at for one in steps if one.level == "deprovision")
+
+
+def _behind(connection: Connection) -> Iterator[Wish]:
+    for row in connection.execute(_BEHIND):
+        yield Wish(
+            "follow_plan",
+            row.id,
+            FollowPlan(tenant=row.id, proposed_plan=row.plan),
+            row.plan,
+            Cause(
+                reason="plan_moved",
+                told=f"The subscription had come to the plan {row.plan}, and the stack had not.",
+            ),
+        )
+
+
+def _shut(connection: Connection, now: datetime) -> Iterator[Wish]:
+    for row in connection.execute(_SHUT):
+        if GATES[level_at(gates_of(row.gates), now)].access_mode == "full":
+            yield _opening(row.id)
+
+
+def _opening(name: str) -> Wish:
+    return Wish(
+        "resume",
+        name,
+        ResumeTenant(tenant=name, proposed_reason="billing"),
+        "paid",
+        Cause(
+            reason="debt_settled",
+            told="What was overdue was settled while the tenant was being taken away.",
+        ),
+    )

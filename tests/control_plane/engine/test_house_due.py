@@ -1,0 +1,142 @@
+"""For whom the house has something to ask, found in rows on either engine. Nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from control_plane.domain.canonical import instant
+from control_plane.domain.tenant import Tenant
+from control_plane.engine.house_clock import HELD
+from control_plane.engine.house_due import Wish, wishes
+from control_plane.ports import Store
+from control_plane.store import rows, tables
+from control_plane.store.billing_tables import billing_account
+from tests.support.ledgers import opened_store
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store on each engine."""
+    with opened_store(str(request.param), tmp_path, request) as opened:
+        yield opened
+
+
+def put(
+    store: Store,
+    name: str,
+    *,
+    state: str = "active",
+    reasons: tuple[str, ...] = (),
+    subscribed: str = "team",
+    subscription_state: str = "active",
+    gates: dict[str, datetime] | None = None,
+    due_at: datetime | None = None,
+) -> None:
+    """A tenant with its subscription and, where it has gates, what its debts close and when."""
+    made: dict[str, Any] = {
+        "id": name,
+        "display_name": name,
+        "isolation": "pooled",
+        "region": "local",
+        "plan": "team",
+        "state": state,
+        "suspend_reasons": frozenset(reasons),
+    }
+    held = {
+        "id": name,
+        "tenant": name,
+        "plan": subscribed,
+        "plan_version": 1,
+        "state": subscription_state,
+        "cancel_at_period_end": False,
+        "version": 1,
+    }
+    steps = [{"at": instant(at), "level": level} for level, at in (gates or {}).items()]
+    account = {
+        "tenant": name,
+        "collection_paused": False,
+        "never_suspend": False,
+        "running": [],
+        "gates": steps,
+        "next_due_at": None if due_at is None else instant(due_at),
+    }
+    with store.write(name) as connection:
+        rows.put(connection, tables.tenant, Tenant.model_validate(made))
+        connection.execute(insert(tables.subscription), held)
+        connection.execute(insert(billing_account), account)
+
+
+def found(store: Store, now: datetime = NOW) -> dict[str, Wish]:
+    """What would be asked for, by tenant."""
+    with store.read() as connection:
+        return {one.tenant: one for one in wishes(connection, now)}
+
+
+LADDER = {"no_upgrades": NOW - 30 * DAY, "deprovision": NOW}
+
+
+def test_who_has_come_to_the_last_rung_is_found_from_its_instant_on(store: Store) -> None:
+    put(store, "calm")
+    put(store, "owing", gates=LADDER, subscription_state="canceled")
+    put(store, "gone", gates=LADDER, subscription_state="canceled", state="deprovisioned")
+    put(store, "tagged", gates={"no_upgrades": NOW - 30 * DAY}, subscription_state="past_due")
+    assert found(store, NOW - timedelta(microseconds=1)) == {}
+    (wish,) = found(store).values()
+    assert (wish.kind, wish.tenant, wish.tool) == ("offboard", "owing", "tenant_offboard")
+    assert wish.since == instant(NOW - 30 * DAY)
+    assert wish.command.model_dump() == {"tenant": "owing", "proposed_cancel": False}
+    assert wish.cause.reason == "debt_unpaid"
+    assert not wish.early
+
+
+def test_a_subscription_that_goes_on_is_to_end_with_the_tenant(store: Store) -> None:
+    put(store, "paused", gates=LADDER, subscription_state="paused", due_at=NOW)
+    wish = found(store)["paused"]
+    assert wish.command.model_dump()["proposed_cancel"] is True
+    assert wish.early
+
+
+def test_whose_stack_is_on_another_plan_is_found_while_it_is_in_service(store: Store) -> None:
+    put(store, "behind", subscribed="pro")
+    put(store, "shut", subscribed="pro", state="suspended", reasons=("operator",))
+    put(store, "over", subscribed="pro", subscription_state="canceled")
+    put(store, "waiting", subscribed="pro", subscription_state="incomplete")
+    put(store, "level")
+    (wish,) = found(store).values()
+    assert (wish.kind, wish.tenant) == ("follow_plan", "behind")
+    assert wish.command.model_dump() == {"tenant": "behind", "proposed_plan": "pro"}
+
+
+def test_what_was_shut_for_a_bill_is_opened_once_nothing_is_closed_any_more(store: Store) -> None:
+    put(store, "paid", state="suspended", reasons=("billing",))
+    put(store, "security", state="suspended", reasons=("security",))
+    put(
+        store,
+        "owing",
+        state="suspended",
+        reasons=("billing",),
+        subscription_state="unpaid",
+        gates={"read_only": NOW - DAY, "deprovision": NOW + DAY},
+    )
+    (wish,) = found(store).values()
+    assert (wish.kind, wish.tenant) == ("resume", "paid")
+    assert found(store, NOW + DAY)["owing"].kind == "offboard"
+
+
+def test_of_one_tenant_one_thing_is_asked_and_the_debt_comes_first(store: Store) -> None:
+    put(store, "both", gates=LADDER, subscribed="pro", subscription_state="past_due")
+    assert [one.kind for one in found(store).values()] == ["offboard"]
+
+
+def test_the_runs_that_hold_a_tenant_are_read_on_either_engine(store: Store) -> None:
+    with store.read() as connection:
+        assert connection.execute(HELD).all() == []
