@@ -173,6 +173,7 @@ def test_bad_input_is_reported_by_field_and_rule(app: Starter) -> None:
     assert told["message"].startswith("tenant: ")
 
 
+@pytest.mark.sweep
 def test_on_a_conflict_the_run_that_holds_the_tenant_is_followed(
     app: Starter, house: House
 ) -> None:

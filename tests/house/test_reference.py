@@ -308,6 +308,7 @@ def test_every_command_has_its_section_and_no_other_does(pages: Pages) -> None:
     assert sorted(told) == sorted(reference.commands())
 
 
+@pytest.mark.slice_of(4)
 @pytest.mark.parametrize("words", reference.commands())
 def test_a_commands_options_and_defaults_are_those_of_the_program(pages: Pages, words: str) -> None:
     section = pages["commands"][words]

@@ -469,6 +469,7 @@ def test_a_file_that_breaks_a_rule_is_refused_without_its_values(
         more="",
         grant="a" * 32,
         other="b" * 32,
+        service="c" * 32,
     )
     file = tmp_path / "issuers.toml"
     file.touch(mode=0o600)

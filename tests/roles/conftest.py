@@ -141,8 +141,8 @@ class Cast:
             # A meter that no plan has: whoever records it anew is answered alike.
             "usage_record": {"tenant": tenant, "events": [_USED], "idempotency_key": fresh_key()},
             "quota_reserve": {
-                "tenant": tenant,
-                "feature": _METER,
+                "tenant": pays,
+                "feature": "api_calls",
                 "resource": fresh_key(),
                 "quantity": 1,
                 "idempotency_key": fresh_key(),

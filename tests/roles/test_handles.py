@@ -24,7 +24,7 @@ def face_of(cast: Cast, who: tuple[str, str], roles: str, tenants: str) -> Gener
         yield face
 
 
-@pytest.mark.slice_of(3)
+@pytest.mark.slice_of(6)
 @pytest.mark.parametrize("who", OTHERS, ids=["other", "other-agent", "other-human"])
 @pytest.mark.parametrize("where", ["same tenant", "another tenant"])
 def test_a_run_and_its_approval_are_not_there_for_another_caller(

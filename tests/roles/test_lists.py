@@ -42,6 +42,7 @@ def every_id(cast: Cast, table: Table) -> list[str]:
         return [str(one) for one in connection.execute(select(table.c.id)).scalars()]
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize(("role", "column"), COLUMNS)
 @pytest.mark.parametrize(
     ("tool", "one", "key", "handle", "table"),

@@ -141,6 +141,7 @@ def test_the_cells_that_stand_for_the_others_have_each_kind_of_answer() -> None:
 # what the faces answer -------------------------------------------------------------------------------
 
 
+@pytest.mark.slice_of(3)
 @pytest.mark.parametrize("cell", CELLS, ids="-".join)
 def test_a_role_gets_from_a_tool_what_the_table_says(
     cast: Cast, ways: dict[str, Way], cell: Cell
@@ -151,6 +152,7 @@ def test_a_role_gets_from_a_tool_what_the_table_says(
     settled(cast, cell, told)
 
 
+@pytest.mark.slice_of(3)
 @OVER
 @pytest.mark.parametrize(
     "cell",

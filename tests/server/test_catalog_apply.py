@@ -245,6 +245,7 @@ def test_rows_that_do_not_fit_stop_it_before_anything_is_in_force(
         assert contact_made(face, full_name="Grace Hopper")["outcome"] == "done"
 
 
+@pytest.mark.sweep
 def test_what_a_failed_contraction_leaves_is_finished_by_the_same_command(
     faulty: House, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ async def client(served: tuple[House, Source], agent: Agent) -> AsyncIterator[Cl
         yield client
 
 
+@pytest.mark.slice_of(2)
 @pytest.mark.parametrize("tenant", TENANTS)
 async def test_pulled_records_live_their_whole_life(
     served: tuple[House, Source], client: Client, tenant: str

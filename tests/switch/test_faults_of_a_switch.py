@@ -155,6 +155,7 @@ def test_a_second_policy_engine_that_does_not_start_takes_all_back_while_calls_g
     fleet.assert_served_alone(before, fresh)
 
 
+@pytest.mark.sweep
 def test_rows_written_too_late_keep_the_old_shape_until_they_are_mended(
     fleet: Fleet, calls: Face
 ) -> None:

@@ -66,6 +66,7 @@ async def test_a_face_that_is_open_answers_by_the_new_catalog_from_its_next_call
         assert changed["result"]["record"]["nickname"] == "Ada"
 
 
+@pytest.mark.sweep
 async def test_a_client_of_the_older_era_is_told_that_its_list_of_tools_has_changed(
     workspace: MakeHouse, worker: StartWorker
 ) -> None:

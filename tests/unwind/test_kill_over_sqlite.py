@@ -35,6 +35,7 @@ def stock(sqlite_stock: Stock) -> Stock:
     return sqlite_stock
 
 
+@pytest.mark.slice_of(2)
 @pytest.mark.parametrize("case", some_kills_of_a_worker("sqlite"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_each_class_finishes_once(
     site: Site, stock: Stock, case: Case

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from control_plane.domain.buyer import Buyer
 from control_plane.domain.credit_note import CreditNote, refuse_credit
 from control_plane.domain.invoice import (
     INVOICE,
@@ -30,6 +31,7 @@ from control_plane.domain.invoice import (
 )
 from control_plane.domain.machine import IllegalTransition
 from control_plane.domain.money import MINOR_MAX
+from control_plane.domain.tax import InvoiceTax, TaxParty
 from control_plane.errors import BadInput, Refused
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -229,6 +231,8 @@ _OTHER: dict[str, Any] = {
     "collection_deadline": NOW,
     "finalized_at": NOW + TICK,
     "due_at": NOW + TICK,
+    "buyer": Buyer(country="DE"),
+    "tax": InvoiceTax(rules=f"table:1:{0:064}", seller=TaxParty(country="DE")),
 }
 _MOVES: dict[str, Any] = {
     "state": "uncollectible",
