@@ -108,7 +108,9 @@ class Pdp:
             stub = open_stub(channel)
             while (left_s := end_s - time.monotonic()) > 0:
                 if not self.alive():
-                    raise GateUnavailable(f"the policy engine ended at start; see {self.log}")
+                    raise GateUnavailable(
+                        f"the policy engine ended at start, {self._end()}; see {self.log}"
+                    )
                 try:
                     info = stub.ServerInfo(
                         request_pb2.ServerInfoRequest(), timeout=min(left_s, _PROBE_S)
@@ -118,6 +120,12 @@ class Pdp:
                 else:
                     return info.version
         raise GateUnavailable(f"the policy engine was not ready within {deadline_s:g} s")
+
+    def _end(self) -> str:
+        status = None if self._process is None else self._process.returncode
+        if status is None:
+            return "before it ran"
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
 
     def trim_log(self) -> None:
         """Empty the log when it has grown past its bound; the engine goes on appending to it."""
