@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid5
 
 from sqlalchemy import Connection
 
 from control_plane.commands import Command
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
-from control_plane.domain.canonical import Json
+from control_plane.domain.canonical import Json, instant
 from control_plane.domain.house import Cause
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.run_record import Run
@@ -32,6 +34,24 @@ class Asked:
     dry_run: bool = False
     cause: Cause | None = None
     """Why the house asks; a run keeps it until it ends for a reason of its own."""
+
+    def recorded(self, *, seed: str, now: datetime, catalog: str, bundle: str) -> Call:
+        """The call's record as of the aware instant `now`; its own id follows from the seed, too."""
+        return Call(
+            id=uuid5(UUID(seed), "call").hex,
+            principal=self.caller.principal,
+            actor=self.caller.actor,
+            grant_id=self.caller.grant_id,
+            tool=self.tool,
+            command=self.command.name,
+            arguments_hmac=self.arguments_hmac,
+            as_of=instant(now),
+            seed=seed,
+            catalog=catalog,
+            bundle=bundle,
+            idempotency_key=self.idempotency_key,
+            dry_run=self.dry_run,
+        )
 
 
 @dataclass(frozen=True)

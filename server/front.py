@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
-from uuid import UUID, uuid5
 
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
-from control_plane.domain.canonical import Json, instant, keyed_digest
+from control_plane.domain.canonical import Json, keyed_digest
 from control_plane.domain.outcome import Outcome
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import BadInput, PaybillError, Refused
@@ -161,21 +160,12 @@ class Front:
         return outcome.model_copy(update={"next_tools": helpful})
 
     def _record(self, now: Generation, asked: Asked) -> Call:
-        seed = now.ports.ids.seed()
-        return Call(
-            id=uuid5(UUID(seed), "call").hex,
-            principal=asked.caller.principal,
-            actor=asked.caller.actor,
-            grant_id=asked.caller.grant_id,
-            tool=asked.tool,
-            command=asked.command.name,
-            arguments_hmac=asked.arguments_hmac,
-            as_of=instant(now.ports.clock.now()),
-            seed=seed,
-            catalog=now.ports.catalog.digest,
+        ports = now.ports
+        return asked.recorded(
+            seed=ports.ids.seed(),
+            now=ports.clock.now(),
+            catalog=ports.catalog.digest,
             bundle=now.keeper.bundle,
-            idempotency_key=asked.idempotency_key,
-            dry_run=asked.dry_run,
         )
 
     def _fitting(self, tool: ToolSpec, outcome: Outcome) -> Outcome:

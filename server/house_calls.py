@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
 
-from control_plane.domain.call import Call
-from control_plane.domain.canonical import instant, keyed_digest
+from control_plane.domain.canonical import keyed_digest
 from control_plane.domain.house import BILLING_HOUSE
 from control_plane.domain.outcome import Outcome
 from control_plane.handlers.handler import Ports
@@ -43,21 +41,10 @@ class HouseCalls:
             idempotency_key=proposal.key,
             cause=proposal.cause,
         )
-        return self._runner.call(tool.machine, Passage(asked, self._record(asked)))
-
-    def _record(self, asked: Asked) -> Call:
-        seed = self._ports.ids.seed()
-        return Call(
-            id=uuid5(UUID(seed), "call").hex,
-            principal=asked.caller.principal,
-            actor=asked.caller.actor,
-            grant_id=asked.caller.grant_id,
-            tool=asked.tool,
-            command=asked.command.name,
-            arguments_hmac=asked.arguments_hmac,
-            as_of=instant(self._ports.clock.now()),
-            seed=seed,
+        record = asked.recorded(
+            seed=self._ports.ids.seed(),
+            now=self._ports.clock.now(),
             catalog=self._ports.catalog.digest,
             bundle=self._bundle,
-            idempotency_key=asked.idempotency_key,
         )
+        return self._runner.call(tool.machine, Passage(asked, record))
