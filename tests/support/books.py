@@ -245,6 +245,9 @@ _TOLD_BY_A_DEBT: Final = frozenset(
         "exhaust_retries",
         "exhaust_retries_canceled",
         "end_dunning",
+        # A debt that ends the subscription ends its coupons with it.
+        "coupon_returned",
+        "coupon_ended",
     )
 )
 _FIXED: Final = (

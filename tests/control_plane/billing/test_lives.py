@@ -77,8 +77,12 @@ def test_the_books_are_whole_after_every_move_of_random_lives() -> None:
 def test_the_books_are_whole_after_a_million_moves() -> None:
     events, seed = 0, 1_000_000
     while events < SWEEP_EVENTS:
-        life = lived(seed)
-        ends(life)
+        try:
+            life = lived(seed)
+            ends(life)
+        except Exception as error:
+            error.add_note(f"the life of seed {seed}, after {events} events of others")
+            raise
         events, seed = events + life.events, seed + 1
     assert events >= SWEEP_EVENTS
 
