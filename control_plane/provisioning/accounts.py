@@ -1,0 +1,121 @@
+"""The cloud accounts that a worker may use, as its user's settings declare them. Holds references to secrets, never one.
+
+Executables, credentials and addresses are the worker's user's to say, never a workspace's: a folder
+that somebody opens must not reach a cloud.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from control_plane.domain.canonical import Json
+from control_plane.domain.isolation import Cloud
+from control_plane.domain.plans import Region
+from control_plane.domain.strict_yaml import parse_yaml
+from control_plane.errors import BadInput
+
+_Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+_Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+_ARGUMENTS_MAX: Final = 32
+_ACCOUNTS_MAX: Final = 6
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class FromEnvironment(_Strict):
+    """Variables of the worker's own environment, passed on under the same names."""
+
+    kind: Literal["environment"]
+    names: Annotated[tuple[_Name, ...], Field(min_length=1, max_length=32)]
+
+
+class FromFile(_Strict):
+    """A JSON object of names and texts, in a file that only the worker's user may read."""
+
+    kind: Literal["file"]
+    path: Path
+
+
+class FromCommand(_Strict):
+    """A program that prints such an object: the door to a secret manager of the user's own."""
+
+    kind: Literal["command"]
+    argv: Annotated[tuple[_Word, ...], Field(min_length=1, max_length=_ARGUMENTS_MAX)]
+    deadline_s: int = Field(default=10, ge=1, le=60)
+
+
+Credentials: TypeAlias = Annotated[
+    FromEnvironment | FromFile | FromCommand, Field(discriminator="kind")
+]
+BackendKind: TypeAlias = Literal["local", "s3", "azurerm", "gcs", "oci", "cos", "pg"]
+
+
+class StateBackend(_Strict):
+    """Where the states of an account's stacks lie: one for each tenant and stack.
+
+    `settings` go to Terraform's backend as they stand; what tells one state from another (a key, a
+    prefix, a schema) is ours to say and is refused here.
+    """
+
+    kind: BackendKind = "local"
+    settings: Mapping[_Name, Json] = Field(default_factory=dict)
+
+
+class CloudAccount(_Strict):
+    """One account of one cloud: AWS account, Azure subscription, Google project, OCI compartment, IBM account."""
+
+    account: _Word = Field(description="The identity that the credentials must turn out to have.")
+    regions: Annotated[tuple[Region, ...], Field(min_length=1, max_length=100)] = Field(
+        description="Where stacks may stand."
+    )
+    credentials: Credentials = Field(description="Where the credentials come from.")
+    provider: Mapping[_Name, Json] = Field(
+        default_factory=dict, description="More settings of Terraform's provider, as JSON."
+    )
+    endpoints: Mapping[_Name, _Word] = Field(
+        default_factory=dict, description="Addresses of services that are not the cloud's own."
+    )
+    shared: Mapping[Region, Mapping[_Name, _Word]] = Field(
+        default_factory=dict,
+        description="What bridge and pooled stacks stand on, by region: names that its modules ask for.",
+    )
+    state: StateBackend = Field(default=StateBackend(), description="Where states lie.")
+
+
+class Clouds(_Strict):
+    """Every account that the worker may use, by cloud; `local` needs none."""
+
+    mirror: Path | None = Field(
+        default=None,
+        description="A folder of provider packages, as Terraform's mirrors are laid out.",
+    )
+    accounts: Mapping[Cloud, CloudAccount] = Field(
+        default_factory=dict, max_length=_ACCOUNTS_MAX, description="The accounts."
+    )
+
+    @model_validator(mode="after")
+    def _local_has_none(self) -> Self:
+        if "local" in self.accounts:
+            raise ValueError("local needs no account")
+        return self
+
+
+NO_CLOUDS: Final = Clouds()
+
+
+def parse_clouds(yaml_text: str, file_name: str) -> Clouds:
+    """The accounts in `yaml_text`. BadInput names the file, the field and its rule, never a value."""
+    try:
+        # As JSON, strict still lets a list be a tuple and a text a path.
+        return Clouds.model_validate_json(json.dumps(parse_yaml(yaml_text, file_name)))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{file_name}: {path}", first["msg"]) from None
