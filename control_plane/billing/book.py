@@ -64,6 +64,8 @@ class Sources:
     usage: UsageOf
     find_entry: FindEntry = lambda _: None
     unfit: Unfit = lambda _offer, _terms: ()
+    records: Callable[[], int] = lambda: 0
+    """How many records the tenant has. Raises Unavailable and Failed: they lie elsewhere."""
     coupons: CouponCatalog = NO_COUPONS
     redeemed: Callable[[str], int] = lambda _: 0
     """How often a coupon was redeemed so far, by its code, over all tenants."""

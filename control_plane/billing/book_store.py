@@ -6,7 +6,7 @@ leaves vouch for are named by `guards_of`; who saves a book writes them into its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -77,11 +77,12 @@ def load(
     plans: PlanCatalog,
     coupons: CouponCatalog = NO_COUPONS,
     tax: Taxation | None = None,
+    records: Callable[[], int] = lambda: 0,
 ) -> Book:
     """The tenant's book, with every invoice that may still move. NotFound without a subscription.
 
     `coupons` are those that may be redeemed in it; one that was redeemed holds without them. `tax`
-    is how what it bills is taxed.
+    is how what it bills is taxed, `records` says how many the tenant has, where that is asked.
     """
     subscription = subscription_row(connection, tenant)
     if subscription is None:
@@ -93,7 +94,7 @@ def load(
     redeemed = coupon_store.redemptions(connection, tenant)
     return Book(
         subscription=subscription,
-        sources=sources(connection, tenant, plans, coupons, tax),
+        sources=sources(connection, tenant, plans, coupons, tax, records),
         invoices=invoices,
         attempts=attempts,
         refunds=_promised(connection, tenant, balances),
@@ -109,6 +110,7 @@ def sources(
     plans: PlanCatalog,
     coupons: CouponCatalog = NO_COUPONS,
     tax: Taxation | None = None,
+    records: Callable[[], int] = lambda: 0,
 ) -> Sources:
     """What a book asks the store for while it is worked on."""
 
@@ -122,6 +124,7 @@ def sources(
         usage=used,
         find_entry=lambda entry: ledger_store.find(connection, entry),
         unfit=lambda offer, terms: unfit(connection, tenant, offer, terms),
+        records=records,
         coupons=coupons,
         tax=tax,
         redeemed=lambda code: coupon_store.redeemed(connection, code),

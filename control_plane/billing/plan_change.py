@@ -31,7 +31,7 @@ from control_plane.domain.payment import IN_FLIGHT
 from control_plane.domain.plans import Direction, PlanOffer, direction
 from control_plane.domain.subscription import SUBSCRIPTION, PendingChange
 from control_plane.domain.terms import Terms, Unbilled
-from control_plane.errors import BadInput, Refused
+from control_plane.errors import BadInput, Failed, Refused, Unavailable
 
 
 def quote(book: Book, wanted: Wanted, at: datetime, reference: str) -> Quote:
@@ -72,7 +72,7 @@ def quote(book: Book, wanted: Wanted, at: datetime, reference: str) -> Quote:
                 "recurring_discount_minor": upcoming_minor(
                     book, offer, terms, () if fresh is None else (fresh,)
                 ),
-                "unfit": book.sources.unfit(offer, terms),
+                "unfit": (*book.sources.unfit(offer, terms), *_too_many(book, offer)),
             }
         )
     named = own_invoice_id(book, reference)
@@ -254,12 +254,25 @@ def take_due_change(book: Book, at: datetime) -> None:
             drop_change(book, at)
         return
     offer = book.sources.plans.offer(change.plan, change.plan_version)
-    unfit = book.sources.unfit(offer, change.terms)
+    unfit = book.sources.unfit(offer, change.terms) or _too_many_at_end(book, offer)
     if unfit:
         book.note(at, "subscription.change_unfit", detail=unfit[0])
         drop_change(book, at)
         return
     apply_change(book, at)
+
+
+def _too_many(book: Book, offer: PlanOffer) -> tuple[str, ...]:
+    return ("records",) if book.sources.records() > offer.quotas.records_max else ()
+
+
+def _too_many_at_end(book: Book, offer: PlanOffer) -> tuple[str, ...]:
+    try:
+        return _too_many(book, offer)
+    except (Unavailable, Failed):
+        # A period ends whether or not the tenant's database answers. Records that are too many
+        # stay, and none is added.
+        return ()
 
 
 def is_under_way(book: Book, invoice: str) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Table, exists, insert, select
 from control_plane.data.carry_over import CarryOver, Row
 from control_plane.data.collection import Collection
 from control_plane.data.field import LENGTH_MAX, Field
+from control_plane.data.record_count import set_records
 from control_plane.data.tables import APPLIED, collection_table, schema_digest
 from control_plane.data.values import Value, ValueReader, to_json
 from control_plane.domain.canonical import canonical
@@ -158,7 +159,11 @@ def load_tenant(
     if batch:
         _insert(connection, parts, batch)
     _require_referred(connection, collections, tenant)
-    return sums.summary(schema_digest(collections))
+    loaded = sums.summary(schema_digest(collections))
+    # Past the plan's limit too: what is given back is the tenant's own.
+    records = sum(one.rows for name, one in loaded.tables.items() if name != APPLIED.name)
+    set_records(connection, tenant, records)
+    return loaded
 
 
 def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, Summary]:

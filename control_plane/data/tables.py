@@ -42,6 +42,13 @@ APPLIED: Final = Table(
     Column("digest", short_text(64), nullable=False),
     Column("applied_at", UtcTimestamp, nullable=False),
 )
+# How many records a tenant has: its row is there from when the tenant is let in.
+COUNT: Final = Table(
+    "paybill_count",
+    PROTOCOL,
+    Column("tenant_id", short_text(40), primary_key=True),
+    Column("records", BigInteger, nullable=False),
+)
 # What rows were before a run changed them: the tenant's data, and so it stays in its database.
 UNDO: Final = Table(
     "paybill_undo",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select, update
 
-from control_plane.data.tables import FENCE
+from control_plane.data.tables import COUNT, FENCE
 from control_plane.errors import NotFound, Refused
 
 
@@ -48,6 +48,7 @@ def admit(connection: Connection, tenant: str, epoch: int) -> None:
     """Let the tenant in at `epoch`, open; a second time at the same one changes nothing."""
     known = fence_epoch(connection, tenant)
     if known is None:
+        connection.execute(insert(COUNT).values(tenant_id=tenant, records=0))
         connection.execute(insert(FENCE).values(tenant_id=tenant, epoch=epoch, open=True))
     elif known != epoch:
         set_fence(connection, tenant, epoch, is_open=True)

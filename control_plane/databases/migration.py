@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, Table
 
 from control_plane.data.collection import Collection
 from control_plane.data.evolution import evolve
@@ -80,6 +80,11 @@ class Migration:
         if self._phase == "expand":
             return expanded_metadata(self._before, self._after)
         return tenant_metadata(self.collections())
+
+    def tables_gone(self) -> list[Table]:
+        """The tables that the phase drops, with the rows in them."""
+        kept = self.target().tables
+        return [table for name, table in self.source().tables.items() if name not in kept]
 
     def collections(self) -> Sequence[Collection]:
         """What stands declared at the end: both declarations together, or one of them."""

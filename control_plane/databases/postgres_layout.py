@@ -17,6 +17,7 @@ from sqlalchemy import table as named_table
 from control_plane.data.collection import Collection
 from control_plane.data.tables import (
     APPLIED,
+    COUNT,
     FENCE,
     SCHEMA,
     SCHEMA_VERSION,
@@ -81,6 +82,7 @@ _FENCE: Final[tuple[LiteralString, ...]] = (
 _GRANTS: Final[dict[str, tuple[LiteralString, ...]]] = {
     FENCE.name: ("GRANT SELECT, UPDATE (tenant_id) ON {table} TO {role}", *_FENCE),
     APPLIED.name: ("GRANT SELECT, INSERT ON {table} TO {role}", *_ROWS),
+    COUNT.name: ("GRANT SELECT, UPDATE (records) ON {table} TO {role}", *_ROWS),
     UNDO.name: ("GRANT SELECT, INSERT, DELETE ON {table} TO {role}", *_ROWS),
     SCHEMA.name: ("GRANT SELECT ON {table} TO {role}",),
 }

@@ -8,6 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, text
 
+from control_plane.data.record_count import discount_tables
+from control_plane.data.tables import COUNT
 from control_plane.databases.alterations import alterations
 from control_plane.databases.ddl import AddColumn
 from control_plane.databases.fencing import advance
@@ -40,6 +42,7 @@ def migrate_place(
     said = served(connection)
     if migration.is_due(said):
         _require_fit(connection, place, migration)
+        _discount(connection, migration.tables_gone())
         _alter(connection, place, migration)
         record(connection, migration.outcome)
     if not migration.is_past(said):
@@ -80,6 +83,17 @@ def _require_fit(connection: Connection, place: Place, migration: Migration) -> 
     require_all_fit(connection, migration)
     for table in hidden:
         force_row_security(connection, table, is_on=True)
+
+
+def _discount(connection: Connection, gone: Sequence[Table]) -> None:
+    # The owner sees every tenant's rows for that long, and nobody adds or removes one: the tables
+    # are locked, and the transaction is not committed.
+    for table in gone:
+        force_row_security(connection, table.name, is_on=False)
+    if gone:
+        force_row_security(connection, COUNT.name, is_on=False)
+        discount_tables(connection, gone)
+        force_row_security(connection, COUNT.name, is_on=True)
 
 
 def _alter(connection: Connection, place: Place, migration: Migration) -> None:

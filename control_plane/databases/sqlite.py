@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, RootTransaction, insert, select, upda
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.data.collection import Collection
+from control_plane.data.record_count import discount_tables
 from control_plane.data.tables import FENCE, SCHEMA, SCHEMA_VERSION, schema_digest, tenant_metadata
 from control_plane.databases import reference
 from control_plane.databases.connections import READING, REBUILDING, open_engine
@@ -132,6 +133,7 @@ class SqliteDatabases:
                 said = served(connection)
                 if migration.is_due(said):
                     require_all_fit(connection, migration)
+                    discount_tables(connection, migration.tables_gone())
                     rebuild(connection, migration.source(), migration.target())
                     record(connection, migration.outcome)
             if not migration.is_past(said):

@@ -17,6 +17,7 @@ from control_plane.commands import (
 )
 from control_plane.data.applied import apply_once, was_applied
 from control_plane.data.collection import Collection, Verb
+from control_plane.data.record_count import count_on
 from control_plane.data.rows import get_row, stale
 from control_plane.data.tables import collection_table
 from control_plane.domain.call import Call
@@ -28,6 +29,7 @@ from control_plane.handlers.record_handles import (
     redeemed_again,
 )
 from control_plane.handlers.record_place import located, offered, place_of, record_subject
+from control_plane.handlers.record_quota import records_max
 from control_plane.handlers.record_sight import Sight, image_of, untrusted
 from control_plane.handlers.record_weights import RowChange, weigh, weighing
 from control_plane.ports import RowGate
@@ -39,6 +41,8 @@ class RecordChange(ABC):
     outside = True
     can_wait = True
     verb: ClassVar[Verb]
+    adds: ClassVar[int] = 0
+    """How many records there are more afterwards."""
 
     def subject(self, command: Command, view: View) -> Subject:
         """The collection of the tenant, and what the change weighs as far as its arguments tell."""
@@ -66,23 +70,23 @@ class RecordChange(ABC):
         collection = offered(ports, name, self.verb)
         isolation, epoch = located(subject)
         now = ports.clock.now()
+        most = self._records_max(tenant, ports)
+
+        def write(writing: Connection) -> None:
+            count_on(writing, tenant, self.adds, most)
+            redeemed = redeemed_again(command, call, collection, ports, writing)
+            self.write(writing, redeemed, call, collection, now)
+
         with ports.databases.transaction(tenant, isolation) as inside:
-            apply_once(
-                inside,
-                tenant,
-                epoch,
-                call.id,
-                command.digest(),
-                lambda writing: self.write(
-                    writing,
-                    redeemed_again(command, call, collection, ports, writing),
-                    call,
-                    collection,
-                    now,
-                ),
-                now=now,
-            )
+            apply_once(inside, tenant, epoch, call.id, command.digest(), write, now=now)
         return self.made(command, call)
+
+    def _records_max(self, tenant: str, ports: Ports) -> int | None:
+        # As the plan is when it is written, and not when it was asked for.
+        if self.adds <= 0:
+            return None
+        with ports.store.read() as connection:
+            return records_max(connection, ports.catalog.plans, tenant)
 
     def recover(self, call: Call, ports: Ports) -> Json:
         """The proof of the call in the tenant's database says whether it was done."""

@@ -47,6 +47,7 @@ class CreateRecordHandler(RecordChange):
 
     command_type: type[Command] = CreateRecord
     verb = "create"
+    adds = 1
 
     def look(
         self,
@@ -201,6 +202,7 @@ class DeleteRecordHandler(RecordChange):
 
     command_type: type[Command] = DeleteRecord
     verb = "delete"
+    adds = -1
 
     def look(
         self,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table
 from control_plane.commands import ChangeRecords
 from control_plane.data.applied import apply_once, was_applied
 from control_plane.data.collection import Collection
+from control_plane.data.record_count import count_on
 from control_plane.data.rows import Row, delete_row, insert_row, restore_row, update_row
 from control_plane.data.tables import collection_table
 from control_plane.data.undo import Image, forget_images, images_of, keep_images
@@ -19,6 +20,7 @@ from control_plane.domain.run_record import Run
 from control_plane.errors import NotFound, Refused
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.record_place import Place, place_of
+from control_plane.handlers.record_quota import records_max
 from control_plane.handlers.record_selection import Selection, bound, planned_rows, resolved
 from control_plane.handlers.record_values import kept_implicit, kept_values
 from control_plane.handlers.record_weights import RowChange
@@ -41,6 +43,11 @@ def planned_ids(run: Run) -> tuple[str, ...]:
     return tuple(str(one["id"]) for one in _planned(run))
 
 
+def growth(changes: Sequence[RowChange]) -> int:
+    """How many records there are more after the changes."""
+    return sum((one.before is None) - (one.after is None) for one in changes)
+
+
 def change(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Change exactly the planned rows at their versions, in one transaction of the tenant's."""
     run, place, now = work.run, _place(work), work.ports.clock.now()
@@ -48,9 +55,10 @@ def change(work: Work, connection: Connection | None) -> dict[str, Json]:
     collection, changes = selection(work, asked, planned_ids(run))
     if bound(changes, work.ports.hmac_key) != [*_planned(run)]:
         raise Refused("A row has changed since it was planned.", code="stale", rule="version")
-    table = collection_table(collection)
+    table, more, most = collection_table(collection), growth(changes), _records_max(work)
 
     def write(inside: Connection) -> None:
+        count_on(inside, run.tenant, more, most)
         writing = _Writing(inside, table, run.tenant, collection)
         images = [writing.carry_out(one, now=now) for one in changes]
         keep_images(inside, run.tenant, run.id, images, now=now)
@@ -71,7 +79,10 @@ def revert(work: Work, connection: Connection | None) -> None:
 
     def write(inside: Connection) -> None:
         writing = _Writing(inside, collection_table(collection), run.tenant, collection)
-        for image in images_of(inside, run.tenant, run.id, now=now) or ():
+        images = images_of(inside, run.tenant, run.id, now=now) or ()
+        # Past the plan's limit too: what was there before the run is there after it.
+        count_on(inside, run.tenant, sum(_put_back(one) for one in images))
+        for image in images:
             writing.put_back(image)
         forget_images(inside, run.tenant, run.id)
 
@@ -147,6 +158,16 @@ class _Writing(NamedTuple):
         if not values:
             return version
         return update_row(self.connection, self.table, self.tenant, row_id, values, version=version)
+
+
+def _put_back(image: Image) -> int:
+    """How many records there are more once it is put back: it was made, removed, or only changed."""
+    return -1 if image.before is None else int(image.version == 0)
+
+
+def _records_max(work: Work) -> int:
+    with work.ports.store.read() as connection:
+        return records_max(connection, work.ports.catalog.plans, work.run.tenant)
 
 
 def _planned(run: Run) -> Sequence[Mapping[str, Json]]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from control_plane.commands import ChangeRecords, Command
 from control_plane.data.collection import Collection, Verb
 from control_plane.data.handles import leaving
+from control_plane.data.record_count import require_room
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
 from control_plane.domain.run_record import Run
@@ -22,6 +23,7 @@ from control_plane.handlers.exactness import require_exact
 from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
 from control_plane.handlers.record_handles import giving
 from control_plane.handlers.record_place import located, offered, record_subject
+from control_plane.handlers.record_quota import records_held, records_max
 from control_plane.handlers.record_selection import RUN_KIND, Selection, bound, resolved
 from control_plane.handlers.record_weights import RowChange, group_names, weigh
 from control_plane.handlers.run_facts import run_facts
@@ -87,10 +89,11 @@ class ChangeRecordsHandler:
         return {"rows": {"collection": collection.name, "op": asked.op, "changes": told}}
 
     def observe(self, work: Work) -> Observed:
-        """The rows that the plan is bound to, at their versions."""
+        """The rows that the plan is bound to, at their versions. Refused (`records_quota`)."""
         with work.ports.store.read() as connection:
             asked = resolved(_asked(work.command), connection)
         collection, changes = record_run_steps.selection(work, asked)
+        _require_room(work, record_run_steps.growth(changes))
         rows: dict[str, Json] = {
             "collection": collection.name,
             "op": asked.op,
@@ -117,6 +120,16 @@ class ChangeRecordsHandler:
 def _asked(command: Command) -> ChangeRecords:
     assert isinstance(command, ChangeRecords)
     return command
+
+
+def _require_room(work: Work, more: int) -> None:
+    # Decided when it is written, and told here before anybody is asked to approve it.
+    if more <= 0:
+        return
+    ports, tenant = work.ports, work.run.tenant
+    with ports.store.read() as connection:
+        most = records_max(connection, ports.catalog.plans, tenant)
+        require_room(records_held(connection, ports.databases, tenant), more, most)
 
 
 def _said(collection: Collection, asked: ChangeRecords) -> dict[str, Json]:

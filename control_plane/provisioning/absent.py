@@ -8,6 +8,7 @@ from typing import NoReturn
 from control_plane.domain.canonical import Json
 from control_plane.errors import Unavailable
 from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.stacks import StackRequest
 
 
@@ -31,7 +32,12 @@ class AbsentProvisioner:
         self._refuse()
 
     def apply(
-        self, request: StackRequest, artifact: bytes, *, should_stop: Callable[[], bool] = bool
+        self,
+        request: StackRequest,
+        artifact: bytes,
+        *,
+        should_stop: Callable[[], bool] = bool,
+        tell: Told = untold,
     ) -> Applied:
         """Refused."""
         self._refuse()
@@ -40,7 +46,13 @@ class AbsentProvisioner:
         """Refused."""
         self._refuse()
 
-    def destroy(self, request: StackRequest, *, should_stop: Callable[[], bool] = bool) -> None:
+    def destroy(
+        self,
+        request: StackRequest,
+        *,
+        should_stop: Callable[[], bool] = bool,
+        tell: Told = untold,
+    ) -> None:
         """Refused."""
         self._refuse()
 

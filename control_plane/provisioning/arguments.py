@@ -11,7 +11,6 @@ from typing import Final, Protocol, cast
 
 import python_terraform
 
-LOCK_TIMEOUT: Final = "60s"
 _FLAG: Final = cast("object", python_terraform.IsFlagged)
 
 
@@ -25,23 +24,32 @@ class Arguments:
     The folder is named because the library reads `terraform.tfstate` from it when it is made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock_timeout_s: int) -> None:
+        self._lock_timeout = f"{lock_timeout_s}s"
         self._words = cast("_Words", python_terraform.Terraform(working_dir=str(folder)))
 
     def init(self, *, locked: bool) -> tuple[str, ...]:
         """`init`; with a lock file it may not change a provider."""
         return self._list("init", input=False, lockfile="readonly" if locked else None)
 
-    def plan(self, variables: Path, out: Path | None, *, destroy: bool = False) -> tuple[str, ...]:
-        """`plan -detailed-exitcode`, kept in `out` when it is to be applied."""
+    def plan(
+        self,
+        variables: Path,
+        out: Path | None,
+        *,
+        destroy: bool = False,
+        refresh_only: bool = False,
+    ) -> tuple[str, ...]:
+        """`plan -detailed-exitcode`, kept in `out` when it is to be applied or shown."""
         return self._list(
             "plan",
             input=False,
             detailed_exitcode=_FLAG,
-            lock_timeout=LOCK_TIMEOUT,
+            lock_timeout=self._lock_timeout,
             var_file=str(variables),
             out=None if out is None else str(out),
             destroy=_FLAG if destroy else None,
+            refresh_only=_FLAG if refresh_only else None,
         )
 
     def show(self, plan: Path) -> tuple[str, ...]:
@@ -50,7 +58,9 @@ class Arguments:
 
     def apply(self, plan: Path) -> tuple[str, ...]:
         """`apply` of a saved plan: there is no other way to change anything."""
-        return self._list("apply", str(plan), input=False, lock_timeout=LOCK_TIMEOUT)
+        return self._list(
+            "apply", str(plan), json=_FLAG, input=False, lock_timeout=self._lock_timeout
+        )
 
     def output(self) -> tuple[str, ...]:
         """`output -json`."""
@@ -59,6 +69,25 @@ class Arguments:
     def state_list(self) -> tuple[str, ...]:
         """`state list`: the addresses that the state holds."""
         return self._list("state list", colored=True)
+
+    def state_pull(self) -> tuple[str, ...]:
+        """`state pull`: the state as it lies in its backend."""
+        return self._list("state pull", colored=True)
+
+    def force_unlock(self, lock_id: str) -> tuple[str, ...]:
+        """`force-unlock` of one lock, which nobody holds any more."""
+        return self._list("force-unlock", lock_id, colored=True, force=_FLAG)
+
+    def import_(self, variables: Path, address: str, import_id: str) -> tuple[str, ...]:
+        """`import` of a resource that stands and that the state does not know."""
+        return self._list(
+            "import",
+            address,
+            import_id,
+            input=False,
+            lock_timeout=self._lock_timeout,
+            var_file=str(variables),
+        )
 
     def _list(
         self, command: str, *positional: str, colored: bool = False, **options: object

@@ -25,6 +25,7 @@ class ArtifactFacts(BaseModel):
 
     request_digest: Digest
     module_digest: Digest
+    site_digest: Digest
     plan_sha256: Digest
     terraform_version: str
     destroy: bool

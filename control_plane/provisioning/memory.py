@@ -10,6 +10,7 @@ from control_plane.errors import Failed, NotFound, Refused
 from control_plane.provisioning import artifact as artifacts
 from control_plane.provisioning.plan_facts import PlanFacts
 from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.runner import never
 from control_plane.provisioning.scan import BUILTIN
 from control_plane.provisioning.stacks import StackRequest, variables
@@ -40,6 +41,7 @@ class MemoryProvisioner:
         kept = artifacts.ArtifactFacts(
             request_digest=digest(request),
             module_digest=_NO_MODULE,
+            site_digest=_NO_MODULE,
             plan_sha256=hashlib.sha256(plan).hexdigest(),
             terraform_version=_VERSION,
             destroy=destroy,
@@ -58,6 +60,7 @@ class MemoryProvisioner:
         artifact: bytes,
         *,
         should_stop: Callable[[], bool] = never,
+        tell: Told = untold,
     ) -> Applied:
         """Do what the artifact says, if it still fits."""
         _assert_wanted(should_stop)
@@ -81,7 +84,13 @@ class MemoryProvisioner:
             return "absent"
         return "present" if stands == variables(request) else "differs"
 
-    def destroy(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> None:
+    def destroy(
+        self,
+        request: StackRequest,
+        *,
+        should_stop: Callable[[], bool] = never,
+        tell: Told = untold,
+    ) -> None:
         """Remove the stack; an absent one is fine."""
         _assert_wanted(should_stop)
         self._stacks.pop(_key(request), None)

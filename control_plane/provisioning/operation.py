@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,8 +16,11 @@ from control_plane.errors import Failed
 from control_plane.provisioning import module, stacks, workspace
 from control_plane.provisioning.arguments import Arguments
 from control_plane.provisioning.binary import Terraform
+from control_plane.provisioning.progress import Following, Told, untold
 from control_plane.provisioning.reason import Reason, classify
 from control_plane.provisioning.runner import Finished, Runner, RunnerSettings
+from control_plane.provisioning.site import Site, cli_config
+from control_plane.provisioning.state_lock import lock_in
 
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 NO_CHANGES, CHANGES = 0, 2
@@ -30,65 +33,91 @@ class Operation:
     terraform: Terraform
     runner: Runner
     folder: workspace.Folder
-    state: Path
+    site: Site
     variables: Path
+    arguments: Arguments
     should_stop: Callable[[], bool]
+    tell: Told = untold
     _step: int = field(default=0)
 
     def init(self) -> None:
         """Make the folder ready. Raises Failed."""
         locked = (self.folder.module / module.LOCK_FILE).is_file()
-        self._must("init", self._arguments().init(locked=locked))
+        self._must("init", self.arguments.init(locked=locked))
 
-    def plan(self, out: Path | None, *, destroy: bool) -> bool:
+    def plan(self, out: Path | None, *, destroy: bool = False, refresh_only: bool = False) -> bool:
         """Plan into `out`; whether anything would change. Raises Failed."""
-        words = self._arguments().plan(self.variables, out, destroy=destroy)
+        words = self.arguments.plan(self.variables, out, destroy=destroy, refresh_only=refresh_only)
         finished = self.run("plan", words)
+        if finished.rc not in {NO_CHANGES, CHANGES} and self._broke_lock(finished):
+            finished = self.run("plan", words)
         if finished.rc not in {NO_CHANGES, CHANGES}:
             raise self.failed("plan", finished)
         return finished.rc == CHANGES
 
     def show(self, plan: Path) -> dict[str, Any]:
         """A saved plan as JSON; fractions are Decimal. Raises Failed."""
-        return self._answer(self._must("show", self._arguments().show(plan)))
+        return self._answer(self._must("show", self.arguments.show(plan)))
 
     def apply(self, plan: Path) -> Finished:
-        """Apply a saved plan; how it ended is for the caller to judge."""
-        return self.run("apply", self._arguments().apply(plan))
+        """Apply a saved plan, telling how far it is; how it ended is for the caller to judge."""
+        finished = self.run("apply", self.arguments.apply(plan), tell=self.tell)
+        if finished.rc > 0 and self._broke_lock(finished):
+            finished = self.run("apply", self.arguments.apply(plan), tell=self.tell)
+        return finished
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs by name, sensitive ones too. Raises Failed."""
-        said = self._answer(self._must("output", self._arguments().output()))
+        said = self._answer(self._must("output", self.arguments.output()))
         return {name: one["value"] for name, one in said.items()}
 
-    def is_empty(self) -> bool:
-        """Whether the state holds no resource. Raises Failed."""
-        finished = self.run("state list", self._arguments().state_list())
+    def addresses(self) -> tuple[str, ...]:
+        """What the state holds, in order; empty where there is no state. Raises Failed."""
+        finished = self.run("state list", self.arguments.state_list())
         if finished.rc != 0:
             if classify(finished.error_path).code == "no_state":
-                return True
+                return ()
             raise self.failed("state list", finished)
-        return not finished.log_path.read_text(encoding="utf-8").strip()
+        return tuple(finished.log_path.read_text(encoding="utf-8").split("\n")[:-1])
+
+    def adopt(self, address: str, import_id: str) -> None:
+        """Have the state know a resource that stands. Raises Failed."""
+        self._must("import", self.arguments.import_(self.variables, address, import_id))
 
     def state_digest(self) -> str:
-        """The SHA-256 of the state file, or nothing: tells whether a command changed it."""
-        if not self.state.is_file():
-            return ""
-        return hashlib.sha256(self.state.read_bytes()).hexdigest()
+        """The SHA-256 of the state, or nothing: tells whether a command changed it. Raises Failed."""
+        if self.site.state is not None:
+            if not self.site.state.is_file():
+                return ""
+            return hashlib.sha256(self.site.state.read_bytes()).hexdigest()
+        pulled = self._must("state pull", self.arguments.state_pull()).log_path
+        try:
+            return hashlib.sha256(pulled.read_bytes()).hexdigest()
+        finally:
+            pulled.unlink()
 
-    def run(self, step: str, words: tuple[str, ...]) -> Finished:
+    def run(self, step: str, words: tuple[str, ...], *, tell: Told = untold) -> Finished:
         """Run one command. Raises Failed(stopped) when it is not even to be started."""
         if self.should_stop():
             raise Failed(f"stopped before {step}", retryable=True, code="stopped")
         self._step += 1
         log_path = self.folder.home / f"{self._step}.log"
-        return self.runner.run(
+        following = Following(log_path, tell)
+
+        def poll() -> bool:
+            following.read()
+            return self.should_stop()
+
+        finished = self.runner.run(
             (*self.terraform.argv, *words),
             self.folder.module,
             log_path,
-            should_stop=self.should_stop,
+            should_stop=self.should_stop if tell is untold else poll,
             keep_fds=(self.folder.lock_fd,),
         )
+        if tell is not untold:
+            following.read()
+        return finished
 
     @staticmethod
     def failed(step: str, finished: Finished, reason: Reason | None = None) -> Failed:
@@ -97,14 +126,20 @@ class Operation:
             return Failed(f"{step} was stopped", retryable=True, code="stopped")
         if finished.rc < 0:
             return Failed(f"{step} was killed", retryable=True, code="killed")
-        reason = reason or classify(finished.error_path)
+        reason = reason or classify(finished.log_path, finished.error_path)
         return Failed(f"{step}: {reason.text}", retryable=reason.retryable, code=reason.code)
 
-    def _arguments(self) -> Arguments:
-        return Arguments(self.folder.home)
+    def _broke_lock(self, finished: Finished) -> bool:
+        """Whether the state was locked by one that is gone, and no longer is."""
+        held = lock_in(finished.log_path, finished.error_path)
+        if held is None or not held.is_ours or workspace.has_others(self.folder):
+            return False
+        return self.run("force-unlock", self.arguments.force_unlock(held.id)).rc == 0
 
     def _must(self, step: str, words: tuple[str, ...]) -> Finished:
         finished = self.run(step, words)
+        if finished.rc > 0 and self._broke_lock(finished):
+            finished = self.run(step, words)
         if finished.rc != 0:
             raise self.failed(step, finished)
         return finished
@@ -117,43 +152,68 @@ class Operation:
         return said
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What every operation of a provisioner is opened with; `secrets` go to Terraform's variables."""
+
+    terraform: Terraform
+    settings: RunnerSettings
+    root: Path
+    mirror: Path | None
+    providers: frozenset[str]
+
+
 @contextmanager
 def opened(
-    terraform: Terraform,
-    settings: RunnerSettings,
-    root: Path,
+    opening: Opening,
+    site: Site,
     request: stacks.StackRequest,
     files: dict[Path, bytes],
     should_stop: Callable[[], bool],
+    secrets: Mapping[str, str],
+    tell: Told = untold,
 ) -> Generator[Operation]:
     """An initialised operation over `files`, in a folder that is removed at the end."""
-    with workspace.operation(root, request.tenant) as folder:
-        state = workspace.state_path(root, request)
-        workspace.private_folder(state.parent)
+    with workspace.operation(opening.root, request.tenant) as folder:
+        if site.state is not None:
+            workspace.private_folder(site.state.parent)
         module.copy(files, folder.module)
-        # An override also serves modules without a backend: their state would go with the folder.
-        backend = {"terraform": {"backend": {"local": {"path": str(state)}}}}
-        (folder.module / module.OVERRIDE_FILE).write_bytes(canonical(backend))
+        (folder.module / module.OVERRIDE_FILE).write_bytes(canonical(site.override))
         variables = folder.home / "paybill.tfvars.json"
-        stacks.write_variables(request, variables)
-        runner = Runner(settings, _environment(settings, root, folder.home))
-        operation = Operation(terraform, runner, folder, state, variables, should_stop)
+        stacks.write_variables(request, variables, site.shared)
+        settings = opening.settings
+        operation = Operation(
+            opening.terraform,
+            Runner(settings, _environment(opening, site, folder.home, secrets)),
+            folder,
+            site,
+            variables,
+            Arguments(folder.home, settings.lock_timeout_s),
+            should_stop,
+            tell,
+        )
         operation.init()
         yield operation
 
 
-def _environment(settings: RunnerSettings, root: Path, home: Path) -> dict[str, str]:
+def _environment(
+    opening: Opening, site: Site, home: Path, secrets: Mapping[str, str]
+) -> dict[str, str]:
     """All that a child sees of the world: nothing is inherited."""
-    cli_config = home / "terraform.rc"
-    cli_config.write_text(settings.cli_config, encoding="utf-8")
+    configuration = home / "terraform.rc"
+    configuration.write_bytes(
+        canonical(cli_config(opening.mirror, site.providers | opening.providers))
+    )
     return {
-        "PATH": settings.search_path,
+        **site.environment,
+        **{f"TF_VAR_{name}": value for name, value in secrets.items()},
+        "PATH": opening.settings.search_path,
         "HOME": str(home),
         "TMPDIR": str(home),
         "LANG": "C.UTF-8",
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",
         "CHECKPOINT_DISABLE": "1",
-        "TF_CLI_CONFIG_FILE": str(cli_config),
-        "TF_PLUGIN_CACHE_DIR": str(workspace.private_folder(root / ".plugins")),
+        "TF_CLI_CONFIG_FILE": str(configuration),
+        "TF_PLUGIN_CACHE_DIR": str(workspace.private_folder(opening.root / ".plugins")),
     }

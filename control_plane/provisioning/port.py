@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.domain.canonical import Json
 from control_plane.provisioning.plan_facts import PlanFacts
+from control_plane.provisioning.progress import Told
 from control_plane.provisioning.stacks import StackRequest
 
 Settled: TypeAlias = Literal["present", "absent", "differs"]
@@ -53,6 +54,7 @@ class Provisioner(Protocol):
         artifact: bytes,
         *,
         should_stop: Callable[[], bool] = ...,
+        tell: Told = ...,
     ) -> Applied:
         """Do exactly what the artifact says; once it is so, a repeat changes nothing.
 
@@ -65,7 +67,9 @@ class Provisioner(Protocol):
         """How the stack stands against the request: the probe after a crash."""
         ...
 
-    def destroy(self, request: StackRequest, *, should_stop: Callable[[], bool] = ...) -> None:
+    def destroy(
+        self, request: StackRequest, *, should_stop: Callable[[], bool] = ..., tell: Told = ...
+    ) -> None:
         """Remove the stack; an absent one is fine. Raises like apply."""
         ...
 

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Final
 
-from control_plane.domain.canonical import Json, digest, plain
+from control_plane.domain.canonical import Json, digest, keyed_digest, plain
 from control_plane.errors import Failed, NotFound, Refused, Unknown
 from control_plane.provisioning import artifact as artifacts
-from control_plane.provisioning import module, operation, scan, stacks, workspace
+from control_plane.provisioning import module, operation, stacks, workspace
 from control_plane.provisioning.binary import Terraform
+from control_plane.provisioning.orphans import orphans
 from control_plane.provisioning.plan_facts import plan_facts
 from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.projection import projection
 from control_plane.provisioning.reason import OTHER_VERSION, STALE, classify
 from control_plane.provisioning.runner import Finished, RunnerSettings, never
+from control_plane.provisioning.site import Site, Sites
 from control_plane.provisioning.stacks import StackRequest
 
 ShouldStop = Callable[[], bool]
-_PLAN_FILE = "plan.tfplan"
+_PLAN_FILE: Final = "plan.tfplan"
+_ORPHANS_MAX: Final = 200
+# Of a derived password: letters of both cases, digits and a sign, as each cloud asks for.
+_PASSWORD_PREFIX, _PASSWORD_CHARS = "Pb1-", 24
 
 
 class TerraformProvisioner:
-    """Stacks by Terraform, with one local state per tenant and isolation model below `root`.
+    """Stacks by Terraform, below `root` and in the accounts of `sites`.
 
-    hmac_key hides sensitive values in projections. admitted_modules holds the digests of modules
-    whose provisioners may run; module_overrides replaces shipped modules by (cloud, isolation).
+    hmac_key hides sensitive values in projections, and the passwords of new databases are derived
+    from it. admitted_modules holds the digests of modules whose provisioners may run;
+    module_overrides replaces shipped modules by (cloud, isolation); allowed_providers adds to those
+    of the stack's cloud.
     """
 
     def __init__(
@@ -39,15 +49,17 @@ class TerraformProvisioner:
         *,
         admitted_modules: frozenset[str] = frozenset(),
         module_overrides: Mapping[tuple[str, str], Path] | None = None,
-        allowed_providers: frozenset[str] = frozenset({scan.BUILTIN}),
+        allowed_providers: frozenset[str] = frozenset(),
+        sites: Sites | None = None,
     ) -> None:
-        self._terraform = terraform
-        self._settings = settings
         self._root = workspace.private_folder(root.absolute())
+        self._sites = sites or Sites(self._root)
+        self._opening = operation.Opening(
+            terraform, settings, self._root, self._sites.mirror, allowed_providers
+        )
         self._hmac_key = hmac_key
         self._admitted = admitted_modules
         self._overrides = dict(module_overrides or {})
-        self._providers = allowed_providers
 
     def sweep(self) -> int:
         """Remove what killed workers left behind and no Terraform works in; how many folders."""
@@ -61,8 +73,9 @@ class TerraformProvisioner:
         should_stop: ShouldStop = never,
     ) -> ObservedPlan:
         """Plan and change nothing. Raises Refused for a module, Failed when there is no plan."""
-        files = self._module(request)
-        with self._opened(request, files, should_stop) as work:
+        site = self._sites.site(request)
+        files = self._module(request, site)
+        with self._opened(site, request, files, should_stop) as work:
             saved = work.folder.home / _PLAN_FILE
             changes = work.plan(saved, destroy=destroy)
             plan_json = work.show(saved)
@@ -75,11 +88,13 @@ class TerraformProvisioner:
         projected = projection(
             plan_json, hashlib.sha256(lock).hexdigest(), module_digest, self._hmac_key
         )
+        projected["site_digest"] = site.digest(self._hmac_key)
         kept = artifacts.ArtifactFacts(
             request_digest=digest(request),
             module_digest=module_digest,
+            site_digest=site.digest(self._hmac_key),
             plan_sha256=hashlib.sha256(content).hexdigest(),
-            terraform_version=self._terraform.version,
+            terraform_version=self._opening.terraform.version,
             destroy=destroy,
         )
         return ObservedPlan(
@@ -91,15 +106,21 @@ class TerraformProvisioner:
         )
 
     def apply(
-        self, request: StackRequest, artifact: bytes, *, should_stop: ShouldStop = never
+        self,
+        request: StackRequest,
+        artifact: bytes,
+        *,
+        should_stop: ShouldStop = never,
+        tell: Told = untold,
     ) -> Applied:
         """Do exactly what the artifact says; see port.Provisioner.apply for the errors."""
         kept = artifacts.unpack(artifact)
-        files = self._module(request)
-        self._assert_fits(request, kept.facts, files)
+        site = self._sites.site(request)
+        files = self._module(request, site)
+        self._assert_fits(request, site, kept.facts, files)
         if kept.lock:
             files[Path(module.LOCK_FILE)] = kept.lock
-        with self._opened(request, files, should_stop) as work:
+        with self._opened(site, request, files, should_stop, tell) as work:
             saved = work.folder.home / _PLAN_FILE
             saved.write_bytes(kept.plan)
             before = work.state_digest()
@@ -112,57 +133,90 @@ class TerraformProvisioner:
                 raise Unknown("applied, but its outputs were not read") from error
 
     def settle(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Settled:
-        """How the stack stands against the request: the probe after a crash."""
-        if not workspace.state_path(self._root, request).is_file():
+        """How the stack stands against the request: the probe after a crash.
+
+        What stands in the cloud and is missing in the state is adopted first.
+        """
+        site = self._sites.site(request)
+        if _is_absent(site) and site.adapter is None:
             return "absent"
-        with self._opened(request, self._module(request), should_stop) as work:
+        with self._opened(site, request, self._module(request, site), should_stop) as work:
             # The plan comes first: it waits for a Terraform that outlived its worker.
-            changes = work.plan(None, destroy=False)
-            if work.is_empty():
+            changes = self._adopt(work, request) if site.adapter else work.plan(None)
+            if not work.addresses():
                 return "absent"
             return "differs" if changes else "present"
 
-    def destroy(self, request: StackRequest, *, should_stop: ShouldStop = never) -> None:
+    def destroy(
+        self, request: StackRequest, *, should_stop: ShouldStop = never, tell: Told = untold
+    ) -> None:
         """Remove the stack; an absent one is fine. Raises like apply."""
-        if self._state_is_absent(request):
+        site = self._sites.site(request)
+        if site.adapter is None and _is_absent(site):
+            return
+        if site.adapter is not None and self.settle(request, should_stop=should_stop) == "absent":
             return
         observed = self.observe(request, destroy=True, should_stop=should_stop)
-        self.apply(request, observed.artifact, should_stop=should_stop)
+        self.apply(request, observed.artifact, should_stop=should_stop, tell=tell)
 
     def outputs(self, request: StackRequest) -> dict[str, Json]:
         """What the stack says of itself. Raises NotFound when there is none."""
-        if self._state_is_absent(request):
+        site = self._sites.site(request)
+        if _is_absent(site):
             raise NotFound("there is no such stack")
-        with self._opened(request, self._module(request), never) as work:
-            if work.is_empty():
+        with self._opened(site, request, self._module(request, site), never) as work:
+            if not work.addresses():
                 raise NotFound("there is no such stack")
             return _plain(work.outputs())
 
-    def _module(self, request: StackRequest) -> dict[Path, bytes]:
+    def _adopt(self, work: operation.Operation, request: StackRequest) -> bool:
+        """Have the state know what stands and bears our labels; whether anything would change then."""
+        saved = work.folder.home / _PLAN_FILE
+        if not work.plan(saved):
+            return False
+        adapter = work.site.adapter
+        assert adapter is not None, "asked for a site with one"
+        found = adapter().owned(request.workspace, request.tenant)
+        missing = orphans(work.show(saved), found)[:_ORPHANS_MAX]
+        for one in missing:
+            work.adopt(one.address, one.import_id)
+        return work.plan(None) if missing else True
+
+    def _module(self, request: StackRequest, site: Site) -> dict[Path, bytes]:
         files = module.read(stacks.module_path(request, self._overrides))
-        module.check(files, self._admitted, self._providers)
+        module.check(files, self._admitted, site.providers | self._opening.providers)
         return files
 
     def _opened(
-        self, request: StackRequest, files: dict[Path, bytes], should_stop: ShouldStop
+        self,
+        site: Site,
+        request: StackRequest,
+        files: dict[Path, bytes],
+        should_stop: ShouldStop,
+        tell: Told = untold,
     ) -> AbstractContextManager[operation.Operation]:
-        return operation.opened(
-            self._terraform, self._settings, self._root, request, files, should_stop
-        )
+        secrets = {"database_password": self._password(request)}
+        return operation.opened(self._opening, site, request, files, should_stop, secrets, tell)
 
-    def _state_is_absent(self, request: StackRequest) -> bool:
-        return not workspace.state_path(self._root, request).is_file()
+    def _password(self, request: StackRequest) -> str:
+        """Of the stack's own database; always the same, so a saved plan is applied with it again."""
+        place = [request.workspace, request.tenant, request.cloud, request.isolation]
+        # A key of its own: what starts like this is no JSON, so no projection ever shows its HMAC.
+        key = hmac.digest(self._hmac_key, b"\0database password", hashlib.sha256)
+        return _PASSWORD_PREFIX + keyed_digest(key, place)[:_PASSWORD_CHARS]
 
     def _assert_fits(
         self,
         request: StackRequest,
+        site: Site,
         kept: artifacts.ArtifactFacts,
         files: dict[Path, bytes],
     ) -> None:
         fits = {
             "request": kept.request_digest == digest(request),
             "module": kept.module_digest == module.digest_of(files),
-            "terraform_version": kept.terraform_version == self._terraform.version,
+            "site": kept.site_digest == site.digest(self._hmac_key),
+            "terraform_version": kept.terraform_version == self._opening.terraform.version,
         }
         for fact, holds in fits.items():
             if not holds:
@@ -175,7 +229,7 @@ class TerraformProvisioner:
         """Return when it is so already; otherwise raise what a failed apply means."""
         if finished.interrupted or finished.rc < 0:
             raise Unknown("the apply was stopped before it ended")
-        reason = classify(finished.error_path)
+        reason = classify(finished.log_path, finished.error_path)
         if reason is OTHER_VERSION:
             raise _stale("terraform_version")
         if reason is STALE:
@@ -191,6 +245,10 @@ class TerraformProvisioner:
     def _lock(work: operation.Operation) -> bytes:
         path = work.folder.module / module.LOCK_FILE
         return path.read_bytes() if path.is_file() else b""
+
+
+def _is_absent(site: Site) -> bool:
+    return site.state is not None and not site.state.is_file()
 
 
 def _stale(fact: str) -> Refused:

@@ -67,12 +67,22 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
 )
 
 
-def classify(error_path: Path) -> Reason:
-    """The class of what a command wrote to its error file; only the last 256 KiB are read."""
-    with error_path.open("rb") as file:
+def classify(*paths: Path) -> Reason:
+    """The class of what a command said in its files; only the last 256 KiB of each are read."""
+    text = said(*paths)
+    return next((reason for pattern, reason in _PATTERNS if pattern in text), OTHER)
+
+
+def said(*paths: Path) -> str:
+    """The last 256 KiB of each file as one line, with single spaces: for patterns, and for no one's eyes."""
+    text = "\n".join(_tail(path) for path in paths)
+    # Terraform frames and wraps its messages, and as JSON it escapes their line ends.
+    plain = text.translate({ord(char): " " for char in "│╷╵"}).replace("\\n", " ")
+    return " ".join(plain.split())
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
-        text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    # Terraform frames and wraps its messages, so a phrase may be broken across lines.
-    flat = " ".join(text.translate({ord(char): " " for char in "│╷╵"}).split())
-    return next((reason for pattern, reason in _PATTERNS if pattern in flat), OTHER)
+        return file.read(_TAIL_BYTES).decode("utf-8", "replace")

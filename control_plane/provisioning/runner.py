@@ -17,15 +17,6 @@ from pathlib import Path
 
 from control_plane.errors import Unavailable
 
-DEFAULT_CLI_CONFIG = """\
-disable_checkpoint = true
-provider_installation {
-  direct {
-    exclude = ["*/*/*"]
-  }
-}
-"""
-
 
 def never() -> bool:
     """Nobody asks to stop."""
@@ -41,15 +32,15 @@ class RunnerSettings:
     """How every command runs.
 
     deadline_s bounds one command; grace_s is the time between SIGINT, the second SIGINT and the
-    kill; poll_s bounds how late an end or a wish to stop is seen. cli_config is the text of
-    Terraform's own configuration: the default lets it install no provider at all.
+    kill; poll_s bounds how late an end or a wish to stop is seen. lock_timeout_s is how long a
+    command waits for a state that another one holds.
     """
 
     deadline_s: float = 900.0
     grace_s: float = 30.0
     poll_s: float = 0.05
+    lock_timeout_s: int = 60
     search_path: str = "/usr/bin:/bin"
-    cli_config: str = DEFAULT_CLI_CONFIG
     on_started: Callable[[int], None] = field(default=_unrecorded)
 
 

@@ -1,4 +1,4 @@
-"""Where one operation works and where a stack's state lies. Not what is done there.
+"""Where one operation works. Not what is done there, nor where a stack's state lies.
 
 An operation's folder holds a lock that the operation and its Terraform child both keep open: a
 folder whose lock is free belongs to nobody that lives, and may be swept.
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from control_plane.provisioning.stacks import StackRequest
-
 _LOCK: Final = "alive.lock"
 _OPERATIONS: Final = ".operations"
 _SWEPT_MAX: Final = 1000
@@ -30,11 +28,6 @@ class Folder:
     home: Path
     module: Path
     lock_fd: int
-
-
-def state_path(root: Path, request: StackRequest) -> Path:
-    """The state file of one tenant's stack; a request's fields cannot leave `root`."""
-    return root / request.tenant / request.isolation / "terraform.tfstate"
 
 
 def private_folder(path: Path) -> Path:
@@ -57,6 +50,14 @@ def operation(root: Path, tenant: str) -> Generator[Folder]:
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os.close(lock_fd)
+
+
+def has_others(folder: Folder) -> bool:
+    """Whether anything alive works in another folder of the same tenant, or may."""
+    parent = folder.home.parent
+    with _alone(parent):
+        others = [home for home in parent.iterdir() if home != folder.home]
+        return not all(_is_left_over(home / _LOCK) for home in others)
 
 
 def sweep_all(root: Path) -> int:

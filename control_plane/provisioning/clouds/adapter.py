@@ -1,0 +1,182 @@
+"""The CloudAdapter over any cloud's eyes: which questions are asked, and what their answers mean. No SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Final, TypeAlias, cast
+
+from control_plane.domain.isolation import Cloud
+from control_plane.provisioning.accounts import CloudAccount
+from control_plane.provisioning.clouds.eyes import Eyes, Part, Standing
+from control_plane.provisioning.clouds.faults import told
+from control_plane.provisioning.clouds.pages import read_all
+from control_plane.provisioning.clouds.port import Check, Found
+from control_plane.provisioning.stacks import NOTHING_SHARED, StackRequest, labels
+
+Open: TypeAlias = Callable[[str], Eyes]
+"""Eyes for a region: made anew for each operation, so that no token or connection outlives it."""
+
+_PARTS: Final[tuple[Part, ...]] = ("network", "key", "identity", "storage", "secret")
+
+
+class SdkAdapter:
+    """One account of one cloud, looked at through its SDK. It changes nothing and keeps nothing."""
+
+    def __init__(self, cloud: Cloud, account: CloudAccount, open_eyes: Open) -> None:
+        self._cloud: Cloud = cloud
+        self._account = account
+        self._open = open_eyes
+
+    @property
+    def cloud(self) -> Cloud:
+        return self._cloud
+
+    def preflight(self, request: StackRequest) -> tuple[Check, ...]:
+        with self._looking(request.region) as eyes:
+            identity = self._identity(eyes)
+            if not identity.ok:
+                return (identity,)  # what else stands there is nobody's business
+            region = self._region(eyes, request)
+            if not region.ok:
+                return (identity, region)
+            return (
+                identity,
+                region,
+                *self._names(eyes, request),
+                *self._room(eyes, request),
+                *self._shared(eyes, request),
+            )
+
+    def verify(self, request: StackRequest, outputs: Mapping[str, object]) -> tuple[Check, ...]:
+        with self._looking(request.region) as eyes:
+            found = [self._label_output(request, outputs)]
+            shared = set(self._shared_of(request).values())
+            for part, value in _named(outputs):
+                standing = eyes.part(part, value)
+                found.append(_stands(part, standing is not None))
+                if standing is not None and standing.labels is not None and value not in shared:
+                    found.append(_labelled(part, standing, request))
+            if request.isolation == "silo":
+                found.append(self._database(eyes, request))
+            return tuple(found)
+
+    def owned(self, workspace: str, tenant: str | None = None) -> tuple[Found, ...]:
+        with self._looking(self._account.regions[0]) as eyes:
+            found = read_all(self._cloud, eyes.labelled(workspace, tenant))
+        # A search may be generous: what counts is what the resource itself bears.
+        ours = (one for one in found if _is_of(one.labels, workspace, tenant))
+        return tuple(sorted(ours, key=lambda one: (one.type, one.import_id)))
+
+    @contextmanager
+    def _looking(self, region: str) -> Generator[Eyes]:
+        eyes = self._open(region)
+        with told(self._cloud, eyes.status):
+            yield eyes
+
+    def _identity(self, eyes: Eyes) -> Check:
+        if eyes.who() == self._account.account:
+            return _check("identity", "account", ok=True, said="the account that is declared")
+        return _check(
+            "identity", "account", ok=False, said="the credentials are not of the declared account"
+        )
+
+    def _region(self, eyes: Eyes, request: StackRequest) -> Check:
+        if request.region not in self._account.regions:
+            return _check(
+                "region", request.region, ok=False, said="the account's settings do not name it"
+            )
+        if not eyes.knows(request.region):
+            return _check("region", request.region, ok=False, said="the account cannot use it")
+        return _check("region", request.region, ok=True, said="named by the settings and usable")
+
+    def _names(self, eyes: Eyes, request: StackRequest) -> list[Check]:
+        found: list[Check] = []
+        for part, name in eyes.names(request):
+            holder = eyes.held(part, name)
+            ours = isinstance(holder, Standing) and _is_of(
+                holder.labels or {}, request.workspace, request.tenant
+            )
+            said = {True: "this tenant has it", False: "somebody else has it"}[ours]
+            found.append(
+                _check("name", name, ok=holder is None or ours, said=said if holder else "free")
+            )
+        return found
+
+    def _room(self, eyes: Eyes, request: StackRequest) -> list[Check]:
+        return [
+            _check(
+                "quota",
+                room.about,
+                ok=room.used < room.limit,
+                said=f"{room.used:g} of {room.limit:g} are used",
+            )
+            for room in eyes.room(request)
+        ]
+
+    def _shared(self, eyes: Eyes, request: StackRequest) -> list[Check]:
+        if request.isolation == "silo":
+            return []
+        found: list[Check] = []
+        for key, value in sorted(self._shared_of(request).items()):
+            part = eyes.shared_part(key)
+            if part is None:
+                continue
+            stands = eyes.part(part, value) is not None
+            said = "it stands" if stands else "there is no such thing in the account"
+            found.append(_check("shared", key, ok=stands, said=said))
+        return found
+
+    def _shared_of(self, request: StackRequest) -> Mapping[str, str]:
+        return self._account.shared.get(request.region, NOTHING_SHARED)
+
+    def _label_output(self, request: StackRequest, outputs: Mapping[str, object]) -> Check:
+        same = outputs.get("labels") == labels(request)
+        said = "those of the request" if same else "the outputs name other labels than the request"
+        return _check("labels", "labels", ok=same, said=said)
+
+    def _database(self, eyes: Eyes, request: StackRequest) -> Check:
+        found = read_all(self._cloud, eyes.labelled(request.workspace, request.tenant))
+        ours = any(
+            one.type in eyes.databases and _is_of(one.labels, request.workspace, request.tenant)
+            for one in found
+        )
+        return _stands("database", ours)
+
+
+def _named(outputs: Mapping[str, object]) -> list[tuple[Part, str]]:
+    """What the outputs name, by part; a part that the stack does not have is null."""
+    storage, database = outputs.get("storage"), outputs.get("database")
+    values: dict[Part, object] = {
+        "network": outputs.get("network"),
+        "key": outputs.get("key"),
+        "identity": outputs.get("identity"),
+        "storage": _field(storage, "name"),
+        "secret": _field(database, "secret"),
+    }
+    pairs = ((part, values[part]) for part in _PARTS)
+    return [(part, value) for part, value in pairs if isinstance(value, str) and value]
+
+
+def _field(output: object, name: str) -> object:
+    return cast("dict[str, object]", output).get(name) if isinstance(output, dict) else None
+
+
+def _is_of(borne: Mapping[str, str], workspace: str, tenant: str | None) -> bool:
+    ours = borne.get("paybill_workspace") == workspace
+    return ours and (tenant is None or borne.get("paybill_tenant") == tenant)
+
+
+def _stands(part: Part, stands: bool) -> Check:
+    return _check("stands", part, ok=stands, said="it stands" if stands else "it is not there")
+
+
+def _labelled(part: Part, standing: Standing, request: StackRequest) -> Check:
+    borne = standing.labels or {}
+    lacking = [name for name, value in labels(request).items() if borne.get(name) != value]
+    said = f"it lacks {', '.join(lacking)}" if lacking else "it bears the stack's labels"
+    return _check("labels", part, ok=not lacking, said=said)
+
+
+def _check(name: str, about: str, *, ok: bool, said: str) -> Check:
+    return Check.model_validate({"name": name, "about": about, "ok": ok, "said": said})

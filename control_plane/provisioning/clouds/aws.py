@@ -1,0 +1,227 @@
+"""What stands in an AWS account, through boto3. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from control_plane.domain.isolation import Cloud
+from control_plane.provisioning.accounts import CloudAccount
+from control_plane.provisioning.clouds.adapter import Open
+from control_plane.provisioning.clouds.aws_kinds import ROLE, found_of
+from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.eyes import FOREIGN, Eyes, Foreign, Part, Room, Standing
+from control_plane.provisioning.clouds.pages import read_all
+from control_plane.provisioning.clouds.port import Found
+from control_plane.provisioning.clouds.sdk import Patience, load
+from control_plane.provisioning.clouds.secrets import wanted
+from control_plane.provisioning.stacks import StackRequest
+
+_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"  # noqa: S105 - names of variables
+_SERVICES: Final = ("sts", "ec2", "s3", "kms", "iam", "rds", "secretsmanager", "ssm")
+_TAGGING: Final = "resourcegroupstaggingapi"
+_UNAUTHENTICATED: Final = 401
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_NO_CREDENTIALS: Final = frozenset(
+    {"AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature"}
+    | {"InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "SignatureDoesNotMatch"}
+    | {"UnrecognizedClientException", "InvalidSignatureException"}
+)
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded"})
+_ABSENT: Final = frozenset(
+    {"404", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException"}
+    | {"InvalidVpcID.NotFound", "InvalidVpcID.Malformed", "DBInstanceNotFound"}
+    | {"DBInstanceNotFoundFault", "InvalidResourceId", "InvalidArnException"}
+)
+_SHARED: Final[Mapping[str, Part]] = {
+    "network_id": "network",
+    "vpc_id": "network",
+    "key_arn": "key",
+    "kms_key_arn": "key",
+    "bucket": "storage",
+    "bucket_name": "storage",
+    "database_host": "database",
+}
+
+
+def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patience) -> Open:
+    """How to look into the account. Raises Unavailable where SDK or credentials are missing."""
+    key_id, secret = wanted("aws", credentials, _ID, _SECRET)
+    boto3, config = load("aws", "boto3"), load("aws", "botocore.config")
+    settings = config.Config(
+        connect_timeout=patience.connect_s,
+        read_timeout=patience.read_s,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        # Neither a profile nor a variable of this process says where requests go.
+        ignore_configured_endpoint_urls=True,
+        s3={"addressing_style": "path" if "s3" in account.endpoints else "auto"},
+    )
+    addresses = {name: endpoint(account, name) for name in (*_SERVICES, _TAGGING)}
+
+    def open_eyes(region: str) -> Eyes:
+        session = boto3.session.Session(key_id, secret, credentials.get(_TOKEN) or None)
+
+        def client(service: str, at: str = region) -> Any:
+            return session.client(service, at, endpoint_url=addresses[service], config=settings)
+
+        return AwsEyes(account, client)
+
+    return open_eyes
+
+
+class AwsEyes:
+    """`client(service, region)` makes a client of boto3."""
+
+    def __init__(self, account: CloudAccount, client: Any) -> None:
+        self._account = account
+        self._client = client
+
+    @property
+    def cloud(self) -> Cloud:
+        return "aws"
+
+    @property
+    def databases(self) -> frozenset[str]:
+        return frozenset({"aws_db_instance", "aws_rds_cluster"})
+
+    def status(self, error: Exception) -> int | None:
+        code = _code(error)
+        if code in _NO_CREDENTIALS:
+            return _UNAUTHENTICATED
+        if code in _DENIED:
+            return _FORBIDDEN
+        if code in _THROTTLED:
+            return 429
+        answer: Any = getattr(error, "response", None)
+        if not isinstance(answer, dict):
+            return None
+        status: object = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status if isinstance(status, int) and status >= _UNAUTHENTICATED - 1 else None
+
+    def who(self) -> str:
+        return str(self._client("sts").get_caller_identity()["Account"])
+
+    def knows(self, region: str) -> bool:
+        # Regions that the account has not opted into are left out.
+        answer = self._client("ec2").describe_regions(AllRegions=False)
+        return region in {one["RegionName"] for one in answer["Regions"]}
+
+    def names(self, request: StackRequest) -> tuple[tuple[Part, str], ...]:
+        if request.isolation == "pooled":
+            return ()
+        return (("storage", f"pb-{request.workspace}-{request.tenant}"),)
+
+    def held(self, part: Part, name: str) -> Standing | Foreign | None:
+        try:
+            return self._storage(name)
+        except Exception as error:
+            if self.status(error) == _FORBIDDEN or _code(error) in {"403", "400", "301"}:
+                return FOREIGN
+            raise
+
+    def room(self, request: StackRequest) -> tuple[Room, ...]:
+        if request.isolation != "silo":
+            return ()
+        counted = self._client("rds").describe_account_attributes()["AccountQuotas"]
+        return tuple(
+            Room(about="DB instances", limit=float(one["Max"]), used=float(one["Used"]))
+            for one in counted
+            if one["AccountQuotaName"] == "DBInstances"
+        )
+
+    def part(self, part: Part, value: str) -> Standing | None:
+        looks = {
+            "network": self._network,
+            "key": self._key,
+            "identity": self._identity,
+            "storage": self._storage,
+            "secret": self._secret,
+            "database": self._database,
+        }
+        try:
+            return looks[part](value)
+        except Exception as error:
+            if _code(error) in _ABSENT:
+                return None
+            raise
+
+    def shared_part(self, key: str) -> Part | None:
+        return _SHARED.get(key)
+
+    def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
+        filters = [{"Key": "paybill_workspace", "Values": [workspace]}]
+        if tenant is not None:
+            filters.append({"Key": "paybill_tenant", "Values": [tenant]})
+        for region in self._account.regions:
+            pager = self._client(_TAGGING, region).get_paginator("get_resources")
+            for page in pager.paginate(TagFilters=filters, ResourcesPerPage=100):
+                tagged = page["ResourceTagMappingList"]
+                yield [found_of(one["ResourceARN"], region, _tags(one["Tags"])) for one in tagged]
+        yield from self._roles(workspace)
+
+    def _roles(self, workspace: str) -> Iterator[list[Found]]:
+        # The tagging API leaves roles out, and a list of roles leaves their tags out.
+        iam = self._client("iam")
+        pages = iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 100})
+        for role in read_all("aws", (page["Roles"] for page in pages)):
+            if role["RoleName"].startswith(f"pb-{workspace}-"):
+                tags = iam.list_role_tags(RoleName=role["RoleName"])["Tags"]
+                name = str(role["RoleName"])
+                yield [
+                    Found(type=ROLE, import_id=name, name=name, region="", labels=_tags(tags))
+                ]
+
+    def _network(self, value: str) -> Standing | None:
+        found = self._client("ec2").describe_vpcs(VpcIds=[value])["Vpcs"]
+        return Standing(_tags(found[0].get("Tags", []))) if found else None
+
+    def _key(self, value: str) -> Standing | None:
+        kms = self._client("kms")
+        if not kms.describe_key(KeyId=value)["KeyMetadata"]["Enabled"]:
+            return None
+        tags = kms.list_resource_tags(KeyId=value)["Tags"]
+        return Standing({one["TagKey"]: one["TagValue"] for one in tags})
+
+    def _identity(self, value: str) -> Standing | None:
+        role = self._client("iam").get_role(RoleName=value.rsplit("/", 1)[-1])["Role"]
+        return Standing(_tags(role.get("Tags", [])))
+
+    def _storage(self, value: str) -> Standing | None:
+        s3, owner = self._client("s3"), self._account.account
+        name = value.rsplit(":", 1)[-1]
+        try:
+            s3.head_bucket(Bucket=name, ExpectedBucketOwner=owner)
+            tags = s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=owner)["TagSet"]
+        except Exception as error:
+            if _code(error) in {"404", "NoSuchBucket"}:
+                return None
+            if _code(error) == "NoSuchTagSet":
+                return Standing({})
+            raise
+        return Standing(_tags(tags))
+
+    def _secret(self, value: str) -> Standing | None:
+        if value.startswith("/") or ":parameter/" in value:
+            name = value.split(":parameter", 1)[-1]
+            told = self._client("ssm").list_tags_for_resource(
+                ResourceType="Parameter", ResourceId=name
+            )
+            return Standing(_tags(told["TagList"]))
+        told = self._client("secretsmanager").describe_secret(SecretId=value)
+        return None if told.get("DeletedDate") else Standing(_tags(told.get("Tags", [])))
+
+    def _database(self, value: str) -> Standing | None:
+        name = value.split(".", 1)[0]  # an instance's host begins with its identifier
+        found = self._client("rds").describe_db_instances(DBInstanceIdentifier=name)
+        return Standing(_tags(found["DBInstances"][0].get("TagList", [])))
+
+
+def _code(error: Exception) -> str:
+    answer: Any = getattr(error, "response", None)
+    return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
+
+
+def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {one["Key"]: one["Value"] for one in tags}

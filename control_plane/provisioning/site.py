@@ -1,0 +1,161 @@
+"""Where a stack stands: its account, provider, credentials and state. Not what is made there.
+
+A `local` stack stands in the worker's own folder; any other in the one account that the worker's
+user declares for its cloud.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
+
+from control_plane.domain.canonical import Json, keyed_digest, plain
+from control_plane.domain.isolation import Cloud
+from control_plane.errors import Refused, Unavailable
+from control_plane.provisioning.accounts import NO_CLOUDS, CloudAccount, Clouds, StateBackend
+from control_plane.provisioning.clouds.port import CloudAdapter
+from control_plane.provisioning.credentials import Fetch, fetch
+from control_plane.provisioning.scan import BUILTIN
+from control_plane.provisioning.stacks import NOTHING_SHARED, StackRequest
+from control_plane.provisioning.state_backend import backend, state_path
+
+Adapt: TypeAlias = Callable[[Cloud, CloudAccount, Mapping[str, str]], CloudAdapter]
+
+
+class Provider(NamedTuple):
+    """A cloud's Terraform provider: its name in a module, and the source that it must come from."""
+
+    name: str
+    source: str
+
+
+PROVIDERS: Final[Mapping[Cloud, Provider]] = MappingProxyType(
+    {
+        "aws": Provider("aws", "registry.terraform.io/hashicorp/aws"),
+        "azure": Provider("azurerm", "registry.terraform.io/hashicorp/azurerm"),
+        "gcp": Provider("google", "registry.terraform.io/hashicorp/google"),
+        "oci": Provider("oci", "registry.terraform.io/oracle/oci"),
+        "ibm": Provider("ibm", "registry.terraform.io/ibm-cloud/ibm"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One stack's place. `override` is what every module there is overridden with."""
+
+    override: Mapping[str, Json]
+    shared: Mapping[str, str]
+    providers: frozenset[str]
+    state: Path | None
+    """The state's file, where it is a file here."""
+    environment: Mapping[str, str] = field(repr=False)
+    """What Terraform sees beside our own variables; it holds the credentials."""
+    adapter: Callable[[], CloudAdapter] | None = field(default=None, repr=False)
+
+    def digest(self, hmac_key: bytes) -> str:
+        """What a plan made here is bound to; keyed, because settings may tell of an account."""
+        return keyed_digest(hmac_key, {"override": self.override, "shared": dict(self.shared)})
+
+
+class Sites:
+    """The sites below `root` and in the accounts of `clouds`."""
+
+    def __init__(
+        self,
+        root: Path,
+        clouds: Clouds = NO_CLOUDS,
+        adapt: Adapt | None = None,
+        fetch_credentials: Fetch = fetch,
+    ) -> None:
+        self.root = root
+        self.mirror = clouds.mirror
+        self._accounts = clouds.accounts
+        self._adapt = adapt
+        self._fetch = fetch_credentials
+
+    def site(self, request: StackRequest) -> Site:
+        """Where the request's stack stands.
+
+        Raises Refused(`cloud_not_configured`, `region_not_configured`) and Unavailable
+        (`credentials_missing`, `credentials_unreadable`).
+        """
+        if request.cloud == "local":
+            return self._embedded(request)
+        account = self._accounts.get(request.cloud)
+        if account is None:
+            raise Refused(
+                f"No account of the cloud {request.cloud} is configured for the worker.",
+                code="cloud_not_configured",
+                rule="clouds.accounts",
+                fact="proposed_cloud",
+            )
+        if request.region not in account.regions:
+            raise Refused(
+                "The account is not used in this region.",
+                code="region_not_configured",
+                rule="clouds.accounts.regions",
+                fact="proposed_region",
+            )
+        return self._in_account(request, account)
+
+    def _embedded(self, request: StackRequest) -> Site:
+        return Site(
+            override=self._override(StateBackend(), request),
+            shared=NOTHING_SHARED,
+            providers=frozenset({BUILTIN}),
+            state=state_path(self.root, request),
+            environment=MappingProxyType({}),
+        )
+
+    def _in_account(self, request: StackRequest, account: CloudAccount) -> Site:
+        provider = PROVIDERS[request.cloud]
+        override = self._override(account.state, request)
+        if account.provider:
+            override["provider"] = {provider.name: plain(dict(account.provider))}
+        secrets = self._fetch(account.credentials)
+        is_local = account.state.kind == "local"
+        return Site(
+            override=override,
+            shared=account.shared.get(request.region, NOTHING_SHARED),
+            providers=frozenset({BUILTIN, provider.source}),
+            state=state_path(self.root, request) if is_local else None,
+            environment=secrets,
+            adapter=lambda: self._adapted(request.cloud, account, secrets),
+        )
+
+    def _override(self, settings: StateBackend, request: StackRequest) -> dict[str, Json]:
+        # It also serves modules without a backend: their state would go with the folder.
+        return {"terraform": {"backend": plain(backend(settings, self.root, request))}}
+
+    def _adapted(
+        self, cloud: Cloud, account: CloudAccount, secrets: Mapping[str, str]
+    ) -> CloudAdapter:
+        if self._adapt is None:
+            raise Unavailable("the worker has no way to look into clouds", code="cloud_unavailable")
+        return self._adapt(cloud, account, secrets)
+
+
+def cli_config(mirror: Path | None, sources: frozenset[str]) -> dict[str, Json]:
+    """Terraform's own configuration: providers of these sources alone, and from where.
+
+    With a mirror nothing is fetched; without one, from the sources' own registry.
+    """
+    wanted = sorted(source for source in sources if source != BUILTIN)
+    nowhere: Json = {"direct": [{"exclude": ["*/*/*"]}]}
+    if not wanted:
+        return {"disable_checkpoint": True, "provider_installation": [nowhere]}
+    if mirror is None:
+        return {
+            "disable_checkpoint": True,
+            "provider_installation": [{"direct": [{"include": plain(wanted)}]}],
+        }
+    held: Json = [{"path": os.fspath(mirror), "include": plain(wanted)}]
+    return {
+        "disable_checkpoint": True,
+        "provider_installation": [{"filesystem_mirror": held}, nowhere],
+    }
