@@ -75,6 +75,7 @@ class OnboardTenant(Command):
     display_name: str
     proposed_plan: str
     proposed_isolation: str
+    proposed_cloud: str = "local"
     proposed_region: str
     agreement: Agreement | None = None
 

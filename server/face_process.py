@@ -53,6 +53,11 @@ def start_worker(workspace: Workspace, settings: Settings) -> threading.Thread:
             "PAYBILL_STRIPE_KEY is not for a server, and is not passed on to the worker that it "
             "starts: name PAYBILL_STRIPE_KEY_FILE, or start `paybill worker` with it"
         )
+    if settings.stripe_webhook_secrets is not None:
+        _LOG.warning(
+            "PAYBILL_STRIPE_WEBHOOK_SECRETS is not passed on to the worker that a server starts: "
+            "name PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE, or start `paybill worker` with them"
+        )
     thread = threading.Thread(target=_ensure, args=(workspace, settings), daemon=True)
     thread.start()
     return thread

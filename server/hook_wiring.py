@@ -16,6 +16,7 @@ from control_plane.handlers.handler import Ports
 from control_plane.handlers.stripe_words import PROVIDER, StripeWords
 from server.resolving import resolve
 from server.settings import Settings
+from server.stripe_secrets import stripe_webhook_secrets
 
 _FORGETS_EVERY: Final = timedelta(hours=1)
 _LOG = logging.getLogger("paybill.webhooks")
@@ -71,5 +72,5 @@ class HookRounds:
 
 
 def _effects(ports: Ports, settings: Settings) -> dict[str, Effect]:
-    secrets = settings.stripe_webhook_keys
+    secrets = stripe_webhook_secrets(settings)
     return {PROVIDER: StripeWords(ports, secrets)} if secrets else {}

@@ -41,6 +41,7 @@ from server.mcp_face import McpFace
 from server.outside_tokens import IssuedOutside
 from server.presence import open_face
 from server.settings import Settings
+from server.stripe_secrets import stripe_webhook_secrets
 from server.tokens import Identify
 from server.wiring import Face, wire_face
 from server.worker_keeper import WorkerKeeper
@@ -230,7 +231,7 @@ class HttpFace:
         return HookDoor(
             self._face.store,
             keys.load_public(self._workspace.keys).seal_bytes,
-            hook_secrets(self._settings.stripe_webhook_keys),
+            hook_secrets(stripe_webhook_secrets(self._settings)),
             SystemClock().now,
             self._settings.limits.body_bytes_max,
         )

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from pydantic import SecretStr
-
 from control_plane.billing.provider import PaymentProvider
-from control_plane.errors import BadInput
 from server.clock import SystemClock
-from server.private_files import NotPrivate, read_own_file
 from server.settings import Settings
+from server.stripe_secrets import stripe_key
 from server.workspace import Workspace
-
-_KEY_BYTES_MAX: Final = 1024
 
 
 def provider_names(settings: Settings) -> tuple[str, ...]:
     """The providers that a worker of these settings has, sorted; no file is read."""
     has_stripe = settings.stripe_key is not None or settings.stripe_key_file is not None
-    named = {"sandbox": settings.sandbox_payments, "stripe": has_stripe}
+    named = {
+        "manual": settings.manual_payments,
+        "sandbox": settings.sandbox_payments,
+        "stripe": has_stripe,
+    }
     return tuple(sorted(name for name, there in named.items() if there))
 
 
 def wire_payments(workspace: Workspace, settings: Settings) -> dict[str, PaymentProvider]:
-    """The sandbox, unless it is forbidden, and Stripe where there is a key.
+    """The sandbox, unless it is forbidden, transfers where they are let, Stripe where there is a key.
 
     Raises Unavailable without Stripe's SDK, BadInput for a file that is no key of this user alone.
     """
@@ -33,7 +30,11 @@ def wire_payments(workspace: Workspace, settings: Settings) -> dict[str, Payment
         from control_plane.billing.providers.sandbox import SandboxProvider
 
         found["sandbox"] = SandboxProvider(workspace.sandbox_db)
-    key = _stripe_key(settings)
+    if settings.manual_payments:
+        from control_plane.billing.providers.manual import ManualProvider
+
+        found["manual"] = ManualProvider()
+    key = stripe_key(settings)
     if key is not None:
         # The SDK is an extra: without a key it is never looked for.
         from control_plane.billing.providers.stripe import StripeProvider
@@ -42,18 +43,3 @@ def wire_payments(workspace: Workspace, settings: Settings) -> dict[str, Payment
         api = StripeApi(key, api_base=settings.stripe_api_base)
         found["stripe"] = StripeProvider(api, SystemClock().now)
     return found
-
-
-def _stripe_key(settings: Settings) -> SecretStr | None:
-    if settings.stripe_key is not None or settings.stripe_key_file is None:
-        return settings.stripe_key
-    try:
-        read = read_own_file(settings.stripe_key_file, bytes_max=_KEY_BYTES_MAX, closed=True)
-        key = read.decode("ascii").strip()
-    except (OSError, NotPrivate, UnicodeDecodeError):
-        key = ""
-    if not key:
-        raise BadInput(
-            "PAYBILL_STRIPE_KEY_FILE", "must be a file with the key, for its owner alone"
-        )
-    return SecretStr(key)

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
         default=True,
         description="Whether payments may go to the sandbox, which charges nothing for real.",
     )
+    manual_payments: bool = Field(
+        default=False,
+        description="Whether a payment method may be a transfer that a human writes down.",
+    )
     stripe_key: SecretStr | None = Field(
         default=None, description="The secret key by which the worker charges through Stripe."
     )
@@ -118,9 +122,21 @@ class Settings(BaseSettings):
         description="The signing secrets of the endpoints at Stripe, with a comma between; with "
         "them `/hooks/stripe` is open.",
     )
+    stripe_webhook_secrets_file: Path | None = Field(
+        default=None,
+        description="A file with those secrets, which the server and the worker read; it is how "
+        "one that a server starts comes by them.",
+    )
     limits: Limits = Field(default_factory=Limits, description="The table of limits.")
 
-    @field_validator("home", "cache", "cerbos_bin", "terraform_bin", "stripe_key_file")
+    @field_validator(
+        "home",
+        "cache",
+        "cerbos_bin",
+        "terraform_bin",
+        "stripe_key_file",
+        "stripe_webhook_secrets_file",
+    )
     @classmethod
     def _is_absolute(cls, path: Path | None) -> Path | None:
         # A relative one would mean another place for each folder that a command is started in.
@@ -132,17 +148,16 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_few_secrets(cls, told: SecretStr | None) -> SecretStr | None:
         if told is not None:
-            listed = told.get_secret_value().split(",")
-            if len(listed) > _WEBHOOK_SECRETS_MAX or not all(one.strip() for one in listed):
-                raise ValueError(f"must be 1 to {_WEBHOOK_SECRETS_MAX} secrets, and none empty")
+            webhook_secrets_of(told)
         return told
 
-    @property
-    def stripe_webhook_keys(self) -> tuple[SecretStr, ...]:
-        """Each of Stripe's signing secrets; none where there is no endpoint."""
-        told = self.stripe_webhook_secrets
-        listed = [] if told is None else told.get_secret_value().split(",")
-        return tuple(SecretStr(one.strip()) for one in listed)
+
+def webhook_secrets_of(told: SecretStr) -> tuple[SecretStr, ...]:
+    """The secrets that stand in a text with a comma between. ValueError, which names none of them."""
+    listed = [one.strip() for one in told.get_secret_value().split(",")]
+    if len(listed) > _WEBHOOK_SECRETS_MAX or not all(listed):
+        raise ValueError(f"must be 1 to {_WEBHOOK_SECRETS_MAX} secrets, and none empty")
+    return tuple(map(SecretStr, listed))
 
 
 def read_settings() -> Settings:

@@ -115,6 +115,7 @@ def face_ports(
         databases=_tenant_databases(workspace, limits.statement_ms_max, login),
         cursor_key=face_keys.cursor_key,
         hmac_key=face_keys.hmac_key,
+        workspace=workspace.id[:8],
         root=(key_id(face_keys.public.root_bytes), face_keys.public.root_bytes),
         limits=handler.Limits(
             rows_max=limits.rows_max,

@@ -79,9 +79,13 @@ def _environment(workspace: Workspace, settings: Settings) -> dict[str, str]:
         environment[f"PAYBILL_LIMITS__{name.upper()}"] = str(value)
     # Where a secret is, and never the secret: what a server holds, an agent may get out of it.
     environment["PAYBILL_SANDBOX_PAYMENTS"] = str(settings.sandbox_payments).lower()
+    environment["PAYBILL_MANUAL_PAYMENTS"] = str(settings.manual_payments).lower()
     environment["PAYBILL_STRIPE_API_BASE"] = settings.stripe_api_base
     if settings.stripe_key_file is not None:
         environment["PAYBILL_STRIPE_KEY_FILE"] = str(settings.stripe_key_file)
+    if settings.stripe_webhook_secrets_file is not None:
+        named = str(settings.stripe_webhook_secrets_file)
+        environment["PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE"] = named
     if settings.cerbos_bin is not None:
         environment["PAYBILL_CERBOS_BIN"] = str(settings.cerbos_bin)
     if settings.terraform_bin is not None:

@@ -93,6 +93,7 @@ _ALL = (
             display_name=a.display_name,
             proposed_plan=a.plan,
             proposed_isolation=a.isolation,
+            proposed_cloud=a.cloud,
             proposed_region=a.region,
             agreement=agreement_of(a.subscription),
         ),

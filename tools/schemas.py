@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from control_plane.domain.approval import ApprovalState
+from control_plane.domain.isolation import Cloud
 from control_plane.domain.run import RunState
 from tools.spec import Arguments, Result
 
@@ -134,12 +135,15 @@ class AgreementArguments(Arguments):
 
 
 class OnboardArguments(Arguments):
-    """The tenant that is to be. Plan, isolation and region are proposals; policy decides."""
+    """The tenant that is to be. Plan, isolation, cloud and region are proposals; policy decides."""
 
     tenant: TenantName
     display_name: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
     plan: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     isolation: Literal["silo", "bridge", "pooled"]
+    cloud: Cloud = Field(
+        default="local", description="Where its stack stands; the plan says where it may."
+    )
     region: str = Field(default="local", pattern=r"^[a-z][a-z0-9-]{0,39}$")
     subscription: AgreementArguments | None = Field(
         default=None, description="The terms, where the plan has a price."
@@ -265,6 +269,7 @@ class TenantResult(Result):
     state: str
     isolation: str
     plan: str
+    cloud: str
     region: str
     access_mode: str
     suspend_reasons: list[str]

@@ -59,6 +59,9 @@ _KEYS: Mapping[str, str] = {
 # Rows that are nothing without a guarded one are told in its digest: the column that names it.
 _PARTS: Mapping[str, Column[str]] = {"ledger_entry": ledger_tables.ledger_posting.c.entry}
 
+# A column that came later is nothing to a leaf of before, as long as it is empty.
+_ADDED: Mapping[str, frozenset[str]] = {"tenant": frozenset({"cloud"})}
+
 # Files cannot be read in a transaction: what the leaf says of them is what these settings say,
 # and verification holds that against the files themselves.
 KEYS_SETTING: Final = "keys.public"
@@ -194,7 +197,7 @@ def _guards(connection: Connection, table_name: str, keys: Sequence[str]) -> lis
         return [_file_guard(connection, table_name, key) for key in keys]
     column = _KEYS[table_name]
     stand = connection.execute(_keyed(table_name), {"keys": keys}).mappings()
-    rows = {str(row[column]): dict(row) for row in stand}
+    rows = {str(row[column]): _counted(table_name, row) for row in stand}
     parts = _parts(connection, table_name, [*rows]) if rows else {}
     told = {key: {**row, **parts.get(key, {})} for key, row in rows.items()}
     return [row_guard(table_name, key, told.get(key)) for key in keys]
@@ -234,12 +237,21 @@ def _digests(connection: Connection, table: Table, column: str) -> dict[str, str
         rows = connection.execute(select(table)).mappings()
         parts = _parts(connection, table.name)
         return {
-            str(row[column]): _digest({**row, **parts.get(str(row[column]), {})}) for row in rows
+            str(row[column]): _digest(
+                {**_counted(table.name, row), **parts.get(str(row[column]), {})}
+            )
+            for row in rows
         }
     except ValueError:
         # One row's JSON is broken and ends the reading: none of this table is vouched for.
         names = connection.execute(select(table.c[column])).scalars()
         return {str(name): _UNREADABLE for name in names}
+
+
+def _counted(table_name: str, row: Mapping[Any, Any]) -> dict[str, object]:
+    """What of a row its digest covers."""
+    added = _ADDED.get(table_name, frozenset())
+    return {name: value for name, value in row.items() if value is not None or name not in added}
 
 
 def _parts(

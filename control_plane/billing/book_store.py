@@ -164,11 +164,13 @@ def _attempts(connection: Connection, invoices: list[str]) -> dict[str, PaymentA
 
 
 def unfit(connection: Connection, tenant: str, offer: PlanOffer, terms: Terms) -> tuple[str, ...]:
-    """What of the tenant does not fit into a plan on such terms: isolation, region, seats."""
+    """What of the tenant does not fit into a plan on such terms: isolation, cloud, region, seats."""
     found: list[str] = []
     known = tenant_row(connection, tenant)
     if known is not None and known.isolation not in offer.isolations:
         found.append("isolation")
+    if known is not None and known.cloud not in offer.clouds:
+        found.append("cloud")
     if known is not None and known.region not in offer.regions:
         found.append("region")
     size = min(terms.seats, offer.quotas.seats_max) if terms.seats else offer.quotas.seats_max

@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 
 from control_plane.billing.arrears import close_draft
 from control_plane.billing.book import Book
+from control_plane.billing.by_hand import is_by_hand
 from control_plane.billing.collecting import attempt_due_at, question_due_at
+from control_plane.billing.coupons import is_covered
 from control_plane.billing.dunning import standing, subscription_event
 from control_plane.billing.ending import end, pause_at_trial_end, resume
 from control_plane.billing.plan_change import drop_change, is_under_way
@@ -85,6 +87,7 @@ def _ends(book: Book) -> Iterator[Due]:
     subscription = book.subscription
     by_invoice = subscription.terms is not None and subscription.terms.collection == "by_invoice"
     pays = by_invoice or subscription.method is not None or not book.offer.priced
+    pays = pays or (subscription.terms is not None and is_covered(book))
     trial = book.offer.trial
     instants = {
         "end_period": subscription.current_period_end,
@@ -134,7 +137,7 @@ def _debts(book: Book) -> Iterator[Due]:
         return
     if subscription.state == "active":
         # Collected by itself, a debt is told by the attempt that failed.
-        if subscription.terms.collection == "by_invoice" and subscription.gates:
+        if is_by_hand(subscription) and subscription.gates:
             yield Due(_not_before(book, subscription.gates[0].at), 4, _overdue)
         return
     policy, facts = book.offer.dunning, book.dunning_facts()

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from control_plane.billing.book import Book
-from control_plane.billing.charging import components, unused_minor
+from control_plane.billing.charging import components, is_metered, unused_minor
 from control_plane.billing.discounts import COUPONS_MAX, Discountable, discount_lines, invoice_line
 from control_plane.domain.coupon import Coupon, refuse_redemption
 from control_plane.domain.invoice import InvoiceLine, LineKind
@@ -80,6 +80,23 @@ def whole_minor(offer: PlanOffer, terms: Terms, coupons: Iterable[Coupon]) -> in
     charges = [_charge(one.name, offer, one.price) for one in components(offer, terms)]
     found = discount_lines([*coupons], charges)
     return -sum(one.amount.minor for one in found)
+
+
+def covers(coupons: Iterable[Coupon], offer: PlanOffer, terms: Terms) -> bool:
+    """Whether coupons that never end take off all that the plan charges: then nothing falls due.
+
+    What is paid by use no coupon lowers: with a price for it there is always something to collect.
+    """
+    lasting = [one for one in coupons if one.duration == "forever" and one.is_for(offer.name)]
+    if not lasting or is_metered(offer):
+        return False
+    charged_minor = sum(one.price.minor for one in components(offer, terms))
+    return whole_minor(offer, terms, lasting) >= charged_minor
+
+
+def is_covered(book: Book) -> bool:
+    """The same of the plan that the subscription is on, by the coupons that it holds."""
+    return covers((one.coupon for one in standing(book)), book.offer, book.terms)
 
 
 def upcoming_minor(book: Book, offer: PlanOffer, terms: Terms, others: Iterable[Redemption]) -> int:

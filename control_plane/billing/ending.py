@@ -8,7 +8,7 @@ from control_plane.billing.arrears import close_draft, end_billing
 from control_plane.billing.book import Book
 from control_plane.billing.calendar import utc
 from control_plane.billing.charging import credit_lines
-from control_plane.billing.coupons import close
+from control_plane.billing.coupons import close, is_covered
 from control_plane.billing.fixed_term import require_over
 from control_plane.billing.invoicing import (
     annul,
@@ -134,7 +134,7 @@ def resume(book: Book, at: datetime) -> None:
     SUBSCRIPTION.next(book.subscription.state, "resume")
     terms = book.subscription.terms
     needs_method = terms is not None and terms.collection == "automatic" and book.offer.priced
-    if needs_method and book.subscription.method is None:
+    if needs_method and book.subscription.method is None and not is_covered(book):
         raise Refused(
             "A payment method is needed first.",
             code="payment_method_required",

@@ -9,7 +9,7 @@ from control_plane.billing.book import Book, cycle_of
 from control_plane.billing.calendar import boundary, utc, zone_info
 from control_plane.billing.calendar import period as period_of
 from control_plane.billing.charging import components, has_periods, period_lines
-from control_plane.billing.coupons import begin_period, close, in_effect, take_off
+from control_plane.billing.coupons import begin_period, close, in_effect, is_covered, take_off
 from control_plane.billing.fixed_term import term_end
 from control_plane.billing.invoicing import annul, recognise
 from control_plane.billing.taxing import taxed
@@ -167,7 +167,9 @@ def _trial(book: Book) -> Trial | None:
 
 
 def _lacks_method(book: Book) -> bool:
-    return book.terms.collection == "automatic" and book.subscription.method is None
+    by_itself = book.terms.collection == "automatic" and book.subscription.method is None
+    # Where nothing will ever be due, there is nothing to collect from a method.
+    return by_itself and not is_covered(book)
 
 
 def _require_method(book: Book, *, needed: bool) -> None:

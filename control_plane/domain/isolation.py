@@ -7,5 +7,7 @@ from typing import Literal, TypeAlias, get_args
 Isolation: TypeAlias = Literal["silo", "bridge", "pooled"]
 Cloud: TypeAlias = Literal["local", "aws", "azure", "gcp", "oci", "ibm"]
 
+Size: TypeAlias = Literal["small", "medium", "large"]
+
 ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 CLOUDS: tuple[Cloud, ...] = get_args(Cloud)

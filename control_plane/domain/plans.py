@@ -29,7 +29,7 @@ from control_plane.domain.charge import (
 )
 from control_plane.domain.dunning_policy import DunningPolicy
 from control_plane.domain.entitlement import Entitlements, meters
-from control_plane.domain.isolation import Cloud, Isolation
+from control_plane.domain.isolation import Cloud, Isolation, Size
 from control_plane.domain.money import MINOR_MAX
 from control_plane.domain.plan_fault import fault
 from control_plane.domain.strict_yaml import parse_yaml
@@ -127,6 +127,7 @@ class PlanOffer(_Strict):
     clouds: Annotated[
         tuple[Cloud, ...], Field(min_length=1, max_length=6), AfterValidator(_sorted_once)
     ] = Field(default=("local",), description="The clouds that a tenant may live in.")
+    size: Size = Field(default="small", description="How large a stack of its own is made.")
     quotas: Quotas = Field(description="What a tenant may hold at most.")
     entitlements: Entitlements = Field(default=(), description="What is granted.")
     add_ons: AddOns = Field(default=(), description="What may be had beside it.")
@@ -179,10 +180,6 @@ class PlanOffer(_Strict):
     def declared(self) -> dict[str, canonical.Json]:
         """The offer as a file would say it: without what is as by default."""
         return self.model_dump(mode="json", exclude_defaults=True)
-
-    def allows(self, isolation: str, region: str) -> bool:
-        """Whether a tenant on this plan may live so, and there."""
-        return isolation in self.isolations and region in self.regions
 
 
 class PlanCatalog(_Strict):

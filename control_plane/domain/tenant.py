@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from control_plane.domain.isolation import Isolation
+from control_plane.domain.isolation import Cloud, Isolation
 from control_plane.domain.machine import Machine, Transient, Transition
 
 # A tenant id becomes a schema, role and host name: hence lower case, no dots, at most 40.
@@ -122,6 +129,7 @@ class Tenant(BaseModel):
     state: TenantState
     isolation: Isolation
     plan: str = Field(min_length=1, max_length=40)
+    cloud: Cloud = "local"
     region: str = Field(min_length=1, max_length=40)
     access_mode: AccessMode = "full"
     suspend_reasons: frozenset[SuspendReason] = frozenset()
@@ -130,6 +138,16 @@ class Tenant(BaseModel):
     legal_hold: bool = False
     restorable_until: str | None = None
     version: int = Field(default=1, ge=1)
+
+    # A tenant of the embedded stack has none in its row: so had each before there were others.
+    @field_validator("cloud", mode="before")
+    @classmethod
+    def _embedded(cls, cloud: object) -> object:
+        return "local" if cloud is None else cloud
+
+    @field_serializer("cloud")
+    def _kept(self, cloud: Cloud) -> str | None:
+        return None if cloud == "local" else cloud
 
     @model_validator(mode="after")
     def _suspended_has_a_reason(self) -> Self:

@@ -16,6 +16,7 @@ from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
 from control_plane.engine.saved_plans import SavedPlans
 from control_plane.engine.stepping import Stepping
+from control_plane.engine.telling import Telling
 from control_plane.errors import (
     Failed,
     NotFound,
@@ -391,6 +392,7 @@ class Executor:
             should_stop=pulse.should_stop,
             asker=lambda: self._regate.asker(run),
             vouch=book.vouch,
+            tell=Telling(self._ports.store, self._ports.clock, run),
         )
 
 

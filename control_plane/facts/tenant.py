@@ -48,16 +48,32 @@ class TenantFacts(Approvable):
     operation: str = ""
     proposed_isolation: Literal["", "silo", "bridge", "pooled"] = ""
     proposed_plan: str = ""
+    proposed_cloud: Literal["", "local", "aws", "azure", "gcp", "oci", "ibm"] = ""
     proposed_region: str = ""
     proposed_reason: str = ""
     proposed_access: Literal["", "read_only", "none"] = ""
     proposed_cancel: bool = False
     plan_isolations: tuple[str, ...] = ()
+    plan_clouds: tuple[str, ...] = ()
+    plan_regions: tuple[str, ...] = ()
     infra_creates: int = 0
+    infra_updates: int = 0
     infra_deletes: int = 0
     infra_replaces: int = 0
+    infra_blast_radius: int = 0
     infra_stateful_deletes: int = 0
     infra_local_exec: bool = False
+    infra_reaches_out: int = 0
+    infra_public_ingress: int = 0
+    infra_unencrypted: int = 0
+    infra_iam_wildcards: int = 0
+    infra_iam_unread: int = 0
+    infra_untagged: int = 0
+    infra_foreign: int = 0
+    infra_drift: int = 0
+    infra_regions: tuple[str, ...] = ()
+    infra_monthly_cost_minor: int = 0
+    infra_unpriced: int = 0
     module_admitted: bool = False
 
     def unread(self) -> frozenset[str]:

@@ -31,7 +31,7 @@ from control_plane.handlers.handler import (
     Work,
 )
 from control_plane.handlers.house_cause import cause_parts
-from control_plane.handlers.offers import isolations_of
+from control_plane.handlers.offers import offered_by
 from control_plane.handlers.subscription_steps import PROVISION, stack_of
 from control_plane.handlers.tenant_moves import (
     change_tenant,
@@ -76,7 +76,9 @@ class FollowPlanHandler(TenantLifecycle):
         proposed: dict[str, object] = {
             "proposed_plan": command.proposed_plan,
             "proposed_isolation": "" if found is None else found.isolation,
-            "plan_isolations": isolations_of(view.ports, command.proposed_plan),
+            "proposed_cloud": "" if found is None else found.cloud,
+            "proposed_region": "" if found is None else found.region,
+            **offered_by(view.ports, command.proposed_plan),
         }
         subject = tenant_subject(command.tenant, OPERATION, view, run, approval, step, proposed)
         held = subscription_row(view.connection, command.tenant)

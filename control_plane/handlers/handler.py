@@ -34,6 +34,7 @@ from control_plane.ports import (
     RowGate,
     Store,
 )
+from control_plane.provisioning.progress import Told, untold
 
 Probe = Literal["present", "absent", "differs"]
 
@@ -97,6 +98,8 @@ class Ports:
     root: tuple[str, bytes]
     """The root key's id and public half: every approver's enrolment leads to it."""
     limits: Limits = field(default_factory=Limits)
+    workspace: str = "00000000"
+    """The workspace's short id, which names what stands in a cloud."""
     # Only the worker holds these five: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
@@ -279,6 +282,8 @@ class Work:
     asker: Callable[[], Asker]
     vouch: Callable[[Connection, str, str], None] = _nothing
     """Names a guarded row (table, key) that an inside step is about to change."""
+    tell: Told = untold
+    """Hears how far a resource is while an apply is at work."""
 
 
 def _no_undo(_work: Work, _connection: Connection | None) -> None:

@@ -16,6 +16,7 @@ from control_plane.errors import Failed, Refused
 from control_plane.handlers import backups, stack_steps, suspend_steps
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.house_cause import still_unsettled
+from control_plane.handlers.stack_records import record_gone
 from control_plane.handlers.subscription_moves import end_subscription
 from control_plane.handlers.tenant_moves import (
     inside_of,
@@ -201,13 +202,14 @@ def destroy(work: Work, connection: Connection | None) -> dict[str, Json]:
     beat = stack_steps.beating(work)
     if provisioner.settle(request, should_stop=beat) != "absent":
         try:
-            provisioner.apply(request, stack_steps.saved_plan(work), should_stop=beat)
+            saved = stack_steps.saved_plan(work)
+            provisioner.apply(request, saved, should_stop=beat, tell=work.tell)
         except Refused as error:
             if error.code not in ("stale_plan", "artifact_expired"):
                 raise
             rest = provisioner.observe(request, destroy=True, should_stop=beat)
             _assert_approved(work, rest)
-            provisioner.apply(request, rest.artifact, should_stop=beat)
+            provisioner.apply(request, rest.artifact, should_stop=beat, tell=work.tell)
         if provisioner.settle(request, should_stop=beat) != "absent":
             raise Failed("Some resources are still there.", code="stack_remains", retryable=True)
     return {"destroyed": True}
@@ -247,6 +249,7 @@ def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
     if work.command.proposed_cancel:
         end_subscription(work, inside)
     until = retention(work)[1]
+    record_gone(work, inside, stack_steps.request_of(work, tenant_of(work, inside)))
     state = move_tenant(inside, tenant_of(work, inside), "succeed", restorable_until=until)
     return {"state": state, "restorable_until": until}
 

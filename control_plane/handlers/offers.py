@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from control_plane.billing.charging import recurring_minor
-from control_plane.billing.coupons import whole_minor
+from control_plane.billing.coupons import covers, whole_minor
 from control_plane.billing.starting import check_terms
 from control_plane.billing.taxing import require_taxable
 from control_plane.domain.canonical import Json, plain
@@ -16,16 +16,21 @@ from control_plane.errors import NotFound, Refused
 from control_plane.handlers.handler import Ports
 
 
-def isolations_of(ports: Ports, plan: str) -> tuple[str, ...]:
-    """The isolation models that a plan offers; none where there is no such plan."""
+def offered_by(ports: Ports, plan: str) -> dict[str, object]:
+    """Where a tenant on a plan may live, as facts; nowhere where there is no such plan."""
     try:
-        return tuple(ports.catalog.plans.offer(plan).isolations)
+        offer = ports.catalog.plans.offer(plan)
     except NotFound:
-        return ()
+        return {"plan_isolations": (), "plan_clouds": (), "plan_regions": ()}
+    return {
+        "plan_isolations": tuple(offer.isolations),
+        "plan_clouds": tuple(offer.clouds),
+        "plan_regions": offer.regions,
+    }
 
 
-def offer_in(ports: Ports, plan: str, region: str) -> PlanOffer:
-    """The plan's newest offer, in a region; Refused where there is none."""
+def offer_in(ports: Ports, plan: str, cloud: str, region: str) -> PlanOffer:
+    """The plan's newest offer, on a cloud and in a region; Refused where there is none."""
     try:
         offer = ports.catalog.plans.offer(plan)
     except NotFound:
@@ -35,6 +40,13 @@ def offer_in(ports: Ports, plan: str, region: str) -> PlanOffer:
             rule="catalog.plans",
             fact="proposed_plan",
         ) from None
+    if cloud not in offer.clouds:
+        raise Refused(
+            "The plan is not offered on this cloud.",
+            code="cloud_not_in_plan",
+            rule="catalog.plans",
+            fact="proposed_cloud",
+        )
     if region not in offer.regions:
         raise Refused(
             "The plan is not offered in this region.",
@@ -45,9 +57,11 @@ def offer_in(ports: Ports, plan: str, region: str) -> PlanOffer:
     return offer
 
 
-def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None) -> PlanOffer:
+def agreed_offer(
+    ports: Ports, plan: str, cloud: str, region: str, agreed: Agreement | None
+) -> PlanOffer:
     """The same on terms; Refused where they are missing, or the plan is not offered on such ones."""
-    offer = offer_in(ports, plan, region)
+    offer = offer_in(ports, plan, cloud, region)
     if agreed is None:
         if offer.priced:
             raise terms_needed()
@@ -57,7 +71,9 @@ def agreed_offer(ports: Ports, plan: str, region: str, agreed: Agreement | None)
     check_coupon(ports, offer, agreed)
     if agreed.buyer is not None:
         require_taxable(ports.catalog.tax, agreed.buyer, now)
+    coupon = coupon_of(ports, agreed)
     first_is_free = offer.trial is not None and not offer.trial.method_required
+    first_is_free |= covers((coupon,) if coupon else (), offer, agreed.terms(now))
     if agreed.collection == "automatic" and agreed.method is None and not first_is_free:
         raise Refused(
             "A payment method is needed first.",

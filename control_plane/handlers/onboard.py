@@ -16,7 +16,7 @@ from control_plane.handlers.offers import (
     agreed_offer,
     check_coupon,
     coupon_of,
-    isolations_of,
+    offered_by,
     parts_of,
 )
 from control_plane.handlers.subscriptions import payment_action
@@ -47,8 +47,9 @@ class OnboardTenantHandler(TenantLifecycle):
         proposed: dict[str, object] = {
             "proposed_isolation": command.proposed_isolation,
             "proposed_plan": command.proposed_plan,
+            "proposed_cloud": command.proposed_cloud,
             "proposed_region": command.proposed_region,
-            "plan_isolations": isolations_of(view.ports, command.proposed_plan),
+            **offered_by(view.ports, command.proposed_plan),
         }
         # The name is the caller's to use or not, whether or not a tenant bears it yet.
         return tenant_subject(
@@ -59,7 +60,13 @@ class OnboardTenantHandler(TenantLifecycle):
         """The plan exists and offers this; the tenant is not there, or failed to come."""
         assert isinstance(command, OnboardTenant)
         assert isinstance(subject.facts, TenantFacts)
-        agreed_offer(ports, command.proposed_plan, command.proposed_region, command.agreement)
+        agreed_offer(
+            ports,
+            command.proposed_plan,
+            command.proposed_cloud,
+            command.proposed_region,
+            command.agreement,
+        )
         if subject.facts.stage == "propose" and subject.facts.state not in _RESUMABLE:
             raise Refused(
                 "A tenant of this name exists.",
@@ -87,7 +94,11 @@ class OnboardTenantHandler(TenantLifecycle):
         command = work.command
         assert isinstance(command, OnboardTenant)
         wanted = stack_steps.requested(
-            work, command.proposed_isolation, command.proposed_plan, command.proposed_region
+            work,
+            command.proposed_cloud,
+            command.proposed_isolation,
+            command.proposed_plan,
+            command.proposed_region,
         )
         provisioner = stack_steps.provisioner_of(work)
         return stack_steps.observed(provisioner.observe(wanted, should_stop=work.should_stop))
@@ -103,6 +114,7 @@ class OnboardTenantHandler(TenantLifecycle):
                 "tenant": command.tenant,
                 "display_name": command.display_name,
                 "isolation": command.proposed_isolation,
+                "cloud": command.proposed_cloud,
                 "region": command.proposed_region,
                 "collections": sorted(ports.catalog.collections),
             },

@@ -11,6 +11,7 @@ from control_plane.facts.load import tenant_row
 from control_plane.handlers import stack_steps
 from control_plane.handlers.billing_moves import attempt_of
 from control_plane.handlers.handler import Step, Work
+from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import subscribe, take_back_subscription
 from control_plane.handlers.subscription_steps import collecting
 from control_plane.handlers.tenant_moves import (
@@ -34,6 +35,7 @@ def register(work: Work, connection: Connection | None) -> dict[str, Json]:
         "display_name": command.display_name,
         "isolation": command.proposed_isolation,
         "plan": command.proposed_plan,
+        "cloud": command.proposed_cloud,
         "region": command.proposed_region,
     }
     if found is None:
@@ -63,6 +65,7 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
     tenant = tenant_of(work, inside)
     state = move_tenant(inside, tenant, "succeed")
     set_data_epoch(inside, tenant.id, data_epoch_of(work, inside))
+    record_verified(work, inside)
     return {"state": state}
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from control_plane.billing import book_store
 from control_plane.billing.book import Book
+from control_plane.billing.by_hand import close_paid
 from control_plane.billing.collecting import after_payment
 from control_plane.billing.invoicing import issue_credit, receive, use_credit
 from control_plane.billing.refunding import promise
@@ -69,6 +70,7 @@ def _record(
             fact="reference",
         )
     receive(book, invoice.id, named, amount, at, into="cash")
+    close_paid(book, invoice.id, at)
     after_payment(book, invoice.id, at)
 
 

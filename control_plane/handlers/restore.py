@@ -16,7 +16,7 @@ from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import backups, restore_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
-from control_plane.handlers.offers import isolations_of, offer_in, parts_of, terms_needed
+from control_plane.handlers.offers import offer_in, offered_by, parts_of, terms_needed
 from control_plane.handlers.subscription_moves import agreed_before
 from control_plane.handlers.tenant_moves import tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
@@ -67,14 +67,17 @@ class RestoreTenantHandler(TenantLifecycle):
                 rule="backup",
                 fact="backup_verified",
             )
-        offer_in(ports, facts.proposed_plan, facts.proposed_region)
+        offer_in(ports, facts.proposed_plan, facts.proposed_cloud, facts.proposed_region)
 
     def look(
         self, command: Command, view: View, subject: Subject, may: frozenset[str]
     ) -> dict[str, Json] | None:
         """Only the worker plans, but a plan that has a price by now needs terms: told at once."""
         assert isinstance(subject.facts, TenantFacts)
-        offer = offer_in(view.ports, subject.facts.proposed_plan, subject.facts.proposed_region)
+        known = subject.facts
+        offer = offer_in(
+            view.ports, known.proposed_plan, known.proposed_cloud, known.proposed_region
+        )
         if offer.priced and agreed_before(view.connection, subject.tenant) is None:
             raise terms_needed()
         return None
@@ -134,8 +137,9 @@ def _as_it_was(tenant: str, view: View) -> dict[str, object]:
     return {
         "proposed_isolation": found.isolation,
         "proposed_plan": found.plan,
+        "proposed_cloud": found.cloud,
         "proposed_region": found.region,
-        "plan_isolations": isolations_of(view.ports, found.plan),
+        **offered_by(view.ports, found.plan),
         # Not only at rest: the run that restores it has still to be in time at each step.
         "restorable": found.state in ("deprovisioned", "restoring")
         and until is not None

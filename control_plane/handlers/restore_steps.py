@@ -17,6 +17,7 @@ from control_plane.errors import Failed, NotFound, Refused
 from control_plane.handlers import backups, stack_steps
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.offboard_steps import archives_of
+from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import agreed_before, subscribe
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
@@ -129,6 +130,7 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
         restorable_until=None,
     )
     set_data_epoch(inside, tenant.id, data_epoch_of(work, inside))
+    record_verified(work, inside)
     return {"state": state}
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from control_plane.data.collection import Collection
 from control_plane.domain.canonical import Json, instant, plain
+from control_plane.domain.tenant import Tenant
 from control_plane.errors import Failed, Refused
 from control_plane.handlers.handler import Observed, Probe, Work
 from control_plane.handlers.tenant_moves import model_of, tenant_now
@@ -24,20 +25,27 @@ def provisioner_of(work: Work) -> Provisioner:
 
 def stack_request(work: Work) -> StackRequest:
     """What the provisioner is asked for, by the tenant's row."""
-    tenant = tenant_now(work)
-    return requested(work, tenant.isolation, tenant.plan, tenant.region)
+    return request_of(work, tenant_now(work))
 
 
-def requested(work: Work, isolation: str, plan: str, region: str) -> StackRequest:
+def request_of(work: Work, tenant: Tenant) -> StackRequest:
+    """The same of a row in hand."""
+    return requested(work, tenant.cloud, tenant.isolation, tenant.plan, tenant.region)
+
+
+def requested(work: Work, cloud: str, isolation: str, plan: str, region: str) -> StackRequest:
     """The same by values in hand, where there is no row yet."""
+    offer = work.ports.catalog.plans.offer(plan)
     return StackRequest.model_validate(
         {
             "tenant": work.run.tenant,
             "run_id": work.run.id,
-            "cloud": "local",
+            "cloud": cloud,
             "isolation": isolation,
             "plan": plan,
             "region": region,
+            "size": offer.size,
+            "workspace": work.ports.workspace,
         }
     )
 
@@ -49,19 +57,35 @@ def collections_of(work: Work) -> tuple[Collection, ...]:
 
 def observed(seen: ObservedPlan) -> Observed:
     """An observed plan's part in the digest, and its facts for the gate."""
+    found = seen.facts
     facts: dict[str, Json] = {
-        "infra_creates": seen.facts.creates,
-        "infra_deletes": seen.facts.deletes,
-        "infra_replaces": seen.facts.replaces,
-        "infra_stateful_deletes": len(seen.facts.stateful_deletes),
-        "infra_local_exec": seen.facts.local_exec,
+        "infra_creates": found.creates,
+        "infra_updates": found.updates,
+        "infra_deletes": found.deletes,
+        "infra_replaces": found.replaces,
+        "infra_blast_radius": found.blast_radius,
+        "infra_stateful_deletes": len(found.stateful_deletes),
+        "infra_local_exec": found.local_exec,
+        "infra_reaches_out": len(found.reaches_out),
+        "infra_public_ingress": len(found.public_ingress),
+        "infra_unencrypted": len(found.unencrypted),
+        "infra_iam_wildcards": len(found.iam_wildcards),
+        "infra_iam_unread": len(found.iam_unread),
+        "infra_untagged": len(found.untagged),
+        "infra_foreign": len(found.touched_others),
+        "infra_drift": found.drift,
+        "infra_regions": list(found.regions),
+        "infra_monthly_cost_minor": found.monthly_cost_minor,
+        "infra_unpriced": len(found.unpriced),
         # The provisioner plans a module with a provisioner only where its digest is admitted.
-        "module_admitted": seen.facts.local_exec,
+        "module_admitted": found.local_exec,
     }
-    parts: dict[str, Json] = {
-        "infrastructure": {"digest": seen.digest, "changes": plain(seen.projection)}
+    infrastructure: dict[str, Json] = {
+        "digest": seen.digest,
+        "changes": plain(seen.projection),
+        "found": plain(found),
     }
-    return Observed(parts=parts, facts=facts, artifact=seen.artifact)
+    return Observed(parts={"infrastructure": infrastructure}, facts=facts, artifact=seen.artifact)
 
 
 # The stack -----------------------------------------------------------------------------------
@@ -78,9 +102,9 @@ def saved_plan(work: Work) -> bytes:
 def provision(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Apply exactly the saved plan that was decided on."""
     applied = provisioner_of(work).apply(
-        stack_request(work), saved_plan(work), should_stop=work.should_stop
+        stack_request(work), saved_plan(work), should_stop=work.should_stop, tell=work.tell
     )
-    return {"outputs": plain(applied.outputs)}
+    return {"outputs": plain(applied.outputs), "resources": plain(applied.resources)}
 
 
 def deprovision(work: Work, connection: Connection | None) -> None:
@@ -126,10 +150,15 @@ def probe_database(work: Work) -> Probe:
 
 def verify_ready(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Observe that stack and database are ready; never assume."""
-    if probe_infrastructure(work) != "present":
+    stands = provisioner_of(work).look(stack_request(work), should_stop=work.should_stop)
+    if stands.settled != "present":
         raise Failed("The stack is not as planned.", code="stack_not_ready", retryable=True)
     if probe_database(work) != "present":
         raise Failed("The database is not ready.", code="database_not_ready", retryable=True)
     # Open at this worker's epoch: a write decided before it finds the fence shut.
     work.ports.databases.fence(work.run.tenant, model_of(work), work.epoch, open=True)
-    return {"ready": True, "data_epoch": work.epoch}
+    held: dict[str, Json] = {
+        "outputs": plain(stands.outputs),
+        "resources": plain(stands.resources),
+    }
+    return {"ready": True, "data_epoch": work.epoch, "stack": held}

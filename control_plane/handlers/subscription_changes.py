@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from control_plane.billing.book import Book
+from control_plane.billing.by_hand import close_for_another_method
 from control_plane.billing.change_quote import Wanted
 from control_plane.billing.ending import cancel_later, cancel_now, keep, pause, resume
 from control_plane.billing.plan_change import commit, quote
@@ -154,6 +155,7 @@ def _set_method(
     method = Method(provider=command.provider, reference=command.reference)
     if book.subscription.method == method:
         raise BadInput("reference", "is the payment method already")
+    close_for_another_method(book, at)
     book.revise(method=method, method_set_at=at)
     book.note(at, "subscription.method_set", detail=method.provider)
 

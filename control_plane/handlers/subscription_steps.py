@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -28,6 +29,7 @@ from control_plane.handlers.billing_moves import (
     take_word,
 )
 from control_plane.handlers.handler import Probe, Step, Work
+from control_plane.handlers.stack_records import record_stack
 from control_plane.handlers.subscription_plan import Move, carried_out, require_fresh
 from control_plane.handlers.tenant_moves import (
     change_tenant,
@@ -219,7 +221,7 @@ COLLECT: Final = collecting("book")
 def stack_of(work: Work, plan: str) -> StackRequest:
     """The tenant's stack on a plan."""
     tenant = tenant_now(work)
-    return stack_steps.requested(work, tenant.isolation, plan, tenant.region)
+    return stack_steps.requested(work, tenant.cloud, tenant.isolation, plan, tenant.region)
 
 
 def _plan_in_force(work: Work) -> str | None:
@@ -236,10 +238,11 @@ def provision(work: Work, connection: Connection | None) -> Kept:
     if plan is None or work.run.artifact is None:
         return {"provisioned": False}
     saved = stack_steps.saved_plan(work)
-    stack_steps.provisioner_of(work).apply(
-        stack_of(work, plan), saved, should_stop=work.should_stop
+    applied = stack_steps.provisioner_of(work).apply(
+        stack_of(work, plan), saved, should_stop=work.should_stop, tell=work.tell
     )
-    return {"provisioned": True, "plan": plan}
+    held: Kept = {"outputs": plain(applied.outputs), "resources": plain(applied.resources)}
+    return {"provisioned": True, "plan": plan, "stack": held}
 
 
 def _restore_stack(work: Work, connection: Connection | None) -> None:
@@ -262,6 +265,9 @@ def finish(work: Work, connection: Connection | None) -> Kept:
     assert held is not None, "a change is of a subscription"
     if held.plan != tenant.plan:
         change_tenant(inside, tenant, plan=held.plan)
+    followed = noted(work, inside, "provision").get("stack")
+    if isinstance(followed, Mapping):
+        record_stack(work, inside, stack_of(work, held.plan), followed)
     return {"plan": held.plan, "state": held.state}
 
 

@@ -44,6 +44,7 @@ def describe(tenant: Tenant, standing: Standing) -> dict[str, Json]:
         "state": tenant.state,
         "isolation": tenant.isolation,
         "plan": tenant.plan,
+        "cloud": tenant.cloud,
         "region": tenant.region,
         "access_mode": stricter(tenant.access_mode, gate.access_mode),
         "suspend_reasons": [*sorted(reasons)],

@@ -7,7 +7,8 @@ from typing import NoReturn
 
 from control_plane.domain.canonical import Json
 from control_plane.errors import Unavailable
-from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.drift import Drift
+from control_plane.provisioning.port import Applied, ObservedPlan, Settled, Standing
 from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.stacks import StackRequest
 
@@ -43,6 +44,14 @@ class AbsentProvisioner:
         self._refuse()
 
     def settle(self, request: StackRequest, *, should_stop: Callable[[], bool] = bool) -> Settled:
+        """Refused."""
+        self._refuse()
+
+    def look(self, request: StackRequest, *, should_stop: Callable[[], bool] = bool) -> Standing:
+        """Refused."""
+        self._refuse()
+
+    def drift(self, request: StackRequest, *, should_stop: Callable[[], bool] = bool) -> Drift:
         """Refused."""
         self._refuse()
 

@@ -35,7 +35,7 @@ _NOT_OURS: Final = re.compile(
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def fetch(source: Credentials, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def fetch(source: Credentials, environment: Mapping[str, str]) -> dict[str, str]:
     """The credentials by name of variable.
 
     Raises Unavailable: `credentials_missing` where there are none, `credentials_unreadable` where

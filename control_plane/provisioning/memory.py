@@ -8,14 +8,16 @@ from collections.abc import Callable
 from control_plane.domain.canonical import Json, digest, plain
 from control_plane.errors import Failed, NotFound, Refused
 from control_plane.provisioning import artifact as artifacts
+from control_plane.provisioning.drift import Drift, Drifted
 from control_plane.provisioning.plan_facts import PlanFacts
-from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.port import Applied, ObservedPlan, Settled, Standing
 from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.runner import never
 from control_plane.provisioning.scan import BUILTIN
 from control_plane.provisioning.stacks import StackRequest, variables
 
 _VERSION = "memory"
+_ADDRESSES = ("terraform_data.database",)
 _NO_MODULE = "0" * 64
 
 
@@ -72,9 +74,9 @@ class MemoryProvisioner:
             raise Refused("the saved plan no longer fits", code="stale_plan", rule="saved_plan")
         if after is None:
             self._stacks.pop(_key(request), None)
-            return Applied(outputs={})
+            return Applied(outputs={}, resources=())
         self._stacks[_key(request)] = after
-        return Applied(outputs=self.outputs(request))
+        return Applied(outputs=self.outputs(request), resources=_ADDRESSES)
 
     def settle(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> Settled:
         """How the stack stands against the request."""
@@ -83,6 +85,25 @@ class MemoryProvisioner:
         if stands is None:
             return "absent"
         return "present" if stands == variables(request) else "differs"
+
+    def look(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> Standing:
+        """The same, with what stands."""
+        settled = self.settle(request, should_stop=should_stop)
+        if settled == "absent":
+            return Standing(settled="absent")
+        return Standing(settled=settled, resources=_ADDRESSES, outputs=self.outputs(request))
+
+    def drift(self, request: StackRequest, *, should_stop: Callable[[], bool] = never) -> Drift:
+        """Of a stack in memory: only what was asked for otherwise."""
+        settled = self.settle(request, should_stop=should_stop)
+        if settled == "absent":
+            raise NotFound("there is no such stack")
+        if settled == "present":
+            return Drift(resources=(), reported=())
+        before = self._stacks[_key(request)]
+        names = tuple(sorted(k for k, v in variables(request).items() if before.get(k) != v))
+        drifted = Drifted(address=_ADDRESSES[0], actions=("update",), attributes=names)
+        return Drift(resources=(drifted,), reported=(drifted,))
 
     def destroy(
         self,

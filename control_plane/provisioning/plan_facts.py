@@ -1,47 +1,38 @@
-"""What a plan would do, as counts and names that a policy can judge. Not the plan itself."""
+"""What a plan would do, as counts and names that a policy can judge. Not the plan itself.
+
+What is judged is what would then be: values of `after`. A value that is not known before the apply is
+read by one rule. *Given* by an expression, it is not proven, and counts as bad wherever a known value
+could be: what a module computes is not taken on trust. *Not given*, it is the provider's default that
+Terraform only writes out later, and counts as bad where that default is. `planned.py` tells the two
+apart; `exposure.py`, `encryption.py` and `grants.py` say for each type which default is which.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-STATEFUL_TYPES: Final = frozenset(
-    {
-        "aws_db_instance",
-        "aws_dynamodb_table",
-        "aws_ebs_volume",
-        "aws_efs_file_system",
-        "aws_kms_key",
-        "aws_rds_cluster",
-        "aws_s3_bucket",
-        "azurerm_key_vault",
-        "azurerm_mssql_database",
-        "azurerm_postgresql_flexible_server",
-        "azurerm_postgresql_flexible_server_database",
-        "azurerm_storage_account",
-        "azurerm_storage_container",
-        "google_kms_crypto_key",
-        "google_sql_database",
-        "google_sql_database_instance",
-        "google_storage_bucket",
-        "ibm_cos_bucket",
-        "ibm_database",
-        "oci_database_autonomous_database",
-        "oci_objectstorage_bucket",
-        "oci_psql_db_system",
-    }
+from control_plane.provisioning import (
+    encryption,
+    exposure,
+    grants,
+    labelled,
+    places,
+    prices,
+    reaching,
+    stateful,
 )
-_MODULE_DEPTH_MAX: Final = 16
+from control_plane.provisioning.planned import Planned, planned
 
 
 class PlanFacts(BaseModel):
-    """Counts of resources per kind of change; addresses where a name matters.
+    """Counts of resources per kind of change; addresses where a name matters, sorted.
 
-    A replacement counts once, in `replaces`. `stateful_deletes` names every resource with data of
-    its own that would go, by deletion or by replacement. `local_exec` is true when the
-    configuration holds any provisioner, of whatever type.
+    A replacement counts once, in `replaces`. The cost is that of all that stands afterwards, in US
+    cents a month, by the price table of the day `price_version`. `docs/reference/plan-facts.md` tells
+    how each is found, and what it cannot see.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -54,61 +45,81 @@ class PlanFacts(BaseModel):
     local_exec: bool
     resource_types: tuple[str, ...]
     providers: tuple[str, ...]
+    public_ingress: tuple[str, ...] = ()
+    unencrypted: tuple[str, ...] = ()
+    iam_wildcards: tuple[str, ...] = ()
+    iam_unread: tuple[str, ...] = ()
+    untagged: tuple[str, ...] = ()
+    touched_others: tuple[str, ...] = ()
+    reaches_out: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    drift: int = 0
+    monthly_cost_minor: int = 0
+    price_version: str = ""
+    unpriced: tuple[str, ...] = ()
+
+    @property
+    def blast_radius(self) -> int:
+        """How many resources the plan touches."""
+        return self.creates + self.updates + self.replaces + self.deletes
 
 
 def plan_facts(plan_json: Mapping[str, Any]) -> PlanFacts:
-    """The facts of a plan as `terraform show -json` prints it."""
-    changes = [one for one in plan_json.get("resource_changes", ()) if one["mode"] == "managed"]
-    kinds = [_kind(tuple(one["change"]["actions"])) for one in changes]
-    touched = [one for one, kind in zip(changes, kinds, strict=True) if kind]
-    configuration = plan_json.get("configuration", {})
-    declared = (one["full_name"] for one in configuration.get("provider_config", {}).values())
+    """The facts of a plan as `terraform show -json` prints it, by the prices that Paybill ships."""
+    resources = planned(plan_json)
+    touched = tuple(one for one in resources if one.kind)
+    kinds = [one.kind for one in touched]
+    owner = _owner(plan_json)
+    table = prices.shipped_prices()
+    cost = prices.estimate(resources, table)
     return PlanFacts(
         creates=kinds.count("create"),
         updates=kinds.count("update"),
         replaces=kinds.count("replace"),
         deletes=kinds.count("delete"),
-        stateful_deletes=tuple(
-            sorted(
-                one["address"]
-                for one, kind in zip(changes, kinds, strict=True)
-                if kind in {"delete", "replace"} and _is_stateful(one)
-            )
+        stateful_deletes=_addresses(
+            one
+            for one in touched
+            if one.kind in ("delete", "replace") and stateful.is_stateful(one)
         ),
-        local_exec=any("provisioners" in one for one in _resources(configuration)),
-        resource_types=tuple(sorted({str(one["type"]) for one in touched})),
-        providers=tuple(sorted({*declared, *(str(one["provider_name"]) for one in touched)})),
+        local_exec=reaching.has_provisioner(plan_json),
+        resource_types=tuple(sorted({one.type for one in touched})),
+        providers=_providers(plan_json, touched),
+        public_ingress=_addresses(one for one in touched if exposure.is_public(one)),
+        unencrypted=_addresses(one for one in touched if encryption.is_unencrypted(one)),
+        iam_wildcards=_addresses(one for one in touched if grants.is_wide(one)),
+        iam_unread=_addresses(one for one in touched if grants.is_unread(one)),
+        untagged=_addresses(one for one in touched if labelled.is_untagged(one, owner)),
+        touched_others=_addresses(one for one in touched if labelled.is_foreign(one, owner)),
+        reaches_out=reaching.reaching_out(plan_json),
+        regions=tuple(sorted(places.regions(touched, plan_json))),
+        drift=_drift(plan_json, touched),
+        monthly_cost_minor=cost.monthly_minor,
+        price_version=table.version,
+        unpriced=cost.unpriced,
     )
 
 
-def _kind(actions: tuple[str, ...]) -> str:
-    if "delete" in actions and "create" in actions:
-        return "replace"
-    # "forget" drops a resource from the state and leaves it running: nothing obeys us any more.
-    return {
-        "create": "create",
-        "update": "update",
-        "delete": "delete",
-        "forget": "delete",
-    }.get(actions[0], "")
+def _addresses(found: Iterable[Planned]) -> tuple[str, ...]:
+    return tuple(sorted(one.address for one in found))
 
 
-def _is_stateful(change: Mapping[str, Any]) -> bool:
-    # The embedded modules have only one resource type, so there the name says what holds data.
-    embedded = change["type"] == "terraform_data" and change["name"] == "database"
-    return embedded or change["type"] in STATEFUL_TYPES
+def _providers(plan_json: Mapping[str, Any], touched: tuple[Planned, ...]) -> tuple[str, ...]:
+    declared = plan_json.get("configuration", {}).get("provider_config", {}).values()
+    names = {str(one["full_name"]) for one in declared}
+    return tuple(sorted(names | {one.provider for one in touched}))
 
 
-def _resources(configuration: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    level = [configuration.get("root_module", {})]
-    for _depth in range(_MODULE_DEPTH_MAX):
-        for module in level:
-            yield from module.get("resources", ())
-        level = [
-            call.get("module", {})
-            for module in level
-            for call in module.get("module_calls", {}).values()
-        ]
-        if not level:
-            return
-    raise ValueError(f"modules are nested deeper than {_MODULE_DEPTH_MAX}")
+def _owner(plan_json: Mapping[str, Any]) -> dict[str, str]:
+    """Whose the stack is, as the values say that Terraform was given: those are ours, not the module's."""
+    given = plan_json.get("variables", {})
+    labels = given.get("labels", {}).get("value") or {}
+    tenant = given.get("tenant_id", {}).get("value")
+    named = {labelled.TENANT: tenant} if isinstance(tenant, str) else {}
+    return named | {str(name): str(value) for name, value in labels.items()}
+
+
+def _drift(plan_json: Mapping[str, Any], touched: tuple[Planned, ...]) -> int:
+    """How many resources were changed behind our back and would be changed by this plan."""
+    drifted = {str(one["address"]) for one in plan_json.get("resource_drift", ())}
+    return len(drifted & {one.address for one in touched})

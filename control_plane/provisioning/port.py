@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.domain.canonical import Json
+from control_plane.provisioning.drift import Drift
 from control_plane.provisioning.plan_facts import PlanFacts
 from control_plane.provisioning.progress import Told
 from control_plane.provisioning.stacks import StackRequest
@@ -33,6 +34,18 @@ class Applied(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     outputs: Mapping[str, object]
+    resources: tuple[str, ...]
+    """The addresses of what the state holds."""
+
+
+class Standing(BaseModel):
+    """How a stack stands against a request, and what it holds and says of itself where it does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    settled: Settled
+    resources: tuple[str, ...] = ()
+    outputs: Mapping[str, object] = Field(default_factory=dict)
 
 
 class Provisioner(Protocol):
@@ -65,6 +78,14 @@ class Provisioner(Protocol):
 
     def settle(self, request: StackRequest, *, should_stop: Callable[[], bool] = ...) -> Settled:
         """How the stack stands against the request: the probe after a crash."""
+        ...
+
+    def look(self, request: StackRequest, *, should_stop: Callable[[], bool] = ...) -> Standing:
+        """The same, with what stands."""
+        ...
+
+    def drift(self, request: StackRequest, *, should_stop: Callable[[], bool] = ...) -> Drift:
+        """What of the stack is no longer as it was applied. Raises NotFound, Failed."""
         ...
 
     def destroy(

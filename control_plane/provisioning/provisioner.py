@@ -14,9 +14,10 @@ from control_plane.errors import Failed, NotFound, Refused, Unknown
 from control_plane.provisioning import artifact as artifacts
 from control_plane.provisioning import module, operation, stacks, workspace
 from control_plane.provisioning.binary import Terraform
+from control_plane.provisioning.drift import Drift, drift
 from control_plane.provisioning.orphans import orphans
 from control_plane.provisioning.plan_facts import plan_facts
-from control_plane.provisioning.port import Applied, ObservedPlan, Settled
+from control_plane.provisioning.port import Applied, ObservedPlan, Settled, Standing
 from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.projection import projection
 from control_plane.provisioning.reason import OTHER_VERSION, STALE, classify
@@ -128,7 +129,7 @@ class TerraformProvisioner:
             if finished.rc != 0:
                 self._judge(work, finished, before, destroy=kept.facts.destroy)
             try:
-                return Applied(outputs=_plain(work.outputs()))
+                return Applied(outputs=_plain(work.outputs()), resources=work.addresses())
             except Failed as error:  # the effect stands, and only its outputs are missing
                 raise Unknown("applied, but its outputs were not read") from error
 
@@ -137,15 +138,46 @@ class TerraformProvisioner:
 
         What stands in the cloud and is missing in the state is adopted first.
         """
+        return self._looked(request, should_stop, lambda _work: {}).settled
+
+    def look(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Standing:
+        """The same, with what stands."""
+        return self._looked(request, should_stop, lambda work: _plain(work.outputs()))
+
+    def drift(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Drift:
+        """What of the stack is no longer as it was applied. Raises NotFound, Failed."""
+        site = self._sites.site(request)
+        if _is_absent(site):
+            raise _no_stack()
+        with self._opened(site, request, self._module(request, site), should_stop) as work:
+            saved = work.folder.home / _PLAN_FILE
+            changes = work.plan(saved)
+            if not work.addresses():
+                raise _no_stack()
+            planned = work.show(saved)
+            # Most often there is nothing to tell of, and a refresh is as dear as a plan.
+            refreshed = (
+                work.show(saved) if changes and work.plan(saved, refresh_only=True) else None
+            )
+        return drift(planned, refreshed)
+
+    def _looked(
+        self,
+        request: StackRequest,
+        should_stop: ShouldStop,
+        outputs: Callable[[operation.Operation], Mapping[str, Json]],
+    ) -> Standing:
         site = self._sites.site(request)
         if _is_absent(site) and site.adapter is None:
-            return "absent"
+            return Standing(settled="absent")
         with self._opened(site, request, self._module(request, site), should_stop) as work:
             # The plan comes first: it waits for a Terraform that outlived its worker.
             changes = self._adopt(work, request) if site.adapter else work.plan(None)
-            if not work.addresses():
-                return "absent"
-            return "differs" if changes else "present"
+            held = work.addresses()
+            if not held:
+                return Standing(settled="absent")
+            settled: Settled = "differs" if changes else "present"
+            return Standing(settled=settled, resources=held, outputs=outputs(work))
 
     def destroy(
         self, request: StackRequest, *, should_stop: ShouldStop = never, tell: Told = untold
@@ -163,10 +195,10 @@ class TerraformProvisioner:
         """What the stack says of itself. Raises NotFound when there is none."""
         site = self._sites.site(request)
         if _is_absent(site):
-            raise NotFound("there is no such stack")
+            raise _no_stack()
         with self._opened(site, request, self._module(request, site), never) as work:
             if not work.addresses():
-                raise NotFound("there is no such stack")
+                raise _no_stack()
             return _plain(work.outputs())
 
     def _adopt(self, work: operation.Operation, request: StackRequest) -> bool:
@@ -179,7 +211,12 @@ class TerraformProvisioner:
         found = adapter().owned(request.workspace, request.tenant)
         missing = orphans(work.show(saved), found)[:_ORPHANS_MAX]
         for one in missing:
-            work.adopt(one.address, one.import_id)
+            try:
+                work.adopt(one.address, one.import_id)
+            except Failed as error:
+                # A search by label may tell of what is just gone.
+                if error.code != "no_such_resource":
+                    raise
         return work.plan(None) if missing else True
 
     def _module(self, request: StackRequest, site: Site) -> dict[Path, bytes]:
@@ -245,6 +282,10 @@ class TerraformProvisioner:
     def _lock(work: operation.Operation) -> bytes:
         path = work.folder.module / module.LOCK_FILE
         return path.read_bytes() if path.is_file() else b""
+
+
+def _no_stack() -> NotFound:
+    return NotFound("there is no such stack")
 
 
 def _is_absent(site: Site) -> bool:

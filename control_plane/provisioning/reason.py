@@ -30,6 +30,10 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
         "Error acquiring the state lock",
         Reason("state_locked", True, "another run holds the state"),
     ),
+    (
+        "Cannot import non-existent remote object",
+        Reason("no_such_resource", False, "the resource is not there"),
+    ),
     ("No state file was found", Reason("no_state", False, "there is no state")),
     ("execution halted", Reason("interrupted", True, "it was interrupted")),
     ("no space left on device", Reason("disk_full", True, "the disk is full")),

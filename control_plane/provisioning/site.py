@@ -16,9 +16,15 @@ from typing import Final, NamedTuple, TypeAlias
 from control_plane.domain.canonical import Json, keyed_digest, plain
 from control_plane.domain.isolation import Cloud
 from control_plane.errors import Refused, Unavailable
-from control_plane.provisioning.accounts import NO_CLOUDS, CloudAccount, Clouds, StateBackend
+from control_plane.provisioning.accounts import (
+    NO_CLOUDS,
+    CloudAccount,
+    Clouds,
+    Credentials,
+    StateBackend,
+)
 from control_plane.provisioning.clouds.port import CloudAdapter
-from control_plane.provisioning.credentials import Fetch, fetch
+from control_plane.provisioning.credentials import Fetch
 from control_plane.provisioning.scan import BUILTIN
 from control_plane.provisioning.stacks import NOTHING_SHARED, StackRequest
 from control_plane.provisioning.state_backend import backend, state_path
@@ -70,13 +76,13 @@ class Sites:
         root: Path,
         clouds: Clouds = NO_CLOUDS,
         adapt: Adapt | None = None,
-        fetch_credentials: Fetch = fetch,
+        fetch_credentials: Fetch | None = None,
     ) -> None:
         self.root = root
         self.mirror = clouds.mirror
         self._accounts = clouds.accounts
         self._adapt = adapt
-        self._fetch = fetch_credentials
+        self._fetch = fetch_credentials or _none
 
     def site(self, request: StackRequest) -> Site:
         """Where the request's stack stands.
@@ -138,6 +144,10 @@ class Sites:
         if self._adapt is None:
             raise Unavailable("the worker has no way to look into clouds", code="cloud_unavailable")
         return self._adapt(cloud, account, secrets)
+
+
+def _none(_source: Credentials) -> Mapping[str, str]:
+    raise Unavailable("no credentials are at hand", code="credentials_missing")
 
 
 def cli_config(mirror: Path | None, sources: frozenset[str]) -> dict[str, Json]:

@@ -6,16 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from control_plane.domain.canonical import Json, canonical, plain
-from control_plane.domain.isolation import Cloud, Isolation
+from control_plane.domain.isolation import Cloud, Isolation, Size
 from control_plane.errors import BadInput
 
 Overrides: TypeAlias = Mapping[tuple[str, str], Path]
-Size: TypeAlias = Literal["small", "medium", "large"]
 
 MODULES: Final = Path(__file__).resolve().parent / "modules"
 NOTHING_SHARED: Final[Mapping[str, str]] = MappingProxyType({})

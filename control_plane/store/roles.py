@@ -62,6 +62,8 @@ FACE: Final[Mapping[str, Right]] = {
     "series": _READ,
     "redemption": _READ,
     "coupon_tally": _READ,
+    "stack": _READ,
+    "run_event": _READ,
     "ledger_entry": _READ,
     "ledger_posting": _READ,
     # A reservation becomes a seat; how many there may be is decided under the tenant's lock.

@@ -54,6 +54,8 @@ tenant = Table(
     Column("state", WORD, nullable=False),
     Column("isolation", WORD, nullable=False),
     Column("plan", WORD, nullable=False),
+    # None is the embedded one: so it was for every tenant before there were others.
+    Column("cloud", WORD),
     Column("region", WORD, nullable=False),
     Column("access_mode", WORD, nullable=False),
     Column("suspend_reasons", JSON, nullable=False),

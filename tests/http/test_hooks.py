@@ -176,6 +176,17 @@ def test_only_a_provider_that_is_configured_has_a_door(house: House, served: Htt
         assert sent(bare, body, signed(body)).status_code == 404
 
 
+def test_the_secrets_may_stand_in_a_file(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text(f"{NEXT}\n")
+    file.chmod(0o600)
+    told = {"PAYBILL_STRIPE_WEBHOOK_SECRETS": "", "PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE": str(file)}
+    with http_face(house.with_environment(**told)) as face:
+        body = event(named())
+        assert sent(face, body, signed(body, NEXT)).status_code == 200
+        assert sent(face, body, signed(body, SECRET)).status_code == 401
+
+
 def test_a_signature_that_stands_twice_is_none(served: HttpFace) -> None:
     body = event(named())
     line = f"stripe-signature: {signed(body)['stripe-signature']}\r\n"

@@ -15,6 +15,7 @@ from server.parts import _payments
 from server.payment_wiring import provider_names, wire_payments
 from server.presence import hold
 from server.settings import Settings, read_settings
+from server.stripe_secrets import stripe_webhook_secrets
 from server.worker_state import WorkerState, write_state
 from server.workspace import Workspace
 
@@ -54,6 +55,11 @@ def test_a_worker_has_the_sandbox_and_whatever_it_has_a_key_for(
     monkeypatch: pytest.MonkeyPatch, place: Workspace, key_file: Path
 ) -> None:
     assert [*wire_payments(place, read_settings())] == ["sandbox"]
+    with_manual = told(monkeypatch, manual_payments="true")
+    assert sorted(wire_payments(place, with_manual)) == ["manual", "sandbox"]
+    assert provider_names(with_manual) == ("manual", "sandbox")
+    assert worker_link._environment(place, with_manual)["PAYBILL_MANUAL_PAYMENTS"] == "true"
+    monkeypatch.delenv("PAYBILL_MANUAL_PAYMENTS")
     by_file = told(monkeypatch, stripe_key_file=key_file, sandbox_payments="false")
     assert [*wire_payments(place, by_file)] == ["stripe"] == [*provider_names(by_file)]
     assert KEY not in repr(by_file)
@@ -89,6 +95,7 @@ def test_a_server_passes_on_where_a_secret_is_and_never_the_secret(
         stripe_webhook_secrets=KEY,
         token=KEY,
         stripe_key_file=key_file,
+        stripe_webhook_secrets_file=key_file,
         sandbox_payments="false",
         stripe_api_base="https://127.0.0.1:1",
     )
@@ -102,6 +109,65 @@ def test_a_server_passes_on_where_a_secret_is_and_never_the_secret(
     there = read_settings()
     assert provider_names(there) == ("stripe",)
     assert there.stripe_api_base == settings.stripe_api_base
+    assert [one.get_secret_value() for one in stripe_webhook_secrets(there)] == [KEY]
+
+
+def test_webhook_secrets_stand_in_a_file_as_in_the_variable_which_comes_first(
+    monkeypatch: pytest.MonkeyPatch, key_file: Path
+) -> None:
+    assert stripe_webhook_secrets(read_settings()) == ()
+    key_file.write_text(" whsec_one, whsec_two \n")
+    by_file = told(monkeypatch, stripe_webhook_secrets_file=key_file)
+    assert [one.get_secret_value() for one in stripe_webhook_secrets(by_file)] == [
+        "whsec_one",
+        "whsec_two",
+    ]
+    by_name = told(monkeypatch, stripe_webhook_secrets="whsec_three")
+    assert [one.get_secret_value() for one in stripe_webhook_secrets(by_name)] == ["whsec_three"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"whsec_tell_nobody,,", b"\xff", b"a," * 8 + b"a"]
+)
+def test_a_file_that_holds_no_webhook_secrets_is_refused_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, key_file: Path, content: bytes
+) -> None:
+    settings = told(monkeypatch, stripe_webhook_secrets_file=key_file)
+    key_file.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        stripe_webhook_secrets(settings)
+    assert caught.value.field == "PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE"
+    assert "tell_nobody" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spoil", ["open", "absent", "link"])
+def test_webhook_secrets_that_others_may_read_are_no_secrets(
+    monkeypatch: pytest.MonkeyPatch, key_file: Path, spoil: str
+) -> None:
+    named = key_file
+    if spoil == "open":
+        key_file.chmod(0o644)
+    elif spoil == "absent":
+        key_file.unlink()
+    else:
+        named = key_file.with_name("link")
+        named.symlink_to(key_file)
+    with pytest.raises(BadInput):
+        stripe_webhook_secrets(told(monkeypatch, stripe_webhook_secrets_file=named))
+
+
+def test_a_server_says_that_secrets_in_a_variable_do_not_reach_its_worker(
+    monkeypatch: pytest.MonkeyPatch, place: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    def found(*_: object) -> None:
+        """A worker runs already."""
+
+    monkeypatch.setattr(face_process, "ensure_worker", found)
+    with caplog.at_level(logging.WARNING):
+        settings = told(monkeypatch, stripe_webhook_secrets=KEY)
+        face_process.start_worker(place, settings).join()
+    assert "PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE" in caplog.text
+    assert KEY not in caplog.text
 
 
 def test_a_server_that_holds_the_key_says_that_it_is_not_for_it(

@@ -26,6 +26,7 @@ from control_plane.handlers.registry import LIFECYCLES
 from control_plane.ports import Store
 from control_plane.provisioning.memory import MemoryProvisioner
 from control_plane.provisioning.port import Applied
+from control_plane.provisioning.progress import Told, untold
 from control_plane.provisioning.runner import never
 from control_plane.provisioning.stacks import StackRequest
 from control_plane.secrets import signer
@@ -83,13 +84,18 @@ class CountedProvisioner(MemoryProvisioner):
         self._lock = threading.Lock()
 
     def apply(
-        self, request: StackRequest, artifact: bytes, *, should_stop: Callable[[], bool] = never
+        self,
+        request: StackRequest,
+        artifact: bytes,
+        *,
+        should_stop: Callable[[], bool] = never,
+        tell: Told = untold,
     ) -> Applied:
         """As the other, and one more in the count where it changed anything."""
         # One at a time, as the lock on a real state has it: the second finds that it is so already.
         with self._lock:
             before = dict(self._stacks)
-            done = super().apply(request, artifact, should_stop=should_stop)
+            done = super().apply(request, artifact, should_stop=should_stop, tell=tell)
             if self._stacks != before:
                 self.applied.append(request.tenant)
         return done

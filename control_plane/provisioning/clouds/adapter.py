@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, cast
 
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
-from control_plane.provisioning.clouds.eyes import Eyes, Part, Standing
+from control_plane.provisioning.clouds.eyes import Eyes, Foreign, Part, Standing
 from control_plane.provisioning.clouds.faults import told
 from control_plane.provisioning.clouds.pages import read_all
 from control_plane.provisioning.clouds.port import Check, Found
@@ -75,11 +75,12 @@ class SdkAdapter:
             yield eyes
 
     def _identity(self, eyes: Eyes) -> Check:
-        if eyes.who() == self._account.account:
-            return _check("identity", "account", ok=True, said="the account that is declared")
-        return _check(
-            "identity", "account", ok=False, said="the credentials are not of the declared account"
-        )
+        who = eyes.who()
+        said = {
+            self._account.account: "the account that is declared",
+            "": "the credentials do not see the account that is declared",
+        }.get(who, "the credentials are not of the account that is declared")
+        return _check("identity", "account", ok=who == self._account.account, said=said)
 
     def _region(self, eyes: Eyes, request: StackRequest) -> Check:
         if request.region not in self._account.regions:
@@ -91,17 +92,7 @@ class SdkAdapter:
         return _check("region", request.region, ok=True, said="named by the settings and usable")
 
     def _names(self, eyes: Eyes, request: StackRequest) -> list[Check]:
-        found: list[Check] = []
-        for part, name in eyes.names(request):
-            holder = eyes.held(part, name)
-            ours = isinstance(holder, Standing) and _is_of(
-                holder.labels or {}, request.workspace, request.tenant
-            )
-            said = {True: "this tenant has it", False: "somebody else has it"}[ours]
-            found.append(
-                _check("name", name, ok=holder is None or ours, said=said if holder else "free")
-            )
-        return found
+        return [_name(name, eyes.held(part, name), request) for part, name in eyes.names(request)]
 
     def _room(self, eyes: Eyes, request: StackRequest) -> list[Check]:
         return [
@@ -115,12 +106,11 @@ class SdkAdapter:
         ]
 
     def _shared(self, eyes: Eyes, request: StackRequest) -> list[Check]:
-        if request.isolation == "silo":
-            return []
         found: list[Check] = []
         for key, value in sorted(self._shared_of(request).items()):
             part = eyes.shared_part(key)
-            if part is None:
+            # A silo shares with others only where secrets lie, and that where the cloud has it so.
+            if part is None or (request.isolation == "silo" and part != "secret"):
                 continue
             stands = eyes.part(part, value) is not None
             said = "it stands" if stands else "there is no such thing in the account"
@@ -160,6 +150,17 @@ def _named(outputs: Mapping[str, object]) -> list[tuple[Part, str]]:
 
 def _field(output: object, name: str) -> object:
     return cast("dict[str, object]", output).get(name) if isinstance(output, dict) else None
+
+
+def _name(name: str, holder: Standing | Foreign | None, request: StackRequest) -> Check:
+    if holder is None:
+        return _check("name", name, ok=True, said="free")
+    if isinstance(holder, Foreign):
+        return _check("name", name, ok=False, said="somebody else has it")
+    # Where a kind bears no labels, that it is in this account is all that can be known.
+    ours = holder.labels is None or _is_of(holder.labels, request.workspace, request.tenant)
+    said = "this tenant has it" if ours else "something else in the account has it"
+    return _check("name", name, ok=ours, said=said)
 
 
 def _is_of(borne: Mapping[str, str], workspace: str, tenant: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from threading import Lock
 from typing import Any, Final
 
 from control_plane.domain.isolation import Cloud
@@ -10,19 +11,26 @@ from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
 from control_plane.provisioning.clouds.aws_kinds import ROLE, found_of
 from control_plane.provisioning.clouds.endpoint import endpoint
-from control_plane.provisioning.clouds.eyes import FOREIGN, Eyes, Foreign, Part, Room, Standing
+from control_plane.provisioning.clouds.eyes import (
+    FOREIGN,
+    Eyes,
+    Foreign,
+    Part,
+    Room,
+    Standing,
+    name_of,
+)
+from control_plane.provisioning.clouds.faults import failed_status
 from control_plane.provisioning.clouds.pages import read_all
 from control_plane.provisioning.clouds.port import Found
 from control_plane.provisioning.clouds.sdk import Patience, load
 from control_plane.provisioning.clouds.secrets import wanted
 from control_plane.provisioning.stacks import StackRequest
 
-_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"  # noqa: S105 - names of variables
+_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _SERVICES: Final = ("sts", "ec2", "s3", "kms", "iam", "rds", "secretsmanager", "ssm")
 _TAGGING: Final = "resourcegroupstaggingapi"
-_UNAUTHENTICATED: Final = 401
-_FORBIDDEN: Final = 403
-_NOT_FOUND: Final = 404
+_UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 _NO_CREDENTIALS: Final = frozenset(
     {"AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature"}
     | {"InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "SignatureDoesNotMatch"}
@@ -37,11 +45,8 @@ _ABSENT: Final = frozenset(
 )
 _SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
-    "vpc_id": "network",
-    "key_arn": "key",
     "kms_key_arn": "key",
     "bucket": "storage",
-    "bucket_name": "storage",
     "database_host": "database",
 }
 
@@ -60,11 +65,13 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
     )
     addresses = {name: endpoint(account, name) for name in (*_SERVICES, _TAGGING)}
 
-    def open_eyes(region: str) -> Eyes:
-        session = boto3.session.Session(key_id, secret, credentials.get(_TOKEN) or None)
+    session = boto3.session.Session(key_id, secret, credentials.get(_TOKEN) or None)
+    one_at_a_time = Lock()  # a session may not be shared while it makes a client
 
+    def open_eyes(region: str) -> Eyes:
         def client(service: str, at: str = region) -> Any:
-            return session.client(service, at, endpoint_url=addresses[service], config=settings)
+            with one_at_a_time:
+                return session.client(service, at, endpoint_url=addresses[service], config=settings)
 
         return AwsEyes(account, client)
 
@@ -93,12 +100,10 @@ class AwsEyes:
         if code in _DENIED:
             return _FORBIDDEN
         if code in _THROTTLED:
-            return 429
+            return _TOO_MANY
         answer: Any = getattr(error, "response", None)
-        if not isinstance(answer, dict):
-            return None
-        status: object = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return status if isinstance(status, int) and status >= _UNAUTHENTICATED - 1 else None
+        told: Any = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
+        return failed_status(told.get("HTTPStatusCode"))
 
     def who(self) -> str:
         return str(self._client("sts").get_caller_identity()["Account"])
@@ -111,7 +116,7 @@ class AwsEyes:
     def names(self, request: StackRequest) -> tuple[tuple[Part, str], ...]:
         if request.isolation == "pooled":
             return ()
-        return (("storage", f"pb-{request.workspace}-{request.tenant}"),)
+        return (("storage", name_of(request)),)
 
     def held(self, part: Part, name: str) -> Standing | Foreign | None:
         try:
@@ -169,9 +174,7 @@ class AwsEyes:
             if role["RoleName"].startswith(f"pb-{workspace}-"):
                 tags = iam.list_role_tags(RoleName=role["RoleName"])["Tags"]
                 name = str(role["RoleName"])
-                yield [
-                    Found(type=ROLE, import_id=name, name=name, region="", labels=_tags(tags))
-                ]
+                yield [Found(type=ROLE, import_id=name, name=name, region="", labels=_tags(tags))]
 
     def _network(self, value: str) -> Standing | None:
         found = self._client("ec2").describe_vpcs(VpcIds=[value])["Vpcs"]

@@ -7,10 +7,15 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.port import Found
-from control_plane.provisioning.stacks import StackRequest
+from control_plane.provisioning.stacks import StackRequest, variables
 
 Part: TypeAlias = Literal["network", "key", "identity", "storage", "secret", "database"]
 """What a stack's outputs, or an account's `shared`, may name."""
+
+
+def name_of(request: StackRequest) -> str:
+    """What the shipped modules name a tenant's resources by."""
+    return str(variables(request)["name"])
 
 
 class Standing(NamedTuple):

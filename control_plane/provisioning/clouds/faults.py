@@ -19,6 +19,7 @@ WORDS: Final = {
     "ibm": "IBM Cloud",
     "local": "The local machine",
 }
+_REFUSED_MIN: Final = 400
 _UNAUTHENTICATED: Final = 401
 _FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
@@ -68,6 +69,11 @@ def of_status(cloud: str, status: int | None) -> Unavailable:
     if status is not None:
         return Unavailable(f"{word} does not take a request ({status})", code="cloud_unavailable")
     return Unavailable(f"{word} does not answer as it must", code="cloud_unavailable")
+
+
+def failed_status(status: object) -> int | None:
+    """A status as an error carries it, where it is one of HTTP's for a failure."""
+    return status if isinstance(status, int) and status >= _REFUSED_MIN else None
 
 
 @contextmanager

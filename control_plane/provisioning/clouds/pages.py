@@ -15,16 +15,14 @@ PAGES_MAX: Final = 400
 WHOLE_S_MAX: Final = 120.0
 
 
-def read_all(
-    cloud: str, pages: Iterable[Iterable[T]], *, items_max: int = ITEMS_MAX
-) -> tuple[T, ...]:
+def read_all(cloud: str, pages: Iterable[Iterable[T]]) -> tuple[T, ...]:
     """Every item of every page. Raises Unavailable(`cloud_list_too_long`) beyond a bound."""
     found: list[T] = []
     end_s = time.monotonic() + WHOLE_S_MAX
     for number, page in enumerate(pages, 1):
         found.extend(page)
-        if len(found) > items_max:
-            raise too_long(cloud, f"a list has more than {items_max} entries")
+        if len(found) > ITEMS_MAX:
+            raise too_long(cloud, f"a list has more than {ITEMS_MAX} entries")
         if number >= PAGES_MAX:
             raise too_long(cloud, f"a list has {PAGES_MAX} pages or more")
         if time.monotonic() >= end_s:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -13,6 +14,7 @@ import pytest
 from control_plane.billing.clockwork import advance
 from control_plane.domain.plans import PlanOffer
 from control_plane.domain.terms import Terms
+from control_plane.errors import Failed, PaybillError, Unavailable
 from tests.support.books import (
     DAY,
     HOUR,
@@ -167,6 +169,33 @@ def test_whether_the_tenant_fits_is_asked_again_at_the_periods_end() -> None:
     assert book.subscription.pending_change is None
     [note] = [one for one in book.notes if one.kind == "subscription.change_unfit"]
     assert note.detail == "seats"
+
+
+def test_records_that_are_too_many_for_the_smaller_plan_keep_the_larger_one() -> None:
+    held = [10]
+    book = begun("pro")
+    book.sources = replace(book.sources, records=lambda: held[0])
+    change(book, START + 5 * DAY, plan="team")
+    held[0] = 11
+    go(book, START + 28 * DAY)
+    assert book.subscription.plan == "pro"
+    [note] = [one for one in book.notes if one.kind == "subscription.change_unfit"]
+    assert note.detail == "records"
+
+
+@pytest.mark.parametrize("error", [Unavailable, Failed])
+def test_a_period_ends_as_agreed_whether_or_not_records_can_be_counted(
+    error: type[PaybillError],
+) -> None:
+    book = begun("pro")
+    change(book, START + 5 * DAY, plan="team")
+
+    def silent() -> int:
+        raise error
+
+    book.sources = replace(book.sources, records=silent)
+    go(book, START + 28 * DAY)
+    assert book.subscription.plan == "team"
 
 
 def test_usage_before_a_downgrade_is_billed_at_the_rates_of_then() -> None:

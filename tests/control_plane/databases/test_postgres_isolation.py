@@ -229,6 +229,7 @@ def test_every_table_of_rows_is_under_forced_row_security(two: Two) -> None:
         assert {name: forced for name, forced, _ in found} == {
             "contacts": True,
             "paybill_applied": True,
+            "paybill_count": True,
             "paybill_fence": True,
             "paybill_schema": False,
             "paybill_undo": True,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control_plane.data.record_count import count_on
 from policies.gate import Gate
 from tests.support.approval_world import TENANT
 from tests.support.house import fresh_key
@@ -125,6 +126,21 @@ def test_less_is_quoted_for_the_periods_end_with_what_stands_in_its_way(
     assert told["applies_at"] == bench.subscription["current_period_end"]
     assert (told["lines"], told["due_minor"], told["unfit"]) == ([], 0, ["seats"])
     assert bench.refused("subscription_change", plan="free") == "does_not_fit"
+
+
+@pytest.mark.parametrize(("records", "unfit"), [(1000, []), (1001, ["records"])])
+def test_a_smaller_plan_without_room_for_the_records_is_refused(
+    bench: PayingBench, records: int, unfit: list[str]
+) -> None:
+    bench.on("pro")
+    databases = bench.world.ports.databases
+    with databases.transaction(TENANT, "pooled") as connection:
+        count_on(connection, TENANT, records)
+    assert bench.preview("free")["unfit"] == unfit
+    if unfit:
+        assert bench.refused("subscription_change", plan="free") == "does_not_fit"
+    else:
+        bench.do("subscription_change", plan="free")
 
 
 def test_what_fell_due_meanwhile_is_reckoned_with_before_anything_is_quoted(

@@ -25,6 +25,7 @@ coupons:
   - {code: HALF, title: Half, percent_off: 50, duration: intervals, intervals: 2}
   - {code: TEN, title: Ten off, amount_off: {minor: 1000, currency: EUR}, duration: once}
   - {code: ALL, title: A month for nothing, percent_off: 100, duration: once}
+  - {code: EVER, title: For nothing, percent_off: 100, duration: forever}
   - {code: LAST, title: The last one, percent_off: 10, duration: once, redemptions_max: 1}
   - {code: PRO, title: For pro, percent_off: 10, duration: once, plans: [pro]}
 """,
@@ -190,6 +191,15 @@ def test_a_coupon_over_all_needs_no_first_payment(bench: PayingBench) -> None:
     bench.do("tenant_onboard", **NEWCO, subscription={**TERMS, "coupon": "ALL"})
     told = bench.ask("invoice_list", tenant="globex")["result"]
     assert [one["total_minor"] for one in told["invoices"]] == [0]
+
+
+def test_a_coupon_over_all_for_good_needs_no_payment_method(bench: PayingBench) -> None:
+    bare = {name: value for name, value in TERMS.items() if name != "method"}
+    asked = {**NEWCO, "subscription": {**bare, "coupon": "ALL"}}
+    assert bench.refused("tenant_onboard", **asked) == "payment_method_required"
+    bench.do("tenant_onboard", **NEWCO, subscription={**bare, "coupon": "EVER"})
+    told = bench.ask("subscription_get", tenant="globex")["result"]
+    assert (told["state"], told["payment_provider"]) == ("active", None)
 
 
 def test_a_tenant_that_did_not_come_may_redeem_its_coupon_again(bench: PayingBench) -> None:

@@ -6,8 +6,6 @@ whose first lines say what its cells mean.
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-Block: TypeAlias = dict[str, Any]
+from tests.support.simulated.schema import Block, schema_path, write_schema
 
-HERE: Final = Path(__file__).parent
-TABLE: Final = HERE / "ibm_documented.yaml"
-SCHEMA: Final = HERE / "ibm.json.gz"
+Cell: TypeAlias = str | list[str] | Mapping[str, Any]
+
+TABLE: Final = Path(__file__).parent / "ibm_documented.yaml"
 _COLLECTION: Final = re.compile(r"(list|set|map)\((.+)\)")
 _PLAIN: Final = frozenset({"string", "number", "bool"})
 _FLAGS: Final = frozenset({"required", "optional", "computed", "sensitive", "write_only"})
@@ -37,12 +35,6 @@ def schema(table: Mapping[str, Any]) -> dict[str, Any]:
         "data": {name: _with_id(cells) for name, cells in table["data"].items()},
         "force_new": {name: arguments for name, arguments in new.items() if arguments},
     }
-
-
-def pack(content: Mapping[str, Any]) -> bytes:
-    """Sorted keys in a gzip without a time: the same content is the same bytes."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return gzip.compress(text.encode(), compresslevel=9, mtime=0)
 
 
 def _with_id(cells: Mapping[str, Any]) -> Block:
@@ -103,11 +95,11 @@ def _forced(cells: Mapping[str, Any]) -> list[str]:
     return sorted(name for name, cell in cells.items() if _NEW in _flags(cell))
 
 
-def _flags(cell: str | list[str] | Mapping[str, Any]) -> set[str]:
+def _flags(cell: Cell) -> set[str]:
     if isinstance(cell, list):
         return set()
     return set(cell.split()[1:] if isinstance(cell, str) else cell.get("is", "").split())
 
 
 if __name__ == "__main__":
-    SCHEMA.write_bytes(pack(schema(yaml.safe_load(TABLE.read_text(encoding="utf-8")))))
+    write_schema(schema_path("ibm"), schema(yaml.safe_load(TABLE.read_text(encoding="utf-8"))))

@@ -82,9 +82,7 @@ def _classes() -> dict[str, Any]:
         for words in (one.split() for one in fields.split(",") if one):
             kind, field_name, number = words
             field = message.field.add(name=field_name, number=int(number))
-            field.label = (
-                _Field.LABEL_REPEATED if kind.startswith("*") else _Field.LABEL_OPTIONAL
-            )
+            field.label = _Field.LABEL_REPEATED if kind.startswith("*") else _Field.LABEL_OPTIONAL
             kind = kind.lstrip("*")
             if kind in _SCALARS:
                 field.type = _SCALARS[kind]

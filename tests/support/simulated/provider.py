@@ -98,9 +98,7 @@ class SimulatedProvider:
             refused = MESSAGES["Diagnostic"](severity=ERROR, summary=f"the {deed} was refused")
             return MESSAGES["ApplyAnswer"](new_state=_message(prior), diagnostics=[refused])
         block = self._schema.resources[question.type_name]
-        return MESSAGES["ApplyAnswer"](
-            new_state=_message(made(question.type_name, block, planned))
-        )
+        return MESSAGES["ApplyAnswer"](new_state=_message(made(question.type_name, block, planned)))
 
     def take_over(self, question: Any) -> Any:
         """A resource that stands already: of it only the id is known."""

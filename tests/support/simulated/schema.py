@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-Block: TypeAlias = dict[str, Any]  # attributes and block_types, as `providers schema -json` has them
+Block: TypeAlias = dict[
+    str, Any
+]  # attributes and block_types, as `providers schema -json` has them
 
 SCHEMAS: Final = Path(__file__).resolve().parent.parent / "schemas"
 

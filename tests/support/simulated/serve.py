@@ -8,7 +8,7 @@ It listens on 127.0.0.1 and ends when Terraform says so or is gone.
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import os
 import signal
 import sys
@@ -28,6 +28,7 @@ from tests.support.simulated.provider import SimulatedProvider
 from tests.support.simulated.schema import read_schema
 from tests.support.simulated.world import World
 
+_GRPC: Final[Any] = grpc  # its stub is loose
 _LOOK_S: Final = 0.5
 _THREADS_MAX: Final = 10
 _CORE_PROTOCOL, _PROVIDER_PROTOCOL = 1, 6
@@ -39,7 +40,7 @@ def main(schema_file: str, world_file: str) -> None:
     parent = os.getppid()
     ended = threading.Event()
     provider = SimulatedProvider(read_schema(Path(schema_file)), World(Path(world_file)))
-    server = grpc.server(ThreadPoolExecutor(max_workers=_THREADS_MAX))
+    server = _GRPC.server(ThreadPoolExecutor(max_workers=_THREADS_MAX))
     server.add_generic_rpc_handlers(_handlers(provider, ended))
     certificate, credentials = _credentials()
     port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -52,9 +53,7 @@ def main(schema_file: str, world_file: str) -> None:
     server.stop(grace=_LOOK_S).wait(_LOOK_S)
 
 
-def _handlers(
-    provider: SimulatedProvider, ended: threading.Event
-) -> tuple[grpc.GenericRpcHandler, ...]:
+def _handlers(provider: SimulatedProvider, ended: threading.Event) -> tuple[Any, ...]:
     answers = provider.methods()
     methods = {
         name: _method(question, answers.get(name, _agree))
@@ -66,8 +65,8 @@ def _handlers(
         return _agree(question)
 
     return (
-        grpc.method_handlers_generic_handler("tfplugin6.Provider", methods),
-        grpc.method_handlers_generic_handler(
+        _GRPC.method_handlers_generic_handler("tfplugin6.Provider", methods),
+        _GRPC.method_handlers_generic_handler(
             "plugin.GRPCController", {"Shutdown": _method("Empty", shut_down)}
         ),
     )
@@ -77,11 +76,11 @@ def _agree(_question: Any) -> Any:
     return MESSAGES["Empty"]()
 
 
-def _method(question: str, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler[Any, Any]:
-    def answered(asked: Any, _context: grpc.ServicerContext) -> Any:
+def _method(question: str, answer: Callable[[Any], Any]) -> Any:
+    def answered(asked: Any, _context: Any) -> Any:
         return answer(asked)
 
-    return grpc.unary_unary_rpc_method_handler(
+    return _GRPC.unary_unary_rpc_method_handler(
         answered,
         request_deserializer=MESSAGES[question].FromString,
         response_serializer=_bytes,
@@ -92,12 +91,12 @@ def _bytes(message: Any) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def _credentials() -> tuple[bytes, grpc.ServerCredentials]:
+def _credentials() -> tuple[bytes, Any]:
     """A certificate for this one process (DER), which Terraform is told to expect, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -118,7 +117,7 @@ def _credentials() -> tuple[bytes, grpc.ServerCredentials]:
     chain = certificate.public_bytes(serialization.Encoding.PEM)
     return (
         certificate.public_bytes(serialization.Encoding.DER),
-        grpc.ssl_server_credentials([(secret, chain)]),
+        _GRPC.ssl_server_credentials([(secret, chain)]),
     )
 
 

@@ -67,13 +67,16 @@ def _nested(mode: str, block: Block, value: Value, visit: Visit) -> Value:
     if value is UNKNOWN or mode in {"single", "group"}:
         return walked(block, value, visit)
     if mode == "map":
-        return {key: walked(block, one, visit) for key, one in (value or {}).items()}
-    return [walked(block, one, visit) for one in value or []]
+        keyed: dict[str, Value] = value or {}
+        return {key: walked(block, one, visit) for key, one in keyed.items()}
+    listed: list[Value] = value or []
+    return [walked(block, one, visit) for one in listed]
 
 
 def with_unknowns(block: Block, proposed: Value) -> Value:
     """What a change is planned to end in: what the provider chooses is unknown, what it must not
-    keep is null."""
+    keep is null.
+    """
 
     def visit(_name: str, attribute: dict[str, Any], value: Value) -> Value:
         if attribute.get("write_only"):
@@ -85,9 +88,7 @@ def with_unknowns(block: Block, proposed: Value) -> Value:
 
 def without_write_only(block: Block, value: Value) -> Value:
     """The same value with null for whatever must not be kept."""
-    return walked(
-        block, value, lambda _name, one, kept: None if one.get("write_only") else kept
-    )
+    return walked(block, value, lambda _name, one, kept: None if one.get("write_only") else kept)
 
 
 def made(type_name: str, block: Block, planned: Value) -> Value:

@@ -33,3 +33,36 @@ variable "region" {
     error_message = "region: at most 40 lower-case letters, digits and dashes."
   }
 }
+
+variable "size" {
+  type        = string
+  description = "How much the tenant's own resources hold and bear."
+  validation {
+    condition     = contains(["small", "medium", "large"], var.size)
+    error_message = "size: small, medium or large."
+  }
+}
+
+variable "name" {
+  type        = string
+  description = "What the names of all resources begin with."
+  validation {
+    condition     = can(regex("^pb-[0-9a-f]{8}-[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name))
+    error_message = "name: pb-, the workspace's 8 hexadecimal digits, a dash and the tenant."
+  }
+}
+
+variable "labels" {
+  type        = map(string)
+  description = "What every resource that takes labels bears."
+  validation {
+    condition     = alltrue([for one in concat(keys(var.labels), values(var.labels)) : can(regex("^[a-z][a-z0-9_-]{0,62}$", one)) || can(regex("^[0-9a-f]{8}$", one))])
+    error_message = "labels: at most 63 lower-case letters, digits, dashes and underscores."
+  }
+}
+
+variable "shared" {
+  type        = map(string)
+  default     = {}
+  description = "What stands here for all tenants; this module needs none of it."
+}

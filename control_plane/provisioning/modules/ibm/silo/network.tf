@@ -1,0 +1,65 @@
+# A network without any way in or out: no public gateway, no floating address, no rule for the outside.
+locals {
+  zone  = "${var.region}-1"
+  range = "10.0.0.0/24"
+}
+
+resource "ibm_is_vpc" "tenant" {
+  name                      = var.name
+  resource_group            = ibm_resource_group.tenant.id
+  address_prefix_management = "manual"
+  no_sg_acl_rules           = true
+  tags                      = local.tags
+}
+
+resource "ibm_is_vpc_address_prefix" "private" {
+  name = "${var.name}-private"
+  vpc  = ibm_is_vpc.tenant.id
+  zone = local.zone
+  cidr = local.range
+}
+
+resource "ibm_is_subnet" "private" {
+  name            = "${var.name}-private"
+  vpc             = ibm_is_vpc.tenant.id
+  zone            = local.zone
+  ipv4_cidr_block = ibm_is_vpc_address_prefix.private.cidr
+  resource_group  = ibm_resource_group.tenant.id
+  tags            = local.tags
+}
+
+resource "ibm_is_security_group" "database" {
+  name           = "${var.name}-database"
+  vpc            = ibm_is_vpc.tenant.id
+  resource_group = ibm_resource_group.tenant.id
+  tags           = local.tags
+}
+
+resource "ibm_is_security_group_rule" "database" {
+  group     = ibm_is_security_group.database.id
+  name      = "postgresql-from-the-tenant"
+  direction = "inbound"
+  protocol  = "tcp"
+  remote    = local.range
+  port_min  = local.database_port
+  port_max  = local.database_port
+}
+
+# The way from the network to the database, over IBM's own lines.
+resource "ibm_is_virtual_endpoint_gateway" "database" {
+  name            = "${var.name}-database"
+  vpc             = ibm_is_vpc.tenant.id
+  resource_group  = ibm_resource_group.tenant.id
+  security_groups = [ibm_is_security_group.database.id]
+  tags            = local.tags
+
+  target {
+    crn           = ibm_database.tenant.id
+    resource_type = "provider_cloud_service"
+  }
+
+  ips {
+    name   = "${var.name}-database"
+    subnet = ibm_is_subnet.private.id
+  }
+}

@@ -1,0 +1,39 @@
+"""One empty stand-in for each test, in the clouds' own environment. Not collected by the usual run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from control_plane.domain.isolation import Cloud
+from tests.clouds.aws_cloud import aws_bench, end_moto
+from tests.clouds.azure_cloud import azure_bench
+from tests.clouds.bench import Bench
+from tests.clouds.gcp_cloud import gcp_bench
+from tests.clouds.ibm_cloud import ibm_bench
+from tests.clouds.oci_cloud import oci_bench
+
+BENCHES = {
+    "aws": aws_bench,
+    "azure": azure_bench,
+    "gcp": gcp_bench,
+    "oci": oci_bench,
+    "ibm": ibm_bench,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    end_moto()
+
+
+@pytest.fixture(params=list(BENCHES))
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """Each cloud's stand-in in its turn."""
+    cloud: Cloud = request.param
+    with ExitStack() as stack:
+        yield stack.enter_context(BENCHES[cloud](tmp_path))
