@@ -37,6 +37,7 @@ from control_plane.ports import Recorder
 from policies.bundle import Bundle, build_bundle
 from policies.errors import BundleError
 from policies.row_policies import ROWS_PREFIX, named_attributes
+from server.catalog_stacks import own_stacks, stack_files
 from server.private_files import (
     make_private_folder,
     read_plain_file,
@@ -71,6 +72,8 @@ class Catalog:
     collections: Mapping[str, Collection]
     policy_folder: Path | None
     row_rules: Mapping[str, frozenset[str]]
+    stacks: Mapping[tuple[str, str], Path]
+    """The workspace's own stacks; what is not there is a shipped one."""
 
     def bundle(self, into: Path) -> Bundle:
         """The policies that this catalog is decided by: ours, its own, and the schemas of its rows.
@@ -178,7 +181,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise BadInput("catalog", "must be a folder with plans.yaml in it")
     files: dict[str, bytes] = {}
-    parts = (*_names(folder / _COLLECTIONS), *_names(folder / _POLICIES))
+    parts = (*_names(folder / _COLLECTIONS), *_names(folder / _POLICIES), *stack_files(folder))
     for name in (_PLANS, *sorted(OPTIONAL), *parts):
         path = folder / name
         if path.parent.is_symlink():
@@ -234,6 +237,7 @@ def _parsed(folder: Path, digest: str) -> Catalog:
         collections=collections,
         policy_folder=own_policies,
         row_rules=row_rules,
+        stacks=own_stacks(folder),
     )
 
 
@@ -263,7 +267,7 @@ def _text(path: Path) -> str:
 def _write_tree(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(mode=0o700)
     for name, content in files.items():
-        (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder((folder / name).parent)
         write_new_file(folder / name, content)
 
 

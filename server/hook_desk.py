@@ -11,6 +11,8 @@ from typing import Final
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import Connection
 
+from control_plane.audit.leaf import Guard
+from control_plane.audit.recorder import guard
 from control_plane.billing import inbox, letters, outbox, webhook_endpoints
 from control_plane.billing.outbox import Message
 from control_plane.billing.public_address import PORTS
@@ -22,6 +24,7 @@ from control_plane.domain.near_names import did_you_mean
 from control_plane.errors import BadInput, NotFound
 from control_plane.facts.load import tenant_row
 from control_plane.handlers.billing_messages import FAMILY, KINDS
+from control_plane.handlers.webhook_leaves import TABLE
 from control_plane.ports import Clock, Ids, Recorder
 
 EVERY: Final = "*"
@@ -72,7 +75,7 @@ class HookDesk:
             connection, self.workspace_public, asked, secret, now, self.ports
         )
         told: dict[str, Json] = {"url": made.url, "kinds": list(made.kinds)}
-        self._record(connection, "webhook.added", made, told)
+        self._record(connection, "webhook.added", made, told, ())
         return made, secret
 
     def rotate(
@@ -82,7 +85,7 @@ class HookDesk:
 
         Refused (`rotation_open`) while an earlier one still signs, unless `at_once`.
         """
-        self.standing(connection, endpoint_id)
+        found = self._found(connection, endpoint_id)
         secret = self._secret()
         overlap = _NO_OVERLAP if at_once else ROTATION_OVERLAP
         now = self.clock.now()
@@ -90,29 +93,29 @@ class HookDesk:
             connection, self.workspace_public, endpoint_id, secret, now, overlap
         )
         until = None if made.former_until is None else instant(made.former_until)
-        self._record(connection, "webhook.rotated", made, {"former_until": until})
+        self._record(connection, "webhook.rotated", made, {"former_until": until}, found)
         return made, secret
 
     def disable(self, connection: Connection, endpoint_id: str) -> Endpoint:
         """Send nothing there until it is enabled again."""
-        self.standing(connection, endpoint_id)
+        found = self._found(connection, endpoint_id)
         now = self.clock.now()
         made = webhook_endpoints.disable(connection, endpoint_id, "asked", now)
-        self._record(connection, "webhook.disabled", made)
+        self._record(connection, "webhook.disabled", made, {}, found)
         return made
 
     def enable(self, connection: Connection, endpoint_id: str) -> Endpoint:
         """Send there again, also after it answered 410."""
-        self.standing(connection, endpoint_id)
+        found = self._found(connection, endpoint_id)
         made = webhook_endpoints.enable(connection, endpoint_id)
-        self._record(connection, "webhook.enabled", made)
+        self._record(connection, "webhook.enabled", made, {}, found)
         return made
 
     def remove(self, connection: Connection, endpoint_id: str) -> Endpoint:
         """End it for good; what waits for it is not sent any more."""
-        made = self.standing(connection, endpoint_id)
+        made, found = self.standing(connection, endpoint_id), self._found(connection, endpoint_id)
         webhook_endpoints.remove(connection, endpoint_id, self.clock.now())
-        self._record(connection, "webhook.removed", made)
+        self._record(connection, "webhook.removed", made, {}, found)
         return made
 
     def test(self, connection: Connection, endpoint_id: str) -> str:
@@ -181,10 +184,17 @@ class HookDesk:
         connection: Connection,
         kind: str,
         endpoint: Endpoint,
-        told: dict[str, Json] | None = None,
+        told: dict[str, Json],
+        found: tuple[Guard, ...] | None = None,
     ) -> None:
-        payload: dict[str, Json] = {"endpoint": endpoint.id, **(told or {})}
-        self.recorder.record(connection, kind, endpoint.tenant, payload)
+        """With `found`, how the row stood before this act: the leaf vouches for how it stands now."""
+        payload: dict[str, Json] = {"endpoint": endpoint.id, **told}
+        named = () if found is None else ((TABLE, endpoint.id),)
+        self.recorder.record(connection, kind, endpoint.tenant, payload, named, found or ())
+
+    def _found(self, connection: Connection, endpoint_id: str) -> tuple[Guard, ...]:
+        self.standing(connection, endpoint_id)
+        return (guard(connection, TABLE, endpoint_id),)
 
 
 def _require_told(kinds: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from control_plane.billing import inbox as inboxes
@@ -14,6 +15,7 @@ from control_plane.billing.outbox import Outbox
 from control_plane.billing.sender import Sender
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.stripe_words import PROVIDER, StripeWords
+from control_plane.handlers.webhook_leaves import settled_with_leaf
 from server.resolving import resolve
 from server.settings import Settings
 from server.stripe_secrets import stripe_webhook_secrets
@@ -57,7 +59,10 @@ class HookRounds:
 
     def _sent(self) -> int:
         ports = self._ports
-        sent = deliver_due(ports.store, self._outbox, self._sender, ports.clock.now)
+        settled = partial(settled_with_leaf, ports.recorder)
+        sent = deliver_due(
+            ports.store, self._outbox, self._sender, ports.clock.now, settled=settled
+        )
         if sent.dead:
             _LOG.warning("%d messages are dead letters now", sent.dead)
         return sum(sent)

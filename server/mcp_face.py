@@ -19,6 +19,7 @@ from graphs.errors import Unlisted
 from server.dispatch import DeadlineExceeded, Hop
 from server.front import Answer, Front
 from server.published_tools import LIST, published, wire_form
+from server.run_following import RunFollowing
 from tools.spec import ToolSpec
 
 _LOG = logging.getLogger("paybill.face")
@@ -51,6 +52,7 @@ class McpFace:
         self._front = front
         self._dispatch = dispatch
         self._announces = announces
+        self._following = RunFollowing(front, dispatch)
         self._listed_by = ""
         self.server: Server[Any] = Server(
             "paybill",
@@ -97,7 +99,7 @@ class McpFace:
     ) -> types.CallToolResult:
         await self._announce(ctx)
         try:
-            answer = await self._dispatch.run(self._front.call, params.name, params.arguments or {})
+            answer = await self._answer(ctx, params.name, params.arguments or {})
         except Unlisted:
             # The same bytes for a tool that nobody has and for one that this caller may not list.
             raise MCPError(types.INVALID_PARAMS, "Unknown tool") from None
@@ -108,6 +110,19 @@ class McpFace:
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
             raise _fault(error) from None
         return _result(answer)
+
+    async def _answer(
+        self, ctx: ServerRequestContext[Any], name: str, arguments: dict[str, Any]
+    ) -> Answer:
+        answer = await self._dispatch.run(self._front.call, name, arguments)
+        # A client that gave no token, or that nothing can be told over its transport, asks for itself.
+        if not self._announces or "progress_token" not in (ctx.meta or {}):
+            return answer
+
+        async def report(position: float, message: str) -> None:
+            await ctx.session.report_progress(position, None, message)
+
+        return await self._following.follow(name, arguments, answer, report)
 
     async def _announce(self, ctx: ServerRequestContext[Any]) -> None:
         """Tell a client of the older era that its list is of a catalog that is not in force any more."""

@@ -109,6 +109,15 @@ def _of_stack(parts: Mapping[str, Json], facts: Mapping[str, Json]) -> Iterator[
     )
     yield from _removed(_mapping(parts.get("data")), _mapping(parts.get("retention")))
     yield f"Will be made: {facts.get('infra_creates', 0)} resources"
+    yield (
+        f"  touched in all {facts.get('infra_blast_radius', 0)}, "
+        f"drifted {facts.get('infra_drift', 0)}, "
+        f"grants that are not known yet {facts.get('infra_iam_unread', 0)}"
+    )
+    yield (
+        f"  a month, in US cents: {facts.get('infra_monthly_cost_minor', 0)}; "
+        f"types without a price: {facts.get('infra_unpriced', 0)}"
+    )
 
 
 def _of_records(rows: Mapping[str, Json], facts: Mapping[str, Json]) -> Iterator[str]:

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     terraform_bin: Path | None = Field(
         default=None, description="Terraform's program; else one that is found."
     )
+    clouds_file: Path | None = Field(
+        default=None,
+        description="The cloud accounts that the worker may use; only its owner may read it.",
+    )
     path: str = Field(
         default="",
         validation_alias="PATH",
@@ -134,6 +138,7 @@ class Settings(BaseSettings):
         "cache",
         "cerbos_bin",
         "terraform_bin",
+        "clouds_file",
         "stripe_key_file",
         "stripe_webhook_secrets_file",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -14,14 +15,14 @@ from control_plane.audit.recorder import LeafRecorder
 from control_plane.audit.sequencer import Sequencer
 from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.caller import Caller
-from control_plane.domain.isolation import ISOLATIONS
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.intents import IntentSweep
-from control_plane.errors import Unavailable
 from control_plane.handlers import handler
+from control_plane.handlers.catalog_in_force import applied_digest
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
-from control_plane.ports import DatabaseEngine, JobEngine, Provisioner, Store
+from control_plane.ports import DatabaseEngine, JobEngine, Store
+from control_plane.provisioning.stacks import Overrides
 from control_plane.secrets.signer import key_id
 from control_plane.store.artifacts import SealedArtifacts
 from control_plane.store.log import StoredLog
@@ -39,6 +40,7 @@ from server.login_files import read_login
 from server.opening import open_store
 from server.payment_wiring import wire_payments
 from server.proving import prove_once
+from server.provisioning_wiring import wire_provisioner
 from server.settings import Settings
 from server.switchboard import Switchboard, Works
 from server.workspace import Workspace
@@ -214,8 +216,17 @@ def wire_worker(
     keys = key_files.load(workspace.keys)
     store = open_store(workspace)
     artifacts = SealedArtifacts(store, keys.public.seal_bytes, keys.seal_private)
-    provisioner = _provisioner(
-        workspace, settings, keys.provisioning_hmac, admitted_modules, modules
+
+    @lru_cache(maxsize=4)
+    def declared(digest: str) -> Overrides:
+        return load_kept(workspace.catalogs, digest).stacks
+
+    def own_stacks() -> Overrides:
+        with store.read() as connection:
+            return declared(applied_digest(connection) or "")
+
+    provisioner = wire_provisioner(
+        workspace, settings, keys.provisioning_hmac, admitted_modules, modules, own_stacks
     )
     ports = replace(
         face_ports(workspace, settings, store, "worker", board.room.catalog),
@@ -281,35 +292,6 @@ def store_claim(workspace: Workspace) -> WorkerClaim | None:
     return WorkerClaim(read_login(workspace.state, "worker"))
 
 
-def _provisioner(
-    workspace: Workspace,
-    settings: Settings,
-    hmac_key: bytes,
-    admitted_modules: frozenset[str],
-    modules: Path | None,
-) -> Provisioner:
-    from control_plane.provisioning.absent import AbsentProvisioner
-    from control_plane.provisioning.binary import find as find_terraform
-    from control_plane.provisioning.provisioner import TerraformProvisioner
-    from control_plane.provisioning.runner import RunnerSettings
-
-    try:
-        terraform = find_terraform(settings.terraform_bin, settings.path)
-    except Unavailable as error:
-        # Reading, listing and refusing need no Terraform: the worker goes on without it.
-        return AbsentProvisioner(error)
-    provisioner = TerraformProvisioner(
-        terraform,
-        RunnerSettings(),
-        root=workspace.terraform,
-        hmac_key=hmac_key,
-        admitted_modules=admitted_modules,
-        module_overrides=_overrides(modules),
-    )
-    provisioner.sweep()
-    return provisioner
-
-
 def make_runner(ports: Ports, keeper: Gatekeeper, tools: Mapping[str, ToolSpec]) -> Runner:
     """Compile the machines; what a run was asked for by is one of ``tools``."""
     from control_plane.plane import Plane
@@ -318,12 +300,6 @@ def make_runner(ports: Ports, keeper: Gatekeeper, tools: Mapping[str, ToolSpec])
 
     facts = {name: tool.facts for name, tool in tools.items()}
     return Runner(Steps(ports, keeper, Plane(ports), QUERIES, CHANGES, LIFECYCLES, facts))
-
-
-def _overrides(modules: Path | None) -> dict[tuple[str, str], Path]:
-    if modules is None:
-        return {}
-    return {("local", model): modules / "local" / model for model in ISOLATIONS}
 
 
 def _lazily(make: Callable[[], Runner]) -> Callable[[], Runner]:

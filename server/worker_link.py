@@ -90,4 +90,6 @@ def _environment(workspace: Workspace, settings: Settings) -> dict[str, str]:
         environment["PAYBILL_CERBOS_BIN"] = str(settings.cerbos_bin)
     if settings.terraform_bin is not None:
         environment["PAYBILL_TERRAFORM_BIN"] = str(settings.terraform_bin)
+    if settings.clouds_file is not None:
+        environment["PAYBILL_CLOUDS_FILE"] = str(settings.clouds_file)
     return environment

@@ -9,6 +9,7 @@ from control_plane import commands
 from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
 from tools.agreements import agreement_of
+from tools.infrastructure_tools import INFRASTRUCTURE_TOOLS
 from tools.invoice_tools import INVOICE_TOOLS
 from tools.onboarded import OnboardedResult
 from tools.payment_tools import PAYMENT_TOOLS
@@ -263,6 +264,7 @@ _ALL = (
     *SUBSCRIPTION_TOOLS,
     *PAYMENT_TOOLS,
     *INVOICE_TOOLS,
+    *INFRASTRUCTURE_TOOLS,
 )
 
 TOOLS: Mapping[str, ToolSpec] = MappingProxyType({tool.name: tool for tool in _ALL})

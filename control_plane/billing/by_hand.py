@@ -10,8 +10,7 @@ from datetime import datetime
 
 from control_plane.billing.book import Book
 from control_plane.billing.plan_change import drop_change
-from control_plane.billing.provider import Answer, settled
-from control_plane.billing.providers.manual import NAME
+from control_plane.billing.provider import BY_HAND, Answer, settled
 from control_plane.domain.payment import IN_FLIGHT
 from control_plane.domain.subscription import Subscription
 
@@ -20,7 +19,7 @@ def is_by_hand(subscription: Subscription) -> bool:
     """Whether the customer is to pay by itself: then a debt is told by its date, not by an attempt."""
     terms, method = subscription.terms, subscription.method
     invoiced = terms is not None and terms.collection == "by_invoice"
-    return invoiced or (method is not None and method.provider == NAME)
+    return invoiced or (method is not None and method.provider == BY_HAND)
 
 
 def close_paid(book: Book, invoice_id: str, at: datetime) -> None:
@@ -45,9 +44,9 @@ def _close(book: Book, invoice_id: str, at: datetime) -> bool:
     waiting = [
         one
         for one in book.attempts_of(invoice_id)
-        if one.provider == NAME and one.state in IN_FLIGHT
+        if one.provider == BY_HAND and one.state in IN_FLIGHT
     ]
     for one in waiting:
-        reference = one.provider_reference or f"{NAME}_{one.id}"
+        reference = one.provider_reference or f"{BY_HAND}_{one.id}"
         book.put_attempt(settled(one, Answer(kind="canceled", reference=reference), at))
     return bool(waiting)

@@ -14,9 +14,11 @@ from sqlalchemy import Connection
 
 from control_plane.billing import inbox as inboxes
 from control_plane.billing import outbox as outboxes
+from control_plane.billing.delivery import Answer
 from control_plane.billing.inbox import InboundEvent, Inbox, Lease
 from control_plane.billing.outbox import Outbox, Parcel, settle
 from control_plane.billing.sender import Sender, Sent
+from control_plane.domain.delivery import Delivery
 from control_plane.errors import NotFound, PaybillError, Refused
 from control_plane.ports import Store
 
@@ -36,6 +38,22 @@ class Effect(Protocol):
 
         Whatever it raises takes all of it back, and the event is tried again later.
         """
+        ...
+
+
+class Settle(Protocol):
+    """Writes down what came of an attempt, as `outbox.settle` does."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        begun: Delivery,
+        answer: Answer,
+        now: datetime,
+        fault: str | None,
+        /,
+    ) -> Delivery:
+        """The delivery after it."""
         ...
 
 
@@ -81,6 +99,7 @@ def deliver_due(
     sender: Sender,
     clock: Callable[[], datetime],
     count: int = outboxes.BATCH,
+    settled: Settle = settle,
 ) -> Round:
     """Lease a batch, make its attempts outside of any transaction, and settle each on its own.
 
@@ -90,7 +109,8 @@ def deliver_due(
         parcels = outbox.lease(connection, clock(), count)
     sent = sender.send_all(parcels, clock)
     ends = [
-        _settled(store, parcel, one, clock()) for parcel, one in zip(parcels, sent, strict=True)
+        _settled(store, parcel, one, clock(), settled)
+        for parcel, one in zip(parcels, sent, strict=True)
     ]
     return Round(*(ends.count(end) for end in ("delivered", "pending", "dead_lettered", "lost")))
 
@@ -121,9 +141,9 @@ def _work(
         return "lost"
 
 
-def _settled(store: Store, parcel: Parcel, sent: Sent, now: datetime) -> str:
+def _settled(store: Store, parcel: Parcel, sent: Sent, now: datetime, settled: Settle) -> str:
     try:
         with store.write(SCOPE) as connection:
-            return settle(connection, parcel.delivery, sent.answer, now, sent.fault).state
+            return settled(connection, parcel.delivery, sent.answer, now, sent.fault).state
     except Refused:
         return "lost"

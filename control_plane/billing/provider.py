@@ -27,6 +27,9 @@ from control_plane.errors import BadInput, Refused, Unavailable, Unknown
 AnswerKind: TypeAlias = Literal["succeeded", "failed", "action_required", "pending", "canceled"]
 ProviderReference: TypeAlias = Annotated[str, Field(pattern=r"^[!-~]{0,255}$")]
 
+BY_HAND: Final = "manual"
+"""The provider that charges nothing: a human writes down what the bank shows."""
+
 # The provider may tell of steps between, which the machine walks one by one: an attempt that it has
 # canceled had waited for the customer, and one that it processes after waiting was confirmed.
 _WALKS: Mapping[tuple[PaymentState, AnswerKind], tuple[str, ...]] = MappingProxyType(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import func, insert, select
 
 from control_plane.domain.canonical import instant
 from control_plane.domain.run_record import Run
+from control_plane.errors import Unavailable, Unknown
 from control_plane.ports import Clock, Store
 from control_plane.provisioning.progress import Progress
 from control_plane.store.infrastructure_tables import run_event
@@ -25,7 +27,11 @@ class Telling:
         self._run = run
 
     def __call__(self, progress: Progress) -> None:
-        """Keep one event."""
+        """Keep one event, where the store takes it: for want of a word no apply is broken off."""
+        with suppress(Unavailable, Unknown):
+            self._keep(progress)
+
+    def _keep(self, progress: Progress) -> None:
         told = run_event.c
         last = select(func.coalesce(func.max(told.position), 0)).where(told.run_id == self._run.id)
         with self._store.write(self._run.tenant or None) as connection:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from control_plane.domain.canonical import instant
 from control_plane.handlers.billing_moves import closed_by_itself, opened
 from control_plane.handlers.handler import Ports
+from control_plane.handlers.webhook_leaves import forgotten_with_leaf
 from control_plane.store import tables
 from control_plane.store.billing_tables import billing_account
 from control_plane.store.seat_tables import seat
@@ -91,8 +92,9 @@ def _over(connection: Connection, now: str, tenant: str | None = None) -> list[s
 
 
 def _forget(connection: Connection, ports: Ports, tenant: str) -> None:
-    for table in _OF_TENANT:
-        connection.execute(delete(table).where(table.c.tenant == tenant))
+    with forgotten_with_leaf(connection, ports.recorder, tenant):
+        for table in _OF_TENANT:
+            connection.execute(delete(table).where(table.c.tenant == tenant))
     personal = select(_ACCOUNT.tenant).where(_ACCOUNT.tenant == tenant, _PERSONAL)
     if connection.execute(personal).first() is None:
         return

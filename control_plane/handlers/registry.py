@@ -19,10 +19,14 @@ from control_plane.handlers.apply_catalog import ApplyCatalogHandler
 from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHandler
 from control_plane.handlers.audit import SearchAuditHandler
 from control_plane.handlers.change_preview import PreviewChangeHandler
+from control_plane.handlers.cost_estimates import EstimateCostHandler
+from control_plane.handlers.drift_checks import CheckDriftHandler
+from control_plane.handlers.drift_repairs import RepairDriftHandler
 from control_plane.handlers.entitlement_checks import CheckEntitlementHandler
 from control_plane.handlers.follow_plan import FollowPlanHandler
 from control_plane.handlers.forecasts import SimulateSubscriptionHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
+from control_plane.handlers.infrastructure import ListInfrastructureHandler
 from control_plane.handlers.invoices import GetInvoiceHandler, ListInvoicesHandler
 from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
@@ -46,12 +50,14 @@ from control_plane.handlers.records import (
 )
 from control_plane.handlers.restore import RestoreTenantHandler
 from control_plane.handlers.resume import ResumeTenantHandler
+from control_plane.handlers.run_views import GetRunLogHandler, GetRunPlanHandler
 from control_plane.handlers.runs import CancelRunHandler, GetRunHandler, ListRunsHandler
 from control_plane.handlers.seats import (
     AssignSeatHandler,
     ListSeatsHandler,
     ReleaseSeatHandler,
 )
+from control_plane.handlers.stack_offers import ListStacksHandler
 from control_plane.handlers.subscription_changes import (
     CancelSubscriptionHandler,
     ChangeSubscriptionHandler,
@@ -65,6 +71,13 @@ from control_plane.handlers.suspend import SuspendTenantHandler
 from control_plane.handlers.tenants import GetTenantHandler, ListTenantsHandler
 from control_plane.handlers.usage import RecordUsageHandler, SummarizeUsageHandler
 from control_plane.handlers.workspace import DescribeCallerHandler, ListPlansHandler
+from control_plane.infrastructure_commands import (
+    EstimateCost,
+    GetRunLog,
+    GetRunPlan,
+    ListInfrastructure,
+    ListStacks,
+)
 from control_plane.subscription_commands import (
     GetInvoice,
     ListInvoices,
@@ -95,6 +108,11 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         GetInvoice.name: GetInvoiceHandler(),
         SimulateSubscription.name: SimulateSubscriptionHandler(),
         PreviewChange.name: PreviewChangeHandler(),
+        ListInfrastructure.name: ListInfrastructureHandler(),
+        ListStacks.name: ListStacksHandler(),
+        GetRunPlan.name: GetRunPlanHandler(),
+        GetRunLog.name: GetRunLogHandler(),
+        EstimateCost.name: EstimateCostHandler(),
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
@@ -119,6 +137,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 RetryPaymentHandler(),
                 RecordPaymentHandler(),
                 IssueCreditNoteHandler(),
+                CheckDriftHandler(),
+                RepairDriftHandler(),
             )
         },
     }

@@ -118,4 +118,9 @@ def parse_clouds(yaml_text: str, file_name: str) -> Clouds:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{file_name}: {path}", first["msg"]) from None
+        raise BadInput(f"{file_name}: {path}", _rule(first["type"], first["msg"])) from None
+
+
+def _rule(kind: str, message: str) -> str:
+    # Of a word that chooses between forms, pydantic repeats what stands there.
+    return "must be a kind that there is" if kind == "union_tag_invalid" else message

@@ -62,14 +62,6 @@ class Arguments:
             "apply", str(plan), json=_FLAG, input=False, lock_timeout=self._lock_timeout
         )
 
-    def output(self) -> tuple[str, ...]:
-        """`output -json`."""
-        return self._list("output", json=_FLAG)
-
-    def state_list(self) -> tuple[str, ...]:
-        """`state list`: the addresses that the state holds."""
-        return self._list("state list", colored=True)
-
     def state_pull(self) -> tuple[str, ...]:
         """`state pull`: the state as it lies in its backend."""
         return self._list("state pull", colored=True)

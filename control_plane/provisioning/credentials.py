@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import selectors
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -56,34 +59,72 @@ def fetch(source: Credentials, environment: Mapping[str, str]) -> dict[str, str]
 def _read(path: Path) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # a path with a NUL in it is no path
         raise _missing("the file of credentials cannot be read") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise _missing("the file of credentials is no plain file of this user")
         if stat.S_IMODE(found.st_mode) & _OTHERS:
             raise _missing("the file of credentials is open to others; close it with: chmod 600")
-        return file.read(_BYTES_MAX + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(_BYTES_MAX + 1)
+    finally:
+        os.close(handle)
 
 
 def _run(source: FromCommand, environment: Mapping[str, str]) -> bytes:
     try:
-        done = subprocess.run(  # noqa: S603 - the worker's user named the program; no shell
+        child = subprocess.Popen(  # noqa: S603 - the worker's user named the program; no shell
             source.argv,
-            capture_output=True,
-            check=False,
-            timeout=source.deadline_s,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={name: environment[name] for name in ("PATH", "HOME") if name in environment},
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise _missing("the program for credentials did not answer in time") from None
-    except OSError:
+    except (OSError, ValueError):
         raise _missing("the program for credentials does not start") from None
-    if done.returncode != 0:
-        raise _missing(f"the program for credentials ended with {done.returncode}")
-    return done.stdout
+    with child:
+        try:
+            printed = _printed(child, time.monotonic() + source.deadline_s)
+        finally:
+            _end(child)
+    if printed is None:
+        raise _missing("the program for credentials did not answer in time")
+    if len(printed) <= _BYTES_MAX and child.returncode != 0:
+        raise _missing(f"the program for credentials ended with {child.returncode}")
+    return printed
+
+
+def _printed(child: subprocess.Popen[bytes], deadline: float) -> bytes | None:
+    """All that it prints, or a byte more than may be; None when it has not ended in time."""
+    assert child.stdout is not None, "opened as a pipe"
+    read = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while len(read) <= _BYTES_MAX:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return None
+            part = os.read(child.stdout.fileno(), _BYTES_MAX + 1 - len(read))
+            if not part:
+                break
+            read += part
+    try:
+        if len(read) <= _BYTES_MAX:
+            child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
+    return read
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """A program that has not ended by itself ends now, with whatever it has started."""
+    if child.returncode is None:  # it is not reaped, so its group is nobody else's yet
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+            return
 
 
 def _parsed(content: bytes) -> dict[str, str]:
@@ -91,7 +132,7 @@ def _parsed(content: bytes) -> dict[str, str]:
         raise _unreadable()
     try:
         told = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _unreadable() from None
     if not isinstance(told, dict):
         raise _unreadable()
@@ -102,11 +143,16 @@ def _parsed(content: bytes) -> dict[str, str]:
 
 
 def _checked(pairs: dict[str, str]) -> dict[str, str]:
-    if not pairs or len(pairs) > _NAMES_MAX or any("\0" in value for value in pairs.values()):
+    if not pairs or len(pairs) > _NAMES_MAX or not all(map(_is_text, pairs.values())):
         raise _unreadable()
     if any(not _NAME.fullmatch(name) or _NOT_OURS.fullmatch(name) for name in pairs):
         raise Unavailable("a name among the credentials is not one", code="credentials_unreadable")
     return pairs
+
+
+def _is_text(value: str) -> bool:
+    """Whether an environment can hold it: no NUL, and no half of a surrogate pair."""
+    return "\0" not in value and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _missing(said: str) -> Unavailable:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final
 
-from control_plane.provisioning.planned import Part, Planned, Tree
+from control_plane.provisioning.planned import Part, Planned, as_tree
 
 TENANT: Final = "paybill_tenant"
 WORKSPACE: Final = "paybill_workspace"
@@ -53,8 +53,7 @@ def is_foreign(one: Planned, owner: Mapping[str, str]) -> bool:
 
 def _takes_labels(one: Planned) -> bool:
     # A block that may hold labels is itself one of the type's own.
-    marks = cast("Tree", one.after.unknown) if isinstance(one.after.unknown, Mapping) else {}
-    known = {*cast("Tree", one.after.value), *marks}
+    known = {*(as_tree(one.after.value) or {}), *(as_tree(one.after.unknown) or {})}
     return any(place.partition(".")[0] in known for place in _places(one.type))
 
 
@@ -67,8 +66,9 @@ def _labels(part: Part, kind: str) -> Iterator[Mapping[str, str]]:
 
 def _pairs(found: list[object]) -> Iterator[tuple[str, str]]:
     for one in found:
-        if isinstance(one, Mapping):
-            yield from ((str(k), str(v)) for k, v in cast("Tree", one).items() if v is not None)
+        tree = as_tree(one)
+        if tree is not None:
+            yield from ((str(k), str(v)) for k, v in tree.items() if v is not None)
         elif isinstance(one, str) and ":" in one:
             name, _, value = one.partition(":")
             yield name, value

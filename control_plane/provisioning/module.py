@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,13 @@ OVERRIDE_FILE: Final = "paybill_override.tf.json"
 _FILES_MAX: Final = 200
 _FILE_BYTES_MAX: Final = 1024 * 1024
 _LEFT_OUT: Final = frozenset({".terraform"})
+# What Terraform would read from the folder by itself: values, a state, overrides that come after
+# ours, tests and plugins. None of it is seen in a plan.
+_NOT_A_MODULES: Final = (
+    *(".tfvars", ".tfvars.json", ".tfstate", ".tfstate.backup", ".tfbackend"),
+    *(".tftest.hcl", ".tftest.json", ".tfquery.hcl", "override.tf", "override.tf.json"),
+)
+_NOT_ITS_FOLDERS: Final = frozenset({".terraform", "terraform.d", "terraform.tfstate.d"})
 
 
 def read(path: Path) -> dict[Path, bytes]:
@@ -58,6 +66,8 @@ def check(
     """Refuse a module that could reach out, before Terraform sees it; see scan.check for codes."""
     if Path(OVERRIDE_FILE) in files:
         raise Refused(f"the module may not hold {OVERRIDE_FILE}", code="bad_module")
+    if any(_is_not_a_modules(path) for path in files):
+        raise Refused("the module holds values, a state or overrides", code="bad_module")
     try:
         texts = {
             path: content.decode("utf-8")
@@ -68,6 +78,35 @@ def check(
         raise Refused("a module file is not UTF-8", code="module_unreadable") from error
     admitted = digest_of(files) in admitted_modules
     scan.check(texts, allowed_providers, provisioners_admitted=admitted)
+
+
+def provider_aliases(files: Mapping[Path, bytes], provider: str) -> tuple[str, ...]:
+    """The alias of each block of a provider in the module itself; empty for the default one."""
+    found: list[str] = []
+    for path, content in sorted(files.items()):
+        if path.suffix != ".tf" or len(path.parts) > 1:
+            continue
+        words = scan.tokens(content.decode("utf-8"))
+        for inside, position in scan.walk(words):
+            following = words[position + 1 : position + 3]
+            if not inside and words[position] == "provider" and following[:1] == [f'"{provider}"']:
+                found.append(_alias(words[position + 3 :]))
+    return tuple(found)
+
+
+def _alias(words: list[str]) -> str:
+    """The alias that a block says, whose words follow."""
+    for position, word in enumerate(words):
+        if word == "}":
+            return ""
+        if word == "alias" and words[position + 1 : position + 2] == ["="]:
+            return words[position + 2].strip('"')
+    return ""
+
+
+def _is_not_a_modules(path: Path) -> bool:
+    inside = _NOT_ITS_FOLDERS.intersection(path.parts[:-1])
+    return bool(inside) or path.name.endswith(_NOT_A_MODULES)
 
 
 def copy(files: dict[Path, bytes], folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from control_plane.domain.canonical import canonical
+from control_plane.domain.canonical import Json, canonical, digest, plain
 from control_plane.errors import Failed
 from control_plane.provisioning import module, stacks, workspace
 from control_plane.provisioning.arguments import Arguments
@@ -21,8 +20,15 @@ from control_plane.provisioning.reason import Reason, classify
 from control_plane.provisioning.runner import Finished, Runner, RunnerSettings
 from control_plane.provisioning.site import Site, cli_config
 from control_plane.provisioning.state_lock import lock_in
+from control_plane.provisioning.state_view import (
+    StateView,
+    begin_state,
+    read_state,
+    read_state_file,
+)
 
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+_UNSAVED: Final = "errored.tfstate"
 NO_CHANGES, CHANGES = 0, 2
 
 
@@ -40,10 +46,18 @@ class Operation:
     tell: Told = untold
     _step: int = field(default=0)
 
-    def init(self) -> None:
-        """Make the folder ready. Raises Failed."""
-        locked = (self.folder.module / module.LOCK_FILE).is_file()
-        self._must("init", self.arguments.init(locked=locked))
+    def init(self, kept: Path) -> None:
+        """Make the folder ready: with what an operation like it has left in `kept`, or anew.
+
+        Raises Failed.
+        """
+        lock = self.folder.module / module.LOCK_FILE
+        given = lock.read_bytes() if lock.is_file() else None
+        if workspace.reuse(kept, self.folder.module, module.LOCK_FILE, given):
+            return
+        self._must("init", self.arguments.init(locked=given is not None))
+        made = [self.folder.module / ".terraform", lock]
+        workspace.keep([one for one in made if one.exists()], kept)
 
     def plan(self, out: Path | None, *, destroy: bool = False, refresh_only: bool = False) -> bool:
         """Plan into `out`; whether anything would change. Raises Failed."""
@@ -51,6 +65,9 @@ class Operation:
         finished = self.run("plan", words)
         if finished.rc not in {NO_CHANGES, CHANGES} and self._broke_lock(finished):
             finished = self.run("plan", words)
+        if self.site.state is not None:
+            # Of a state that it cannot read Terraform says that it is locked; of a lost one, nothing.
+            read_state_file(self.site.state)
         if finished.rc not in {NO_CHANGES, CHANGES}:
             raise self.failed("plan", finished)
         return finished.rc == CHANGES
@@ -59,6 +76,13 @@ class Operation:
         """A saved plan as JSON; fractions are Decimal. Raises Failed."""
         return self._answer(self._must("show", self.arguments.show(plan)))
 
+    def begin(self, plan: Path) -> StateView:
+        """The state that a plan is to change; one that is a file here is made. Raises Failed."""
+        if self.site.state is not None:
+            workspace.require_room(self.site.state.parent)
+            begin_state(self.site.state, self.terraform.version, plan.read_bytes())
+        return self.state()
+
     def apply(self, plan: Path) -> Finished:
         """Apply a saved plan, telling how far it is; how it ended is for the caller to judge."""
         finished = self.run("apply", self.arguments.apply(plan), tell=self.tell)
@@ -66,35 +90,23 @@ class Operation:
             finished = self.run("apply", self.arguments.apply(plan), tell=self.tell)
         return finished
 
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs by name, sensitive ones too. Raises Failed."""
-        said = self._answer(self._must("output", self.arguments.output()))
-        return {name: one["value"] for name, one in said.items()}
-
-    def addresses(self) -> tuple[str, ...]:
-        """What the state holds, in order; empty where there is no state. Raises Failed."""
-        finished = self.run("state list", self.arguments.state_list())
-        if finished.rc != 0:
-            if classify(finished.error_path).code == "no_state":
-                return ()
-            raise self.failed("state list", finished)
-        return tuple(finished.log_path.read_text(encoding="utf-8").split("\n")[:-1])
-
     def adopt(self, address: str, import_id: str) -> None:
         """Have the state know a resource that stands. Raises Failed."""
         self._must("import", self.arguments.import_(self.variables, address, import_id))
 
-    def state_digest(self) -> str:
-        """The SHA-256 of the state, or nothing: tells whether a command changed it. Raises Failed."""
+    def state(self) -> StateView:
+        """The state as it lies in its backend. Raises Failed."""
         if self.site.state is not None:
-            if not self.site.state.is_file():
-                return ""
-            return hashlib.sha256(self.site.state.read_bytes()).hexdigest()
+            return read_state_file(self.site.state)
         pulled = self._must("state pull", self.arguments.state_pull()).log_path
         try:
-            return hashlib.sha256(pulled.read_bytes()).hexdigest()
+            return read_state(pulled.read_bytes())
         finally:
             pulled.unlink()
+
+    def is_unsaved(self) -> bool:
+        """Whether Terraform could not write the state where it belongs, and left it in the folder."""
+        return (self.folder.module / _UNSAVED).exists()
 
     def run(self, step: str, words: tuple[str, ...], *, tell: Told = untold) -> Finished:
         """Run one command. Raises Failed(stopped) when it is not even to be started."""
@@ -178,7 +190,7 @@ def opened(
         if site.state is not None:
             workspace.private_folder(site.state.parent)
         module.copy(files, folder.module)
-        (folder.module / module.OVERRIDE_FILE).write_bytes(canonical(site.override))
+        (folder.module / module.OVERRIDE_FILE).write_bytes(canonical(_override(site, files)))
         variables = folder.home / "paybill.tfvars.json"
         stacks.write_variables(request, variables, site.shared)
         settings = opening.settings
@@ -192,8 +204,36 @@ def opened(
             should_stop,
             tell,
         )
-        operation.init()
+        operation.init(_kept(opening, site, request, files))
         yield operation
+
+
+def _override(site: Site, files: Mapping[Path, bytes]) -> dict[str, Json]:
+    """What the module is overridden with: where its state lies, and how its provider is set."""
+    # It also serves modules without a backend: their state would go with the folder.
+    found: dict[str, Json] = {"terraform": {"backend": site.backend}}
+    if site.provider is not None:
+        name, settings = site.provider
+        aliases = module.provider_aliases(files, name)
+        blocks = [{**settings, "alias": one} if one else settings for one in aliases]
+        if blocks:
+            found["provider"] = {name: plain(blocks)}
+    return found
+
+
+def _kept(
+    opening: Opening, site: Site, request: stacks.StackRequest, files: Mapping[Path, bytes]
+) -> Path:
+    """Where operations of this very stack, with the same files and versions, keep what `init` made."""
+    without_lock = {path: one for path, one in files.items() if path.name != module.LOCK_FILE}
+    same = {
+        "terraform": [opening.terraform.version, *opening.terraform.argv],
+        "module": module.digest_of(without_lock),
+        "backend": site.backend,
+        "mirror": str(opening.mirror),
+        "providers": sorted(site.providers | opening.providers),
+    }
+    return opening.root / request.tenant / ".initialised" / digest(same)
 
 
 def _environment(

@@ -6,6 +6,7 @@ the state was never written. A resource is matched by what a plan would make in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -23,16 +24,28 @@ class Orphan(NamedTuple):
 
 
 def orphans(plan_json: Mapping[str, Any], found: Iterable[Found]) -> tuple[Orphan, ...]:
-    """Which of `found` a plan would make anew; what fits two places, or none, is left out."""
+    """Which of `found` a plan would make anew; what fits two places, or none, is left out.
+
+    So is what the state knows already, under whatever address.
+    """
     wanted: dict[str, list[Mapping[str, Any]]] = {}
-    for change in plan_json.get("resource_changes", ()):
-        if change["mode"] == "managed" and change["change"]["actions"] == ["create"]:
-            wanted.setdefault(str(change["type"]), []).append(change)
-    return tuple(sorted(_matched(wanted, found)))
+    known: dict[str, frozenset[str]] = {}
+    for one in plan_json.get("resource_changes", ()):
+        if one["mode"] != "managed":
+            continue
+        kind, change = str(one["type"]), one["change"]
+        if change["actions"] == ["create"]:
+            wanted.setdefault(kind, []).append(one)
+        elif isinstance(before := change.get("before"), Mapping):
+            known[kind] = known.get(kind, frozenset()) | _texts(before)
+    left = (one for one in found if one.import_id not in known.get(one.type, ()))
+    return tuple(sorted(_matched(wanted, known, left)))
 
 
 def _matched(
-    wanted: Mapping[str, list[Mapping[str, Any]]], found: Iterable[Found]
+    wanted: Mapping[str, list[Mapping[str, Any]]],
+    known: Mapping[str, frozenset[str]],
+    found: Iterable[Found],
 ) -> Iterator[Orphan]:
     by_type: dict[str, list[Found]] = {}
     for one in found:
@@ -40,13 +53,27 @@ def _matched(
             by_type.setdefault(one.type, []).append(one)
     for kind, resources in by_type.items():
         changes = wanted[kind]
-        if len(changes) == len(resources) == 1:
+        # Where the state knows one of a type, another of it is told by its name alone.
+        if len(changes) == len(resources) == 1 and kind not in known:
             yield Orphan(str(changes[0]["address"]), resources[0].import_id)
             continue
-        for resource in resources:
-            fitting = [one for one in changes if resource.name in _names(one)]
-            if len(fitting) == 1:
-                yield Orphan(str(fitting[0]["address"]), resource.import_id)
+        yield from _named(changes, resources)
+
+
+def _named(changes: list[Mapping[str, Any]], resources: list[Found]) -> Iterator[Orphan]:
+    fitting = [
+        Orphan(str(change["address"]), resource.import_id)
+        for resource in resources
+        for change in changes
+        if resource.name in _names(change)
+    ]
+    places = Counter(one.address for one in fitting)
+    ids = Counter(one.import_id for one in fitting)
+    yield from (one for one in fitting if places[one.address] == ids[one.import_id] == 1)
+
+
+def _texts(values: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(one for one in values.values() if isinstance(one, str) and one)
 
 
 def _names(change: Mapping[str, Any]) -> frozenset[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import Iterator
+from typing import Any, Final
 
-from control_plane.provisioning.planned import UNKNOWN, UNSET, Part, Planned, Tree
+from control_plane.provisioning.planned import UNKNOWN, UNSET, Part, Planned, Tree, as_tree
 
 UNKNOWN_REGION: Final = "unknown"
 
@@ -81,5 +81,5 @@ def _expressed(expression: Tree, variables: Tree) -> str:
         return UNKNOWN_REGION
     value: Any = {name: one.get("value") for name, one in variables.items()}
     for name in path:
-        value = cast("Tree", value).get(name) if isinstance(value, Mapping) else None
+        value = (as_tree(value) or {}).get(name)
     return _name(UNKNOWN if value is None else value)

@@ -24,7 +24,7 @@ from control_plane.provisioning import (
     reaching,
     stateful,
 )
-from control_plane.provisioning.planned import Planned, planned
+from control_plane.provisioning.planned import Planned, as_tree, planned
 
 
 class PlanFacts(BaseModel):
@@ -113,7 +113,7 @@ def _providers(plan_json: Mapping[str, Any], touched: tuple[Planned, ...]) -> tu
 def _owner(plan_json: Mapping[str, Any]) -> dict[str, str]:
     """Whose the stack is, as the values say that Terraform was given: those are ours, not the module's."""
     given = plan_json.get("variables", {})
-    labels = given.get("labels", {}).get("value") or {}
+    labels = as_tree(given.get("labels", {}).get("value")) or {}
     tenant = given.get("tenant_id", {}).get("value")
     named = {labelled.TENANT: tenant} if isinstance(tenant, str) else {}
     return named | {str(name): str(value) for name, value in labels.items()}

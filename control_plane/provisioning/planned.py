@@ -41,6 +41,12 @@ class Absence:
 
 UNSET: Final = Absence("unset")
 UNKNOWN: Final = Absence("unknown")
+_MADE_BY_PROVIDERS: Final = frozenset(
+    {
+        *("create_vnic_details", "ebs_block_device", "egress", "ingress", "inline_policy"),
+        *("network_interface", "root_block_device", "security_rule"),
+    }
+)
 _SOMEHOW: Final[Tree] = {"references": ()}
 """Stands for an expression that the configuration does not show."""
 
@@ -63,42 +69,61 @@ class Part:
     def values(self, path: str) -> list[Any]:
         """What stands at a path such as `ingress.cidr_blocks`, in each block and each list.
 
-        Never empty: where nothing is said it is UNSET.
+        Never empty: a block that says nothing is UNSET there, and so is what has no such block.
         """
-        return [one.leaf for one in self.parts(path)] or [UNSET]
+        *blocks, last = path.split(".")
+        return [
+            value
+            for one in self.blocks(*blocks)
+            for value in [item.leaf for item in one.at(last).items()] or [UNSET]
+        ] or [UNSET]
 
     def parts(self, path: str) -> list[Part]:
-        """The same as parts, one for each block; none where there is no block."""
-        found = [self]
-        for name in path.split("."):
-            found = [item for one in found for item in one.at(name).items()]
+        """The same as parts, one for each block or value; none where there is none."""
+        *blocks, last = path.split(".")
+        return [item for one in self.blocks(*blocks) for item in one.at(last).items()]
+
+    def blocks(self, *names: str) -> list[Part]:
+        """The blocks that stand under these names, one within another.
+
+        A block that is wholly unknown is given by a `dynamic` one, unless a provider makes such a
+        block by itself: those few are listed.
+        """
+        found: list[Part] = [self]
+        for name in names:
+            inner = [item for one in found for item in one.at(name).items()]
+            found = [
+                one
+                if one.unknown is not True or name in _MADE_BY_PROVIDERS
+                else one.given_somehow()
+                for one in inner
+            ]
         return found
+
+    def given_somehow(self) -> Part:
+        """The same, given by an expression that is not shown, unless one is."""
+        return self if self.given is not None else Part(self.value, self.unknown, _SOMEHOW)
 
     def references(self, path: str) -> tuple[str, ...]:
         """What the expressions at a path refer to; empty where none is given or shown."""
-        given = [one.given for one in self.parts(path) if isinstance(one.given, Mapping)]
-        return tuple(str(name) for one in given for name in cast("Tree", one).get("references", ()))
+        given = [tree for one in self.parts(path) if (tree := as_tree(one.given)) is not None]
+        return tuple(str(name) for tree in given for name in tree.get("references", ()))
 
     def at(self, name: str) -> Part:
         """What stands under a name in here."""
-        value = cast("Tree", self.value).get(name) if isinstance(self.value, Mapping) else None
-        marks = cast("Tree", self.unknown) if isinstance(self.unknown, Mapping) else {}
-        unknown = True if self.unknown is True else marks.get(name)
-        return Part(value, unknown, _given_at(self.given, name))
+        value, marks = as_tree(self.value), as_tree(self.unknown)
+        unknown = True if self.unknown is True else (marks or {}).get(name)
+        return Part((value or {}).get(name), unknown, _given_at(self.given, name))
 
     def items(self) -> Iterator[Part]:
         """Each of several blocks or values, or the only one; none where there is none."""
-        if self.unknown is True or isinstance(self.value, Mapping):
-            yield self
-            return
-        if not isinstance(self.value, list):
-            if self.value is not None:
+        values = as_list(self.value)
+        if values is None or self.unknown is True:
+            if self.unknown is True or self.value is not None:
                 yield self
             return
-        values = self.value
-        marks = self.unknown if isinstance(self.unknown, list) else []
         given = _given_in(self.given)
-        for value, mark in zip_longest(values, marks):
+        for value, mark in zip_longest(values, as_list(self.unknown) or []):
             yield Part(value, mark, given)
 
 
@@ -177,19 +202,30 @@ def kind_of(actions: tuple[str, ...]) -> Kind:
     return _KINDS.get(actions[0], "")
 
 
-def _given_at(given: Any, name: str) -> Any:
-    if not isinstance(given, Mapping):
+def as_tree(value: object) -> Tree | None:
+    """An object of JSON, or None for anything else."""
+    return cast("Tree", value) if isinstance(value, Mapping) else None
+
+
+def as_list(value: object) -> list[object] | None:
+    """A list of JSON, or None for anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def _given_at(given: object, name: str) -> Any:
+    tree = as_tree(given)
+    if tree is None:
         return None
-    tree = cast("Tree", given)
     # An expression gives a whole object at once: which of its members is not shown.
-    return _SOMEHOW if tree.keys() <= _EXPRESSION and tree else tree.get(name)
+    return _SOMEHOW if tree and tree.keys() <= _EXPRESSION else tree.get(name)
 
 
-def _given_in(given: Any) -> Any:
+def _given_in(given: object) -> Any:
     """What is given in each of several blocks: all that any of them gives, for sets have no order."""
-    if not isinstance(given, list):
+    blocks = as_list(given)
+    if blocks is None:
         return _SOMEHOW if given is None else given
     merged: dict[str, Any] = {}
-    for one in cast("list[Tree]", given):
-        merged |= one
+    for one in blocks:
+        merged |= as_tree(one) or {}
     return merged

@@ -84,5 +84,5 @@ def _progress(line: bytes) -> Iterator[Progress]:
             stage=stage,
             elapsed_s=int(hook.get("elapsed_seconds", 0)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return

@@ -14,6 +14,7 @@ from control_plane.errors import Failed, NotFound, Refused, Unknown
 from control_plane.provisioning import artifact as artifacts
 from control_plane.provisioning import module, operation, stacks, workspace
 from control_plane.provisioning.binary import Terraform
+from control_plane.provisioning.clouds.checks import require
 from control_plane.provisioning.drift import Drift, drift
 from control_plane.provisioning.orphans import orphans
 from control_plane.provisioning.plan_facts import plan_facts
@@ -23,7 +24,7 @@ from control_plane.provisioning.projection import projection
 from control_plane.provisioning.reason import OTHER_VERSION, STALE, classify
 from control_plane.provisioning.runner import Finished, RunnerSettings, never
 from control_plane.provisioning.site import Site, Sites
-from control_plane.provisioning.stacks import StackRequest
+from control_plane.provisioning.stacks import Overrides, StackRequest
 
 ShouldStop = Callable[[], bool]
 _PLAN_FILE: Final = "plan.tfplan"
@@ -37,11 +38,11 @@ class TerraformProvisioner:
 
     hmac_key hides sensitive values in projections, and the passwords of new databases are derived
     from it. admitted_modules holds the digests of modules whose provisioners may run;
-    module_overrides replaces shipped modules by (cloud, isolation); allowed_providers adds to those
+    module_overrides replaces shipped modules by (cloud, isolation), and so do the workspace's own; allowed_providers adds to those
     of the stack's cloud.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a rule or a means of its own
         self,
         terraform: Terraform,
         settings: RunnerSettings,
@@ -49,7 +50,8 @@ class TerraformProvisioner:
         hmac_key: bytes,
         *,
         admitted_modules: frozenset[str] = frozenset(),
-        module_overrides: Mapping[tuple[str, str], Path] | None = None,
+        module_overrides: Overrides | None = None,
+        own_modules: Callable[[], Overrides] = dict,
         allowed_providers: frozenset[str] = frozenset(),
         sites: Sites | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class TerraformProvisioner:
         self._hmac_key = hmac_key
         self._admitted = admitted_modules
         self._overrides = dict(module_overrides or {})
+        self._own_modules = own_modules
 
     def sweep(self) -> int:
         """Remove what killed workers left behind and no Terraform works in; how many folders."""
@@ -76,6 +79,8 @@ class TerraformProvisioner:
         """Plan and change nothing. Raises Refused for a module, Failed when there is no plan."""
         site = self._sites.site(request)
         files = self._module(request, site)
+        checks = () if destroy or site.adapter is None else site.adapter().preflight(request)
+        require(checks, makes=False)
         with self._opened(site, request, files, should_stop) as work:
             saved = work.folder.home / _PLAN_FILE
             changes = work.plan(saved, destroy=destroy)
@@ -83,6 +88,7 @@ class TerraformProvisioner:
             lock = self._lock(work)
             content = saved.read_bytes()
         facts = plan_facts(plan_json)
+        require(checks, makes=facts.creates > 0)
         module_digest = module.digest_of(files)
         if facts.local_exec and module_digest not in self._admitted:
             raise Refused("the plan holds a provisioner", code="provisioner_not_admitted")
@@ -124,12 +130,13 @@ class TerraformProvisioner:
         with self._opened(site, request, files, should_stop, tell) as work:
             saved = work.folder.home / _PLAN_FILE
             saved.write_bytes(kept.plan)
-            before = work.state_digest()
+            before = work.begin(saved).digest
             finished = work.apply(saved)
             if finished.rc != 0:
                 self._judge(work, finished, before, destroy=kept.facts.destroy)
             try:
-                return Applied(outputs=_plain(work.outputs()), resources=work.addresses())
+                stands = work.state()
+                return Applied(outputs=_plain(stands.outputs), resources=stands.addresses)
             except Failed as error:  # the effect stands, and only its outputs are missing
                 raise Unknown("applied, but its outputs were not read") from error
 
@@ -138,11 +145,7 @@ class TerraformProvisioner:
 
         What stands in the cloud and is missing in the state is adopted first.
         """
-        return self._looked(request, should_stop, lambda _work: {}).settled
-
-    def look(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Standing:
-        """The same, with what stands."""
-        return self._looked(request, should_stop, lambda work: _plain(work.outputs()))
+        return self.look(request, should_stop=should_stop).settled
 
     def drift(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Drift:
         """What of the stack is no longer as it was applied. Raises NotFound, Failed."""
@@ -152,7 +155,7 @@ class TerraformProvisioner:
         with self._opened(site, request, self._module(request, site), should_stop) as work:
             saved = work.folder.home / _PLAN_FILE
             changes = work.plan(saved)
-            if not work.addresses():
+            if not work.state().addresses:
                 raise _no_stack()
             planned = work.show(saved)
             # Most often there is nothing to tell of, and a refresh is as dear as a plan.
@@ -161,23 +164,29 @@ class TerraformProvisioner:
             )
         return drift(planned, refreshed)
 
-    def _looked(
-        self,
-        request: StackRequest,
-        should_stop: ShouldStop,
-        outputs: Callable[[operation.Operation], Mapping[str, Json]],
-    ) -> Standing:
+    def look(self, request: StackRequest, *, should_stop: ShouldStop = never) -> Standing:
+        """The same, with what stands."""
         site = self._sites.site(request)
         if _is_absent(site) and site.adapter is None:
             return Standing(settled="absent")
         with self._opened(site, request, self._module(request, site), should_stop) as work:
             # The plan comes first: it waits for a Terraform that outlived its worker.
             changes = self._adopt(work, request) if site.adapter else work.plan(None)
-            held = work.addresses()
-            if not held:
-                return Standing(settled="absent")
-            settled: Settled = "differs" if changes else "present"
-            return Standing(settled=settled, resources=held, outputs=outputs(work))
+            held = work.state()
+        if not held.addresses:
+            return Standing(settled="absent")
+        said = _plain(held.outputs)
+        stands = not changes and self._is_verified(site, request, said)
+        return Standing(
+            settled="present" if stands else "differs", resources=held.addresses, outputs=said
+        )
+
+    @staticmethod
+    def _is_verified(site: Site, request: StackRequest, said: Mapping[str, Json]) -> bool:
+        """Whether the cloud itself says that what the outputs name stands and bears our labels."""
+        if site.adapter is None:
+            return True
+        return all(one.ok for one in site.adapter().verify(request, said))
 
     def destroy(
         self, request: StackRequest, *, should_stop: ShouldStop = never, tell: Told = untold
@@ -197,9 +206,10 @@ class TerraformProvisioner:
         if _is_absent(site):
             raise _no_stack()
         with self._opened(site, request, self._module(request, site), never) as work:
-            if not work.addresses():
-                raise _no_stack()
-            return _plain(work.outputs())
+            held = work.state()
+        if not held.addresses:
+            raise _no_stack()
+        return _plain(held.outputs)
 
     def _adopt(self, work: operation.Operation, request: StackRequest) -> bool:
         """Have the state know what stands and bears our labels; whether anything would change then."""
@@ -208,7 +218,12 @@ class TerraformProvisioner:
             return False
         adapter = work.site.adapter
         assert adapter is not None, "asked for a site with one"
-        found = adapter().owned(request.workspace, request.tenant)
+        mine = stacks.labels(request)["paybill_isolation"]
+        found = [
+            one
+            for one in adapter().owned(request.workspace, request.tenant)
+            if one.labels.get("paybill_isolation") == mine  # while a tenant moves it has two stacks
+        ]
         missing = orphans(work.show(saved), found)[:_ORPHANS_MAX]
         for one in missing:
             try:
@@ -220,7 +235,8 @@ class TerraformProvisioner:
         return work.plan(None) if missing else True
 
     def _module(self, request: StackRequest, site: Site) -> dict[Path, bytes]:
-        files = module.read(stacks.module_path(request, self._overrides))
+        instead = {**self._own_modules(), **self._overrides}
+        files = module.read(stacks.module_path(request, instead))
         module.check(files, self._admitted, site.providers | self._opening.providers)
         return files
 
@@ -274,7 +290,11 @@ class TerraformProvisioner:
             if work.plan(None, destroy=destroy):
                 raise _stale("state")
             return
-        if work.state_digest() != before:
+        try:
+            changed = work.state().digest != before or work.is_unsaved()
+        except Failed as error:
+            raise Unknown("apply: what it has changed cannot be read", code=error.code) from error
+        if changed:
             raise Unknown(f"apply: {reason.text}, and a part of it stands", code="partial_apply")
         raise work.failed("apply", finished, reason)
 

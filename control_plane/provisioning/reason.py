@@ -21,6 +21,22 @@ class Reason:
 STALE: Final = Reason("stale_plan", False, "the saved plan is stale")
 OTHER_VERSION: Final = Reason("stale_plan", False, "another Terraform version made the plan")
 OTHER: Final = Reason("terraform_error", False, "Terraform gave an error of no known class")
+BAD_MODULE: Final = Reason("bad_module", False, "the module is not valid")
+BAD_VALUE: Final = Reason("invalid_variable", False, "a variable breaks a rule")
+
+# What Terraform says of a module that is not valid.
+_MISTAKES: Final = (
+    "Terraform encountered problems during initiali",
+    "Unsupported argument",
+    "Unsupported block type",
+    "Unsupported attribute",
+    "Missing required argument",
+    "Incorrect attribute value type",
+    "Invalid resource type",
+    "Invalid use of ephemeral value",
+    "Reference to undeclared",
+    "At least 1 ",
+)
 
 _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
     ("Saved plan is stale", STALE),
@@ -34,13 +50,9 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
         "Cannot import non-existent remote object",
         Reason("no_such_resource", False, "the resource is not there"),
     ),
-    ("No state file was found", Reason("no_state", False, "there is no state")),
     ("execution halted", Reason("interrupted", True, "it was interrupted")),
     ("no space left on device", Reason("disk_full", True, "the disk is full")),
-    (
-        "Invalid value for variable",
-        Reason("invalid_variable", False, "a variable breaks a rule"),
-    ),
+    ("Invalid value for variable", BAD_VALUE),
     (
         "match any of the checksums",
         Reason("provider_changed", False, "a provider is not the one in the lock file"),
@@ -61,13 +73,8 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
         "local-exec provisioner error",
         Reason("provisioner", False, "a provisioner failed"),
     ),
-    (
-        "Terraform encountered problems during initiali",
-        Reason("bad_module", False, "the module is not valid"),
-    ),
-    ("Unsupported argument", Reason("bad_module", False, "the module is not valid")),
-    ("Unsupported block type", Reason("bad_module", False, "the module is not valid")),
-    ("Reference to undeclared", Reason("bad_module", False, "the module is not valid")),
+    ("Resource precondition failed", BAD_VALUE),
+    *((said, BAD_MODULE) for said in _MISTAKES),
 )
 
 

@@ -38,7 +38,7 @@ def any_of(*rules: Rule) -> Rule:
 
 def inside(path: str, rule: Rule) -> Rule:
     """Bad where a rule says so of one of the blocks at a path."""
-    return lambda part: any(rule(one) for one in part.parts(path))
+    return lambda part: any(rule(one) for one in part.blocks(*path.split(".")))
 
 
 def flag(path: str, *, safe: bool, unset: bool) -> Rule:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class RunnerSettings:
     """How every command runs.
 
     deadline_s bounds one command; grace_s is the time between SIGINT, the second SIGINT and the
-    kill; poll_s bounds how late an end or a wish to stop is seen. lock_timeout_s is how long a
+    kill; poll_s bounds how late a wish to stop is seen. lock_timeout_s is how long a
     command waits for a state that another one holds.
     """
 
@@ -61,7 +62,6 @@ class Runner:
     def __init__(self, settings: RunnerSettings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = dict(environment)
-        self._pause = threading.Event()
 
     def run(
         self,
@@ -107,31 +107,39 @@ class Runner:
         self, child: subprocess.Popen[bytes], should_stop: Callable[[], bool]
     ) -> tuple[bool, bool]:
         """Wait for the end; (interrupted, killed) say what it took."""
-        if self._wait(child, self._settings.deadline_s, should_stop):
+        ended = _end_of(child.pid)
+        if self._wait(ended, self._settings.deadline_s, should_stop):
             return False, False
         for _attempt in range(2):  # the second SIGINT makes Terraform give up its own grace
             child.send_signal(signal.SIGINT)
-            if self._wait(child, self._settings.grace_s, never):
+            if self._wait(ended, self._settings.grace_s, never):
                 return True, False
         return True, True
 
     def _wait(
-        self,
-        child: subprocess.Popen[bytes],
-        seconds: float,
-        should_stop: Callable[[], bool],
+        self, ended: threading.Event, seconds: float, should_stop: Callable[[], bool]
     ) -> bool:
         deadline = time.monotonic() + seconds
-        while not _has_ended(child):
+        while not ended.wait(self._settings.poll_s):
             if should_stop() or time.monotonic() >= deadline:
-                return _has_ended(child)
-            self._pause.wait(self._settings.poll_s)
+                return ended.is_set()
         return True
 
 
-def _has_ended(child: subprocess.Popen[bytes]) -> bool:
-    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return ended is not None
+def _end_of(pid: int) -> threading.Event:
+    """An event that is set once a child has ended; it is not reaped by that.
+
+    A thread waits for it, because looking now and then would find each end half a look too late.
+    """
+    ended = threading.Event()
+
+    def wait() -> None:
+        with suppress(ChildProcessError):  # whoever broke the supervision off has reaped it
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ended.set()
+
+    threading.Thread(target=wait, name="terraform", daemon=True).start()
+    return ended
 
 
 def _signal_group(pid: int) -> None:

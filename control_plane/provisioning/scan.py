@@ -34,7 +34,7 @@ _SETTINGS: Final = frozenset({"required_version", "required_providers"})
 _TYPED: Final = frozenset({"resource", "data", "ephemeral"})
 _READS: Final = frozenset({"data", "ephemeral"})
 _REACHES_OUT: Final = frozenset({"external", "http", "terraform_remote_state"})
-_PROVIDER_TEXTS: Final = frozenset({"alias", "region"})
+_PROVIDER_TEXTS: Final = frozenset({"alias", "region", "resource_provider_registrations"})
 # What these read must lie in the module; what the others read is not known before Terraform runs.
 _READS_FILE: Final = frozenset(
     {
@@ -102,7 +102,7 @@ def _check_blocks(words: list[str]) -> None:
     blocks, and any that Terraform may come to know, are refused; so is all of `terraform` but the
     versions that a module needs.
     """
-    for path, position in _walk(words):
+    for path, position in walk(words):
         if not _is_first(words, position):
             continue
         if not path and words[position] not in _BLOCKS:
@@ -139,7 +139,7 @@ def _function_refused() -> Refused:
 
 def _check_provider_settings(words: list[str]) -> None:
     """How a provider is reached and who it is, its account says; a module names a region at most."""
-    for path, position in _walk(words):
+    for path, position in walk(words):
         if path[:1] != ("provider",) or not words[position].startswith('"'):
             continue
         name = words[position - 2] if words[position - 1] == "=" else ""
@@ -151,7 +151,7 @@ def _check_provider_settings(words: list[str]) -> None:
 
 
 def _check_module_sources(words: list[str]) -> None:
-    for path, position in _walk(words):
+    for path, position in walk(words):
         if path[:1] != ("module",) or words[position].strip('"') != "source":
             continue
         value = words[position + 2] if position + 2 < len(words) else ""
@@ -166,7 +166,7 @@ def _check_providers(lists: list[list[str]], allowed: frozenset[str]) -> None:
     sources: dict[str, str] = {"terraform": BUILTIN}
     used: set[str] = set()
     for words in lists:
-        for path, position in _walk(words):
+        for path, position in walk(words):
             word, following = words[position], words[position + 1 : position + 3]
             if path[:2] == ("terraform", "required_providers") and "/" in word:
                 sources[path[-1]] = _address(word.strip('"'))
@@ -194,7 +194,7 @@ def _is_first(words: list[str], position: int) -> bool:
     return position == 0 or words[position - 1] in ("\n", "{", "}")
 
 
-def _walk(words: list[str]) -> Iterator[tuple[tuple[str, ...], int]]:
+def walk(words: list[str]) -> Iterator[tuple[tuple[str, ...], int]]:
     """Each token's position with the names of the braces around it."""
     stack: list[str] = []
     first = ""  # the first word of the statement: what a brace on this line belongs to

@@ -7,7 +7,7 @@ user declares for its cloud.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -52,9 +52,12 @@ PROVIDERS: Final[Mapping[Cloud, Provider]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Site:
-    """One stack's place. `override` is what every module there is overridden with."""
+    """One stack's place."""
 
-    override: Mapping[str, Json]
+    backend: Mapping[str, Json]
+    """Terraform's backend block; it stands in the place of whatever a module says."""
+    provider: tuple[str, Mapping[str, Json]] | None
+    """The name of the cloud's provider, and what each of its blocks is overridden with."""
     shared: Mapping[str, str]
     providers: frozenset[str]
     state: Path | None
@@ -65,7 +68,8 @@ class Site:
 
     def digest(self, hmac_key: bytes) -> str:
         """What a plan made here is bound to; keyed, because settings may tell of an account."""
-        return keyed_digest(hmac_key, {"override": self.override, "shared": dict(self.shared)})
+        settled = {"backend": self.backend, "provider": self.provider, "shared": dict(self.shared)}
+        return keyed_digest(hmac_key, settled)
 
 
 class Sites:
@@ -111,7 +115,8 @@ class Sites:
 
     def _embedded(self, request: StackRequest) -> Site:
         return Site(
-            override=self._override(StateBackend(), request),
+            backend=backend(StateBackend(), self.root, request),
+            provider=None,
             shared=NOTHING_SHARED,
             providers=frozenset({BUILTIN}),
             state=state_path(self.root, request),
@@ -120,30 +125,29 @@ class Sites:
 
     def _in_account(self, request: StackRequest, account: CloudAccount) -> Site:
         provider = PROVIDERS[request.cloud]
-        override = self._override(account.state, request)
-        if account.provider:
-            override["provider"] = {provider.name: plain(dict(account.provider))}
-        secrets = self._fetch(account.credentials)
+        settings = {name: _literal(one) for name, one in account.provider.items()}
+        secrets, adapt = self._fetch(account.credentials), self._adapt
         is_local = account.state.kind == "local"
         return Site(
-            override=override,
+            backend=backend(account.state, self.root, request),
+            provider=(provider.name, settings) if settings else None,
             shared=account.shared.get(request.region, NOTHING_SHARED),
             providers=frozenset({BUILTIN, provider.source}),
             state=state_path(self.root, request) if is_local else None,
             environment=secrets,
-            adapter=lambda: self._adapted(request.cloud, account, secrets),
+            adapter=None if adapt is None else lambda: adapt(request.cloud, account, secrets),
         )
 
-    def _override(self, settings: StateBackend, request: StackRequest) -> dict[str, Json]:
-        # It also serves modules without a backend: their state would go with the folder.
-        return {"terraform": {"backend": plain(backend(settings, self.root, request))}}
 
-    def _adapted(
-        self, cloud: Cloud, account: CloudAccount, secrets: Mapping[str, str]
-    ) -> CloudAdapter:
-        if self._adapt is None:
-            raise Unavailable("the worker has no way to look into clouds", code="cloud_unavailable")
-        return self._adapt(cloud, account, secrets)
+def _literal(value: Json) -> Json:
+    """A setting that Terraform takes as it stands: as JSON, too, it would read texts as templates."""
+    if isinstance(value, str):
+        return value.replace("${", "$${").replace("%{", "%%{")
+    if isinstance(value, Mapping):
+        return {str(_literal(name)): _literal(one) for name, one in value.items()}
+    if isinstance(value, Sequence):
+        return [_literal(one) for one in value]
+    return value
 
 
 def _none(_source: Credentials) -> Mapping[str, str]:
@@ -156,16 +160,10 @@ def cli_config(mirror: Path | None, sources: frozenset[str]) -> dict[str, Json]:
     With a mirror nothing is fetched; without one, from the sources' own registry.
     """
     wanted = sorted(source for source in sources if source != BUILTIN)
-    nowhere: Json = {"direct": [{"exclude": ["*/*/*"]}]}
-    if not wanted:
-        return {"disable_checkpoint": True, "provider_installation": [nowhere]}
-    if mirror is None:
-        return {
-            "disable_checkpoint": True,
-            "provider_installation": [{"direct": [{"include": plain(wanted)}]}],
-        }
-    held: Json = [{"path": os.fspath(mirror), "include": plain(wanted)}]
-    return {
-        "disable_checkpoint": True,
-        "provider_installation": [{"filesystem_mirror": held}, nowhere],
-    }
+    found: dict[str, Json] = {"direct": [{"exclude": ["*/*/*"]}]}
+    if wanted and mirror is not None:
+        found["filesystem_mirror"] = [{"path": os.fspath(mirror), "include": plain(wanted)}]
+    elif wanted:
+        found = {"direct": [{"include": plain(wanted)}]}
+    # One block with all its methods: Terraform complains of a second one.
+    return {"disable_checkpoint": True, "provider_installation": [found]}

@@ -6,6 +6,7 @@ What tells one state from another is said here and nowhere else: two tenants nev
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -42,6 +43,8 @@ _OURS: Final = frozenset(
 _SECRETS: Final = frozenset(
     {"access_key", "secret_key", "token", "sas_token", "client_secret", "credentials", "conn_str"}
     | {"access_token", "encryption_key", "sse_customer_key", "password"}
+    | {"private_key", "private_key_password", "client_certificate", "client_certificate_password"}
+    | {"oidc_token", "oidc_request_token", "web_identity_token"}
 )
 
 
@@ -61,13 +64,25 @@ def backend(settings: StateBackend, root: Path, request: StackRequest) -> dict[s
     named = settings.settings.keys()
     if taken := sorted(named & _OURS):
         raise BadInput(f"state.settings.{taken[0]}", "Paybill says it")
-    if secret := sorted(named & _SECRETS):
+    if secret := sorted(_secrets(settings.settings)):
         raise BadInput(
             f"state.settings.{secret[0]}", "is a secret: pass it as a variable of the credentials"
         )
     word = _WORD.get(settings.kind, settings.kind)
     place = _place(settings.kind, request)
     return {word: {**settings.settings, **_ALWAYS[settings.kind], **place}}
+
+
+def _secrets(settings: Json) -> Iterator[str]:
+    """The paths of settings that are secrets, at any depth."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name in _SECRETS:
+                yield name
+            yield from (f"{name}.{one}" for one in _secrets(value))
+    elif isinstance(settings, Sequence) and not isinstance(settings, str):
+        for value in settings:
+            yield from _secrets(value)
 
 
 def _place(kind: BackendKind, request: StackRequest) -> dict[str, Json]:

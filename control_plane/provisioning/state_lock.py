@@ -7,7 +7,8 @@ somebody's who may live.
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import re
 import socket
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import Final
 from control_plane.provisioning.reason import said
 
 _INFO: Final = re.compile(
-    r"Lock Info:.*?\bID:\s+(?P<id>[0-9a-f-]{8,64})\b.*?\bWho:\s+(?P<who>\S{1,256})\b", re.DOTALL
+    r"Lock Info:.*?\bID:\s+(?P<id>[0-9a-f][0-9a-f-]{7,63})\b.*?\bWho:\s+(?P<who>\S{1,256})\b",
+    re.DOTALL,
 )
 
 
@@ -31,7 +33,15 @@ class StateLock:
     @property
     def is_ours(self) -> bool:
         """Whether this user took it on this machine."""
-        return self.who == f"{getpass.getuser()}@{socket.gethostname()}"
+        return self.who == f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    # As Terraform's own runtime tells it: by the number, never by a variable; nothing without a name.
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def lock_in(*paths: Path) -> StateLock | None:

@@ -10,15 +10,19 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from control_plane.errors import Failed
+
 _LOCK: Final = "alive.lock"
 _OPERATIONS: Final = ".operations"
 _SWEPT_MAX: Final = 1000
+_KEPT_MAX: Final = 8
+_ROOM_BYTES_MIN: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def require_room(folder: Path) -> None:
+    """See that a state can be written there: one that is cut off is lost. Raises Failed (`disk_full`)."""
+    if shutil.disk_usage(folder).free < _ROOM_BYTES_MIN:
+        raise Failed("there is no room for a state", retryable=True, code="disk_full")
+
+
 @contextmanager
 def operation(root: Path, tenant: str) -> Generator[Folder]:
     """A fresh folder for one operation of a tenant, removed when it is over."""
@@ -50,6 +60,37 @@ def operation(root: Path, tenant: str) -> Generator[Folder]:
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os.close(lock_fd)
+
+
+def reuse(kept: Path, into: Path, lock_name: str, lock: bytes | None) -> bool:
+    """Copy what `keep` left `into` a folder; False where nothing fits. A `lock` must be the one kept."""
+    if not kept.parent.is_dir():
+        return False
+    with _alone(kept.parent):
+        held = kept / lock_name
+        known = held.read_bytes() if held.is_file() else None
+        if not kept.is_dir() or lock not in (None, known):
+            return False
+        shutil.copytree(kept, into, symlinks=True, dirs_exist_ok=True)
+    return True
+
+
+def keep(made: Sequence[Path], kept: Path) -> None:
+    """Leave a copy of what an operation made for those like it; never half of it, and few of them."""
+    parent = private_folder(kept.parent)
+    with _alone(parent):
+        by_age = sorted(parent.iterdir(), key=lambda one: one.stat().st_mtime)
+        for old in [one for one in by_age if one == kept] + by_age[
+            : max(0, len(by_age) - _KEPT_MAX)
+        ]:
+            shutil.rmtree(old, ignore_errors=True)
+        draft = Path(tempfile.mkdtemp(dir=parent))
+        for one in made:
+            if one.is_dir():
+                shutil.copytree(one, draft / one.name, symlinks=True)
+            else:
+                shutil.copy2(one, draft)
+        draft.rename(kept)
 
 
 def has_others(folder: Folder) -> bool:

@@ -54,8 +54,6 @@ tenant = Table(
     Column("state", WORD, nullable=False),
     Column("isolation", WORD, nullable=False),
     Column("plan", WORD, nullable=False),
-    # None is the embedded one: so it was for every tenant before there were others.
-    Column("cloud", WORD),
     Column("region", WORD, nullable=False),
     Column("access_mode", WORD, nullable=False),
     Column("suspend_reasons", JSON, nullable=False),
@@ -64,6 +62,8 @@ tenant = Table(
     Column("legal_hold", Boolean, nullable=False),
     Column("restorable_until", INSTANT),
     Column("version", Integer, nullable=False),
+    # None is the embedded one: so it was for every tenant before there were others.
+    Column("cloud", WORD),
     CheckConstraint("isolation IN ('silo','bridge','pooled')", name="isolation"),
     CheckConstraint("access_mode IN ('full','read_only','none')", name="access_mode"),
     comment="A tenant; its id is its slug and is never used again.",

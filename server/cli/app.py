@@ -23,9 +23,11 @@ from server.cli import (
     invoices,
     licence,
     mcp_config,
+    runs,
     sample,
     serve,
     simulate,
+    stacks,
     tenants,
     tokens,
     version,
@@ -91,3 +93,5 @@ app.add_typer(licence.app, name="licence")
 app.add_typer(invoices.app, name="invoices")
 app.command(name="simulate")(simulate.simulate)
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(stacks.app, name="stack")
+app.add_typer(runs.app, name="run")

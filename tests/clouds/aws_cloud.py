@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,11 +14,21 @@ from typing import Any
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.eyes import Part
 from control_plane.provisioning.stacks import StackRequest, labels
-from tests.clouds.bench import PLANTED, account_of, name_of
+from tests.clouds.bench import PLANTED, Bench, account_of, name_of
 from tests.clouds.server import Answer, Asked, StubServer, failed_words
 
 ACCOUNT, KEY_ID = "123456789012", "AKIAPLANTEDKEYID0001"
-SERVICES = "sts ec2 s3 kms iam rds secretsmanager ssm resourcegroupstaggingapi".split()
+SERVICES = [
+    "sts",
+    "ec2",
+    "s3",
+    "kms",
+    "iam",
+    "rds",
+    "secretsmanager",
+    "ssm",
+    "resourcegroupstaggingapi",
+]
 _SIGNED = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(\w+)/\d+/([a-z0-9-]+)/([a-z0-9]+)/aws4_request, "
     r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})"
@@ -44,7 +54,7 @@ def _fails(asked: Asked, status: int) -> Answer:
     return _xml(status, f"<ErrorResponse>{said}</ErrorResponse>")
 
 
-class AwsBench:
+class AwsBench(Bench):
     """boto3 asks our door; what a test arranges goes to moto directly."""
 
     cloud: Cloud = "aws"
@@ -53,6 +63,7 @@ class AwsBench:
     parts: tuple[Part, ...] = ("network", "key", "identity", "storage", "secret", "database")
     bare: frozenset[Part] = frozenset()
     page_items = 100
+    shared_storage = "pb-shared"
     has_quota = True
 
     def __init__(self, host: str, port: int) -> None:
@@ -121,7 +132,7 @@ class AwsBench:
             case "network":
                 self._of("ec2").delete_vpc(VpcId=value)
             case "key":
-                self._of("kms").schedule_key_deletion(KeyId=value)
+                self._of("kms").disable_key(KeyId=value.rsplit("/", 1)[-1])
             case "identity":
                 self._of("iam").delete_role(RoleName=value)
             case "storage":
@@ -245,7 +256,7 @@ def signature(asked: Asked, region: str, service: str, names: str, secret: str) 
 
 
 @contextmanager
-def aws_bench(_folder: Path) -> Iterator[AwsBench]:
+def aws_bench(_folder: Path) -> Generator[AwsBench]:
     bench = AwsBench(*_moto())
     bench.server.start()
     yield bench

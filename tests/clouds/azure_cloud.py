@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.azure_kinds import TYPES, names
 from control_plane.provisioning.clouds.eyes import Part
 from control_plane.provisioning.stacks import StackRequest, labels
-from tests.clouds.bench import PLANTED, Thing, World, account_of, name_of
+from tests.clouds.bench import PLANTED, Bench, Thing, World, account_of, name_of
 from tests.clouds.rsa_key import loopback_tls
 from tests.clouds.server import Answer, Asked, StubServer
 
@@ -27,7 +27,7 @@ _PAGE = 3
 _TENANTS_GROUP = "Microsoft.Resources/resourceGroups"
 
 
-class AzureBench:
+class AzureBench(Bench):
     """`trusted` is the certificate that the SDK must be made to trust."""
 
     cloud: Cloud = "azure"
@@ -36,11 +36,13 @@ class AzureBench:
     parts: tuple[Part, ...] = ("network", "key", "identity", "storage", "database")
     bare: frozenset[Part] = frozenset()
     page_items = _PAGE
+    shared_storage = "pbshared"
     has_quota = True
 
     def __init__(self, folder: Path) -> None:
         tls, self.trusted = loopback_tls(folder)
         self.world = World()
+        self._deleted: dict[str, dict[str, str]] = {}
         self.server = StubServer(self._answers, tls=tls)
         self.credentials = {
             "ARM_TENANT_ID": DIRECTORY,
@@ -93,6 +95,10 @@ class AzureBench:
 
     def unlabel(self, part: Part) -> None:
         self.world.unlabel(part)
+
+    def delete_vault(self, request: StackRequest, borne: Mapping[str, str]) -> None:
+        """A vault that was deleted is no resource any more, and keeps its name."""
+        self._deleted[self._own("key", request)] = dict(borne)
 
     def fill(self) -> None:
         self.world.is_full = True
@@ -168,8 +174,14 @@ class AzureBench:
             count = {"name": {"value": "VirtualNetworks"}, "limit": 1000, "currentValue": used}
             return Answer(200, {"value": [count]})
         if words[-1] == "checknameavailability":
-            taken = {one.name for one in self.world.things if asked.json["type"] in one.id}
+            gone = self._deleted if asked.json["type"] == TYPES["key"] else {}
+            taken = set(gone) | {
+                one.name for one in self.world.things if asked.json["type"] in one.id
+            }
             return Answer(200, {"nameAvailable": asked.json["name"] not in taken})
+        if words[-2] == "deletedvaults":
+            borne = self._deleted.get(words[-1])
+            return Answer(404) if borne is None else Answer(200, {"properties": {"tags": borne}})
         return self._list(asked, words)
 
     def _list(self, asked: Asked, words: list[str]) -> Answer:
@@ -206,7 +218,7 @@ def _shown(one: Thing, shows_tags: bool) -> dict[str, object]:
 
 
 @contextmanager
-def azure_bench(folder: Path) -> Iterator[AzureBench]:
+def azure_bench(folder: Path) -> Generator[AzureBench]:
     bench = AzureBench(folder)
     bench.server.start()
     before = os.environ.get("REQUESTS_CA_BUNDLE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from control_plane.domain.isolation import Cloud, Isolation
@@ -24,7 +24,7 @@ class Thing:
     id: str
     name: str
     region: str
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str]
     owner: str = ""
 
 
@@ -42,6 +42,8 @@ class Bench(Protocol):
     """What of a silo's can be removed and does then not stand."""
     bare: frozenset[Part]
     """Parts of a kind that bears no labels in this cloud."""
+    shared_storage: str
+    """What outputs call the shared storage."""
     page_items: int
     has_quota: bool
     server: StubServer

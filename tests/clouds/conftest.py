@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tests.clouds.gcp_cloud import gcp_bench
 from tests.clouds.ibm_cloud import ibm_bench
 from tests.clouds.oci_cloud import oci_bench
 
-BENCHES = {
+BENCHES: Mapping[Cloud, Callable[[Path], AbstractContextManager[Bench]]] = {
     "aws": aws_bench,
     "azure": azure_bench,
     "gcp": gcp_bench,
@@ -34,6 +34,12 @@ def _ended() -> Iterator[None]:
 @pytest.fixture(params=list(BENCHES))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """Each cloud's stand-in in its turn."""
-    cloud: Cloud = request.param
+    with BENCHES[request.param](tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def bench_of(tmp_path: Path) -> Iterator[Callable[[Cloud], Bench]]:
+    """`bench_of(cloud)`: the stand-in of that one."""
     with ExitStack() as stack:
-        yield stack.enter_context(BENCHES[cloud](tmp_path))
+        yield lambda cloud: stack.enter_context(BENCHES[cloud](tmp_path))

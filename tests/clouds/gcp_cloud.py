@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,17 +16,28 @@ from joserfc.jwk import RSAKey
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.eyes import Part
 from control_plane.provisioning.stacks import StackRequest, labels
-from tests.clouds.bench import PLANTED, World, account_of, name_of
+from tests.clouds.bench import PLANTED, Bench, World, account_of, name_of
 from tests.clouds.rsa_key import pem, private_key
 from tests.clouds.server import Answer, Asked, StubServer
 
 PROJECT = "demo-project-1"
 EMAIL = f"worker@{PROJECT}.iam.gserviceaccount.com"
 TOKEN = f"token-{PLANTED}"
-SERVICES = "cloudresourcemanager storage cloudasset compute cloudkms iam secretmanager sqladmin".split()
+SERVICES = [
+    "cloudresourcemanager",
+    "storage",
+    "cloudasset",
+    "compute",
+    "cloudkms",
+    "iam",
+    "secretmanager",
+    "sqladmin",
+]
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _PAGE = 3
-_QUERY = re.compile(r"labels\.paybill_workspace=([0-9a-f]{8})(?: AND labels\.paybill_tenant=(\S+))?")
+_QUERY = re.compile(
+    r"labels\.paybill_workspace=([0-9a-f]{8})(?: AND labels\.paybill_tenant=(\S+))?"
+)
 _ASSETS = {
     "storage": "storage.googleapis.com/Bucket",
     "key": "cloudkms.googleapis.com/CryptoKey",
@@ -36,7 +47,7 @@ _ASSETS = {
 }
 
 
-class GcpBench:
+class GcpBench(Bench):
     """Each thing's id is the path by which its service is asked."""
 
     cloud: Cloud = "gcp"
@@ -45,6 +56,7 @@ class GcpBench:
     parts: tuple[Part, ...] = ("network", "key", "identity", "storage", "secret", "database")
     bare: frozenset[Part] = frozenset({"network", "identity"})
     page_items = _PAGE
+    shared_storage = "pb-shared"
     has_quota = True
 
     def __init__(self) -> None:
@@ -75,7 +87,9 @@ class GcpBench:
         }
         for part, path in paths.items():
             bare = part in self.bare
-            self.world.add(part, path, path.rsplit("/", 1)[-1], request.region, {} if bare else borne)
+            self.world.add(
+                part, path, path.rsplit("/", 1)[-1], request.region, {} if bare else borne
+            )
         return {
             "database": {"engine": "postgres", "host": "10.0.0.3", "secret": paths["secret"]},
             "storage": {"kind": "gcs", "name": name, "prefix": ""},
@@ -179,7 +193,9 @@ class GcpBench:
     def _search(self, asked: Asked) -> Answer:
         query = _QUERY.fullmatch(asked.query["query"])
         assert query is not None, asked.query
-        wanted = {"paybill_workspace": query[1]} | ({"paybill_tenant": query[2]} if query[2] else {})
+        wanted = {"paybill_workspace": query[1]} | (
+            {"paybill_tenant": query[2]} if query[2] else {}
+        )
         found, start = self.world.bearing(**wanted), int(asked.query.get("pageToken", "0"))
         page = {
             "results": [
@@ -216,7 +232,7 @@ def is_self_signed(token: str) -> bool:
 
 
 @contextmanager
-def gcp_bench(_folder: Path) -> Iterator[GcpBench]:
+def gcp_bench(_folder: Path) -> Generator[GcpBench]:
     bench = GcpBench()
     bench.server.start()
     yield bench

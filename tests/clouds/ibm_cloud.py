@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,14 +14,16 @@ from joserfc.jwk import RSAKey
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.eyes import Part
 from control_plane.provisioning.stacks import StackRequest, labels
-from tests.clouds.bench import PLANTED, Thing, World, account_of, name_of
+from tests.clouds.bench import PLANTED, Bench, Thing, World, account_of, name_of
 from tests.clouds.rsa_key import private_key
 from tests.clouds.server import Answer, Asked, StubServer
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 _PAGE = 3
 _BY_FIELD = re.compile(r'(crn|resource_id):"([^"]+)"')
-_BY_TAG = re.compile(r'tags:"paybill_workspace:([0-9a-f]{8})"(?: AND tags:"paybill_tenant:([^"]+)")?')
+_BY_TAG = re.compile(
+    r'tags:"paybill_workspace:([0-9a-f]{8})"(?: AND tags:"paybill_tenant:([^"]+)")?'
+)
 _SERVICES = {
     "network": ("is", "vpc"),
     "key": ("kms", ""),
@@ -33,7 +35,7 @@ _SERVICES = {
 }
 
 
-class IbmBench:
+class IbmBench(Bench):
     """Each thing's id is what outputs name it by; its CRN follows from that."""
 
     cloud: Cloud = "ibm"
@@ -42,6 +44,7 @@ class IbmBench:
     parts: tuple[Part, ...] = ("network", "key", "identity", "storage", "secret", "database")
     bare: frozenset[Part] = frozenset({"storage", "secret"})
     page_items = _PAGE
+    shared_storage = "pb-shared"
     has_quota = False
 
     def __init__(self) -> None:
@@ -55,7 +58,7 @@ class IbmBench:
             "unknown": "x",
         }
         names = ("iam", "globalsearch", "globaltagging", "resourcecontroller")
-        addresses = dict.fromkeys(names, self.server.url)
+        addresses: dict[str, str] = dict.fromkeys(names, self.server.url)
         addresses["globalcatalog"] = f"{self.server.url}/catalog"
         addresses["objectstorage"] = f"{self.server.url}/cos"
         self.account = account_of(ACCOUNT, self.regions, addresses, self.shared)
@@ -207,7 +210,7 @@ def _absent() -> Answer:
 
 
 @contextmanager
-def ibm_bench(_folder: Path) -> Iterator[IbmBench]:
+def ibm_bench(_folder: Path) -> Generator[IbmBench]:
     bench = IbmBench()
     bench.server.start()
     yield bench

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.eyes import Part
 from control_plane.provisioning.stacks import StackRequest, labels
-from tests.clouds.bench import World, account_of, name_of
+from tests.clouds.bench import Bench, World, account_of, name_of
 from tests.clouds.rsa_key import pem, private_key
 from tests.clouds.server import Answer, Asked, StubServer
 
@@ -43,7 +43,7 @@ _TYPES = {
 }
 
 
-class OciBench:
+class OciBench(Bench):
     """Everything stands in the first region."""
 
     cloud: Cloud = "oci"
@@ -52,10 +52,12 @@ class OciBench:
     parts: tuple[Part, ...] = ("network", "key", "identity", "storage", "secret", "database")
     bare: frozenset[Part] = frozenset()
     page_items = _PAGE
+    shared_storage = "pb-shared"
     has_quota = True
 
     def __init__(self) -> None:
         self.world = World()
+        self._ending: set[str] = set()
         self.server = StubServer(self._answers)
         self.credentials = {
             "OCI_TENANCY_OCID": TENANCY,
@@ -74,7 +76,7 @@ class OciBench:
             "unknown": "x",
         }
         services = ("identity", "objectstorage", "limits", "resourcesearch")
-        addresses = dict.fromkeys(services, self.server.url)
+        addresses: dict[str, str] = dict.fromkeys(services, self.server.url)
         self.account = account_of(COMPARTMENT, self.regions, addresses, self.shared)
 
     def stand(self, request: StackRequest) -> dict[str, object]:
@@ -105,6 +107,10 @@ class OciBench:
 
     def unlabel(self, part: Part) -> None:
         self.world.unlabel(part)
+
+    def end(self, part: Part) -> None:
+        """What is deleted is still found for a while."""
+        self._ending.add(part)
 
     def fill(self) -> None:
         self.world.is_full = True
@@ -166,7 +172,7 @@ class OciBench:
                 "identifier": one.id,
                 "compartmentId": COMPARTMENT,
                 "displayName": one.name,
-                "lifecycleState": "ACTIVE",
+                "lifecycleState": "DELETING" if one.part in self._ending else "ACTIVE",
                 "freeformTags": one.labels,
             }
             for one in found[start : start + _PAGE]
@@ -207,7 +213,7 @@ def _absent() -> Answer:
 
 
 @contextmanager
-def oci_bench(_folder: Path) -> Iterator[OciBench]:
+def oci_bench(_folder: Path) -> Generator[OciBench]:
     bench = OciBench()
     bench.server.start()
     yield bench

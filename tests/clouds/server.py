@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 SLOW_S_MAX = 10.0
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 WORDS = "words-of-the-cloud"
 Trouble: TypeAlias = int | Literal["slow", "broken", "cut", "list"]
 
@@ -48,8 +50,8 @@ class Answer:
     """What is answered: bytes as they are, anything else as JSON."""
 
     status: int = 200
-    body: object = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
 
     @property
     def content(self) -> bytes:
@@ -105,7 +107,7 @@ class StubServer:
     @contextmanager
     def troubled(
         self, trouble: Trouble, spared: Callable[[Asked], bool] | None = None
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Everything that is asked within goes wrong in one way, but what is spared."""
         self.trouble, self.spared = trouble, spared or (lambda _asked: False)
         try:
@@ -165,7 +167,7 @@ class StubServer:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            def log_message(self, format: str, *args: Any) -> None:
                 """Nothing: what a test prints is its own."""
 
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):

@@ -95,7 +95,7 @@ def gate(
 
 
 def test_there_is_a_page_for_each_part_and_no_other(pages: Pages) -> None:
-    parts = "catalog commands failpoints integration invoices licences outcomes payments policies settings simulate state subscriptions tools usage webhooks"
+    parts = "catalog clouds commands failpoints integration invoices licences outcomes payments plan-facts policies settings simulate stacks state subscriptions tools usage webhooks"
     assert list(pages) == parts.split()
 
 

@@ -171,6 +171,13 @@ class Cast:
             "invoice_list": {"tenant": tenant},
             "invoice_get": {"tenant": tenant, "invoice": INVOICE},
             "subscription_simulate": {"tenant": tenant, "months": 1},
+            # Of one tenant: every cell that onboards another would be in the list.
+            "infrastructure_list": {"tenant": tenant},
+            "run_plan": {"run_id": run["run_id"]},
+            "run_log": {"run_id": run["run_id"]},
+            "cost_estimate": {"run_id": run["run_id"]},
+            "drift_check": _dry(tenant),
+            "drift_repair": _dry(tenant),
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:

@@ -128,6 +128,13 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "invoice_list": ("invoice", ("read",)),
     "invoice_get": ("invoice", ("read",)),
     "subscription_simulate": ("invoice", ("read",)),
+    "infrastructure_list": ("workspace", ("read",)),
+    "stack_list": ("workspace", ("read",)),
+    "run_plan": ("run", ("read",)),
+    "run_log": ("run", ("read",)),
+    "cost_estimate": ("run", ("read",)),
+    "drift_check": ("tenant", ("read", "propose")),
+    "drift_repair": ("tenant", ("read", "propose")),
 }
 # Where it is there and a member asks, most is open: the search ends soonest from there.
 _BOTH = (True, False)

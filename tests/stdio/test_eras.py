@@ -54,6 +54,13 @@ OPERATOR_TOOLS = {
     "invoice_list",
     "invoice_get",
     "subscription_simulate",
+    "infrastructure_list",
+    "stack_list",
+    "run_plan",
+    "run_log",
+    "cost_estimate",
+    "drift_check",
+    "drift_repair",
 }
 RECORD_TOOLS = {
     "collection_describe",

@@ -98,7 +98,7 @@ class EmulatedAws:
         signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
         sent = {**(headers or {}), "Authorization": signed}
         url = f"{self.url}{path}"
-        answer = httpx2.request(method, url, headers=sent, timeout=_ASK_S, **body)
+        answer = httpx2.request(method, url, headers=sent, timeout=_ASK_S, trust_env=False, **body)
         answer.raise_for_status()
         return answer
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from control_plane.domain.isolation import CLOUDS, ISOLATIONS, Cloud, Isolation
+from control_plane.domain.isolation import CLOUDS, ISOLATIONS, Cloud, Isolation, Size
 from control_plane.provisioning import binary, provisioner, stacks
 from control_plane.provisioning.binary import Terraform
 from control_plane.provisioning.plan_facts import plan_facts
 from control_plane.provisioning.runner import RunnerSettings
 from control_plane.provisioning.site import Sites
 from tests.control_plane.provisioning.modules.test_lifecycle import (
+    SHARED,
     clouds_with,
     request_for,
     unlocked,
@@ -31,6 +32,8 @@ from tests.support.simulated.schema import schema_path
 FOLDER: Final = (
     Path(__file__).resolve().parents[1] / "control_plane" / "provisioning" / "recorded_plans"
 )
+# What an account must say in words that have a price.
+_SHARED: Final = {"vault_type": "DEFAULT"}
 _CHANGE: Final = ("actions", "before", "after", "after_unknown")
 _RESOURCE: Final = ("address", "mode", "type", "name", "provider_name")
 _CONFIGURED: Final = (
@@ -49,10 +52,12 @@ def shipped() -> Iterator[tuple[Cloud, Isolation]]:
 
 
 def planned_anew(
-    terraform: Terraform, folder: Path, cloud: Cloud, isolation: Isolation
+    terraform: Terraform, folder: Path, cloud: Cloud, isolation: Isolation, size: Size = "small"
 ) -> dict[str, Any]:
     """The plan of a module's first stack, as it is kept."""
-    clouds = clouds_with(cloud, isolation, folder / "mirror")
+    request = request_for(cloud, isolation).model_copy(update={"size": size})
+    with mock.patch.dict(SHARED, _SHARED):
+        clouds = clouds_with(cloud, isolation, folder / "mirror")
     root = folder / "stacks"
     maker = provisioner.TerraformProvisioner(
         terraform,
@@ -63,7 +68,7 @@ def planned_anew(
         module_overrides={(cloud, isolation): unlocked(cloud, isolation, folder / "module")},
     )
     with mock.patch.object(provisioner, "plan_facts", side_effect=plan_facts) as seen:
-        maker.observe(request_for(cloud, isolation))
+        maker.observe(request)
     return kept_of(seen.call_args.args[0])
 
 

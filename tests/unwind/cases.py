@@ -74,6 +74,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
         ("change_records.change.undo_done", "change_records", "bridge"),
         ("suspend.close.done", "suspend", "bridge"),
         ("resume.activate.inside", "resume", "bridge"),
+        ("drift_check.look.dispatched", "drift_check", "bridge"),
         ("offboard.backup.undo_done", "offboard", "bridge"),
     ),
 }

@@ -60,6 +60,7 @@ DESCRIBED = {
             "finish.before",
             "record_bulk_update",
         ),
+        Described("drift_check", "onboard", {}, "note.before", "drift_check"),
     )
 }
 
@@ -94,6 +95,8 @@ def expected(
         ("offboard", False): resting | _BACKED_UP | {"gone": 1, "restorable": True},
         # Taken back, it stays shut, and what was backed up stays so.
         ("offboard", True): shut | _BACKED_UP | {"gone": 0},
+        ("drift_check", False): active | {"gone": 0},
+        ("drift_check", True): active | {"gone": 0},
         ("change_records", False): active | {"gone": 0},
         ("change_records", True): active | {"gone": 0},
         ("restore", False): active | _BACKED_UP | {"made": 2, "gone": 1, "protected": True},

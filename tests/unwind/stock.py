@@ -21,7 +21,9 @@ _NEXT = {
     ("change_records", True): "suspend",
     ("suspend", False): "resume",
     ("suspend", True): "offboard",
-    ("resume", False): "offboard",
+    ("resume", False): "drift_check",
+    ("drift_check", False): "offboard",
+    ("drift_check", True): "offboard",
     ("offboard", False): "restore",
 }
 # One caller may have five questions before humans at a time.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from control_plane.billing.provider import Answer, Order, check_method
+from control_plane.billing.provider import BY_HAND, Answer, Order, check_method
 from control_plane.domain.money import Money
 
-NAME: Final = "manual"
+NAME: Final = BY_HAND
 
 
 class ManualProvider:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias, cast
 
@@ -18,6 +18,8 @@ Open: TypeAlias = Callable[[str], Eyes]
 """Eyes for a region: made anew for each operation, so that no token or connection outlives it."""
 
 _PARTS: Final[tuple[Part, ...]] = ("network", "key", "identity", "storage", "secret")
+
+_OURS: Final = "this tenant has it"
 
 
 class SdkAdapter:
@@ -40,23 +42,21 @@ class SdkAdapter:
             region = self._region(eyes, request)
             if not region.ok:
                 return (identity, region)
-            return (
-                identity,
-                region,
-                *self._names(eyes, request),
-                *self._room(eyes, request),
-                *self._shared(eyes, request),
-            )
+            names = self._names(eyes, request)
+            # What stands already needs no more room.
+            room = [] if any(one.said == _OURS for one in names) else self._room(eyes, request)
+            return (identity, region, *names, *room, *self._shared(eyes, request))
 
     def verify(self, request: StackRequest, outputs: Mapping[str, object]) -> tuple[Check, ...]:
         with self._looking(request.region) as eyes:
             found = [self._label_output(request, outputs)]
-            shared = set(self._shared_of(request).values())
+            shared = tuple(self._shared_of(request).values())
             for part, value in _named(outputs):
                 standing = eyes.part(part, value)
                 found.append(_stands(part, standing is not None))
-                if standing is not None and standing.labels is not None and value not in shared:
-                    found.append(_labelled(part, standing, request))
+                borne = None if standing is None else standing.labels
+                if borne is not None and not _is_among(value, shared):
+                    found.append(_labelled(part, borne, request))
             if request.isolation == "silo":
                 found.append(self._database(eyes, request))
             return tuple(found)
@@ -65,12 +65,16 @@ class SdkAdapter:
         with self._looking(self._account.regions[0]) as eyes:
             found = read_all(self._cloud, eyes.labelled(workspace, tenant))
         # A search may be generous: what counts is what the resource itself bears.
-        ours = (one for one in found if _is_of(one.labels, workspace, tenant))
-        return tuple(sorted(ours, key=lambda one: (one.type, one.import_id)))
+        # What belongs to no region may come once for each.
+        ours = {
+            (one.type, one.import_id): one for one in found if _is_of(one.labels, workspace, tenant)
+        }
+        return tuple(ours[key] for key in sorted(ours))
 
     @contextmanager
     def _looking(self, region: str) -> Generator[Eyes]:
-        eyes = self._open(region)
+        with told(self._cloud, lambda _error: None):
+            eyes = self._open(region)
         with told(self._cloud, eyes.status):
             yield eyes
 
@@ -144,8 +148,17 @@ def _named(outputs: Mapping[str, object]) -> list[tuple[Part, str]]:
         "storage": _field(storage, "name"),
         "secret": _field(database, "secret"),
     }
-    pairs = ((part, values[part]) for part in _PARTS)
-    return [(part, value) for part, value in pairs if isinstance(value, str) and value]
+    found: list[tuple[Part, str]] = []
+    for part in _PARTS:
+        value = values[part]
+        if isinstance(value, str) and value:
+            found.append((part, value))
+    return found
+
+
+def _is_among(value: str, shared: Sequence[str]) -> bool:
+    # Settings may name by its path what outputs call by its name.
+    return any(one == value or one.endswith(f"/{value}") for one in shared)
 
 
 def _field(output: object, name: str) -> object:
@@ -159,7 +172,7 @@ def _name(name: str, holder: Standing | Foreign | None, request: StackRequest) -
         return _check("name", name, ok=False, said="somebody else has it")
     # Where a kind bears no labels, that it is in this account is all that can be known.
     ours = holder.labels is None or _is_of(holder.labels, request.workspace, request.tenant)
-    said = "this tenant has it" if ours else "something else in the account has it"
+    said = _OURS if ours else "something else in the account has it"
     return _check("name", name, ok=ours, said=said)
 
 
@@ -172,8 +185,7 @@ def _stands(part: Part, stands: bool) -> Check:
     return _check("stands", part, ok=stands, said="it stands" if stands else "it is not there")
 
 
-def _labelled(part: Part, standing: Standing, request: StackRequest) -> Check:
-    borne = standing.labels or {}
+def _labelled(part: Part, borne: Mapping[str, str], request: StackRequest) -> Check:
     lacking = [name for name, value in labels(request).items() if borne.get(name) != value]
     said = f"it lacks {', '.join(lacking)}" if lacking else "it bears the stack's labels"
     return _check("labels", part, ok=not lacking, said=said)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
 from control_plane.provisioning.clouds.aws_kinds import ROLE, found_of
-from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.endpoint import endpoints
 from control_plane.provisioning.clouds.eyes import (
     FOREIGN,
     Eyes,
@@ -28,8 +30,8 @@ from control_plane.provisioning.clouds.secrets import wanted
 from control_plane.provisioning.stacks import StackRequest
 
 _ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
-_SERVICES: Final = ("sts", "ec2", "s3", "kms", "iam", "rds", "secretsmanager", "ssm")
 _TAGGING: Final = "resourcegroupstaggingapi"
+SERVICES: Final = ("sts", "ec2", "s3", "kms", "iam", "rds", "secretsmanager", "ssm", _TAGGING)
 _UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 _NO_CREDENTIALS: Final = frozenset(
     {"AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature"}
@@ -38,12 +40,13 @@ _NO_CREDENTIALS: Final = frozenset(
 )
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded"})
+_HOMES: Final = {"us-gov-": "us-gov-west-1", "cn-": "cn-north-1"}
 _ABSENT: Final = frozenset(
     {"404", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException"}
     | {"InvalidVpcID.NotFound", "InvalidVpcID.Malformed", "DBInstanceNotFound"}
     | {"DBInstanceNotFoundFault", "InvalidResourceId", "InvalidArnException"}
 )
-_SHARED: Final[Mapping[str, Part]] = {
+SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
     "kms_key_arn": "key",
     "bucket": "storage",
@@ -63,27 +66,47 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
         ignore_configured_endpoint_urls=True,
         s3={"addressing_style": "path" if "s3" in account.endpoints else "auto"},
     )
-    addresses = {name: endpoint(account, name) for name in (*_SERVICES, _TAGGING)}
+    addresses = endpoints(account, SERVICES)
 
-    session = boto3.session.Session(key_id, secret, credentials.get(_TOKEN) or None)
+    session = boto3.session.Session(
+        key_id, secret, credentials.get(_TOKEN) or None, botocore_session=_session()
+    )
     one_at_a_time = Lock()  # a session may not be shared while it makes a client
 
     def open_eyes(region: str) -> Eyes:
+        @cache
         def client(service: str, at: str = region) -> Any:
             with one_at_a_time:
                 return session.client(service, at, endpoint_url=addresses[service], config=settings)
 
-        return AwsEyes(account, client)
+        return AwsEyes(account, client, _home(region))
 
     return open_eyes
 
 
-class AwsEyes:
-    """`client(service, region)` makes a client of boto3."""
+def _session() -> Any:
+    """A session that no file or profile of the worker's user says anything to."""
+    nothing = (None, None, None, None)
+    no_file = (None, None, os.devnull, None)
+    own = {"profile": nothing, "config_file": no_file, "credentials_file": no_file}
+    session = load("aws", "botocore.session").Session(session_vars=own)
+    session.register_component("data_loader", _loader())
+    return session
 
-    def __init__(self, account: CloudAccount, client: Any) -> None:
+
+@cache
+def _loader() -> Any:
+    # It keeps the services' descriptions: reading them takes longer than asking.
+    return load("aws", "botocore.loaders").create_loader()
+
+
+class AwsEyes:
+    """`client(service, region)` makes a client of boto3; `home` is a region that surely is."""
+
+    def __init__(self, account: CloudAccount, client: Any, home: str) -> None:
         self._account = account
         self._client = client
+        self._home = home
 
     @property
     def cloud(self) -> Cloud:
@@ -101,16 +124,14 @@ class AwsEyes:
             return _FORBIDDEN
         if code in _THROTTLED:
             return _TOO_MANY
-        answer: Any = getattr(error, "response", None)
-        told: Any = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
-        return failed_status(told.get("HTTPStatusCode"))
+        return failed_status(_told(error, "ResponseMetadata").get("HTTPStatusCode"))
 
     def who(self) -> str:
-        return str(self._client("sts").get_caller_identity()["Account"])
+        return str(self._client("sts", self._home).get_caller_identity()["Account"])
 
     def knows(self, region: str) -> bool:
         # Regions that the account has not opted into are left out.
-        answer = self._client("ec2").describe_regions(AllRegions=False)
+        answer = self._client("ec2", self._home).describe_regions(AllRegions=False)
         return region in {one["RegionName"] for one in answer["Regions"]}
 
     def names(self, request: StackRequest) -> tuple[tuple[Part, str], ...]:
@@ -153,7 +174,7 @@ class AwsEyes:
             raise
 
     def shared_part(self, key: str) -> Part | None:
-        return _SHARED.get(key)
+        return SHARED.get(key)
 
     def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
         filters = [{"Key": "paybill_workspace", "Values": [workspace]}]
@@ -221,9 +242,21 @@ class AwsEyes:
         return Standing(_tags(found["DBInstances"][0].get("TagList", [])))
 
 
+def _home(region: str) -> str:
+    """A region of the same partition: what is no region has no address to ask."""
+    for prefix, home in _HOMES.items():
+        if region.startswith(prefix):
+            return home
+    return "us-east-1"
+
+
 def _code(error: Exception) -> str:
-    answer: Any = getattr(error, "response", None)
-    return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
+    return str(_told(error, "Error").get("Code", ""))
+
+
+def _told(error: Exception, part: str) -> dict[str, Any]:
+    answer: object = getattr(error, "response", None)
+    return cast("dict[str, Any]", answer).get(part, {}) if isinstance(answer, dict) else {}
 
 
 def _tags(tags: list[dict[str, str]]) -> dict[str, str]:

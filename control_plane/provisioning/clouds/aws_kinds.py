@@ -18,7 +18,7 @@ class _Kind(NamedTuple):
 
 
 # By service and the first word of the resource; a bucket has none.
-_KINDS: Final[Mapping[tuple[str, str], _Kind]] = {
+KINDS: Final[Mapping[tuple[str, str], _Kind]] = {
     ("s3", ""): _Kind("aws_s3_bucket"),
     ("ec2", "vpc"): _Kind("aws_vpc"),
     ("ec2", "subnet"): _Kind("aws_subnet"),
@@ -43,7 +43,7 @@ def found_of(arn: str, region: str, labels: Mapping[str, str]) -> Found:
     """The resource of an ARN; an ARN of a kind that is not known has no type and imports as itself."""
     _, _, service, _, _, resource = arn.split(":", _PARTS - 1)
     word, name = _divided(resource)
-    kind = _KINDS.get((service, word), _Kind("", "arn"))
+    kind = KINDS.get((service, word), _Kind("", "arn"))
     if service == "ssm":
         name = f"/{name}"
     return Found(

@@ -10,7 +10,7 @@ from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
 from control_plane.provisioning.clouds.azure_kinds import GROUP, TYPES, found_of, named_by, names
-from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.endpoint import endpoints
 from control_plane.provisioning.clouds.eyes import FOREIGN, Eyes, Foreign, Part, Room, Standing
 from control_plane.provisioning.clouds.faults import failed_status, malformed
 from control_plane.provisioning.clouds.pages import read_all
@@ -21,6 +21,7 @@ from control_plane.provisioning.stacks import StackRequest
 
 _TENANT, _CLIENT = "ARM_TENANT_ID", "ARM_CLIENT_ID"
 _SECRET, _ASSERTION = "ARM_CLIENT_SECRET", "ARM_OIDC_TOKEN"
+SERVICES: Final = ("management", "authority")
 _MANAGEMENT: Final = "https://management.azure.com"
 _AUTHORITY: Final = "https://login.microsoftonline.com"
 _UNAUTHENTICATED, _TOO_MANY, _FAILS = 401, 429, 500
@@ -35,7 +36,7 @@ _NAMERS: Final[Mapping[Part, tuple[str, str]]] = {
     "key": ("Microsoft.KeyVault", "2023-07-01"),
 }
 
-_SHARED: Final[Mapping[str, Part]] = {
+SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
     "key_id": "key",
     "key_vault_id": "key",
@@ -49,14 +50,15 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
     tenant, client = wanted("azure", credentials, _TENANT, _CLIENT)
     name, secret = either("azure", credentials, _SECRET, _ASSERTION)
     identity = load("azure", "azure.identity")
-    base = endpoint(account, "management") or _MANAGEMENT
+    addresses = endpoints(account, SERVICES)
+    base = addresses["management"] or _MANAGEMENT
     bounds = {
         "retry_total": 0,
         "connection_timeout": patience.connect_s,
         "read_timeout": patience.read_s,
     }
     options = {
-        "authority": endpoint(account, "authority") or _AUTHORITY,
+        "authority": addresses["authority"] or _AUTHORITY,
         "disable_instance_discovery": "authority" in account.endpoints,
         **bounds,
     }
@@ -155,10 +157,12 @@ class AzureEyes:
 
     def part(self, part: Part, value: str) -> Standing | None:
         kind, name, resource_id = named_by(part, value)
-        return self._listed(kind, name, resource_id)
+        found = self._listed(kind, name, resource_id)
+        # A secret's own tags lie in its vault, where the worker need not see.
+        return Standing(None) if part == "secret" and found is not None else found
 
     def shared_part(self, key: str) -> Part | None:
-        return _SHARED.get(key)
+        return SHARED.get(key)
 
     def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
         label = ("paybill_workspace", workspace) if tenant is None else ("paybill_tenant", tenant)
@@ -213,4 +217,4 @@ def _group_of(resource_id: str) -> str:
 
 
 def _bears(one: Any, label: tuple[str, str]) -> bool:
-    return (one.tags or {}).get(label[0]) == label[1]
+    return dict(one.tags or {}).get(label[0]) == label[1]

@@ -20,7 +20,7 @@ TYPES: Final[Mapping[Part, str]] = {
     "secret": "Microsoft.KeyVault/vaults",
     "database": "Microsoft.DBforPostgreSQL/flexibleServers",
 }
-_TERRAFORM: Final = {
+TERRAFORM: Final = {
     GROUP: "azurerm_resource_group",
     "Microsoft.Network/virtualNetworks": "azurerm_virtual_network",
     "Microsoft.Network/networkSecurityGroups": "azurerm_network_security_group",
@@ -34,7 +34,7 @@ _TERRAFORM: Final = {
     "Microsoft.Storage/storageAccounts": "azurerm_storage_account",
     "Microsoft.DBforPostgreSQL/flexibleServers": "azurerm_postgresql_flexible_server",
 }
-_BY_LOWER: Final = {name.lower(): kind for name, kind in _TERRAFORM.items()}
+_BY_LOWER: Final = {name.lower(): kind for name, kind in TERRAFORM.items()}
 
 
 def found_of(one: Any, kind: str) -> Found:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
-from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.endpoint import endpoints
 from control_plane.provisioning.clouds.eyes import (
     FOREIGN,
     Eyes,
@@ -35,7 +35,7 @@ _KEY, _KEY_FILE, _TOKEN = (
     "GOOGLE_OAUTH_ACCESS_TOKEN",
 )
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-_SERVICES: Final = (
+SERVICES: Final = (
     "cloudresourcemanager",
     "storage",
     "cloudasset",
@@ -47,7 +47,7 @@ _SERVICES: Final = (
 )
 _PAGE_ITEMS: Final = 500
 _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
-_SHARED: Final[Mapping[str, Part]] = {
+SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
     "kms_key": "key",
     "bucket": "storage",
@@ -66,7 +66,7 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
     """How to look into the project. Raises Unavailable where SDK or credentials are missing."""
     name, secret = either("gcp", credentials, _KEY, _KEY_FILE, _TOKEN)
     own = _credential(name, secret)
-    addresses = {service: endpoint(account, service) for service in _SERVICES}
+    addresses = endpoints(account, SERVICES)
 
     def open_eyes(region: str) -> Eyes:
         return GcpEyes(account, own(), addresses, patience, region)
@@ -185,7 +185,7 @@ class GcpEyes:
         return Standing(dict(labels or found.get("labels") or {}))
 
     def shared_part(self, key: str) -> Part | None:
-        return _SHARED.get(key)
+        return SHARED.get(key)
 
     def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
         query = f"labels.paybill_workspace={workspace}"

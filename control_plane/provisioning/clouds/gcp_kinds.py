@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from control_plane.provisioning.clouds.port import Found
 
-_TERRAFORM: Final = {
+TERRAFORM: Final = {
     "storage.googleapis.com/Bucket": "google_storage_bucket",
     "sqladmin.googleapis.com/Instance": "google_sql_database_instance",
     "cloudkms.googleapis.com/CryptoKey": "google_kms_crypto_key",
@@ -24,7 +24,7 @@ _BY_NAME: Final = frozenset({"google_storage_bucket"})
 def found_of(one: dict[str, Any]) -> Found:
     """A result of the asset search; its name is `//service/path`."""
     _, _, path = str(one["name"]).removeprefix("//").partition("/")
-    kind = _TERRAFORM.get(str(one["assetType"]), "")
+    kind = TERRAFORM.get(str(one["assetType"]), "")
     name = path.rsplit("/", 1)[-1]
     return Found(
         type=kind,

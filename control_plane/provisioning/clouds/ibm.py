@@ -9,7 +9,7 @@ from typing import Any, Final
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
-from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.endpoint import endpoints
 from control_plane.provisioning.clouds.eyes import (
     FOREIGN,
     Eyes,
@@ -19,7 +19,7 @@ from control_plane.provisioning.clouds.eyes import (
     Standing,
     name_of,
 )
-from control_plane.provisioning.clouds.faults import failed_status
+from control_plane.provisioning.clouds.faults import failed_status, malformed
 from control_plane.provisioning.clouds.ibm_kinds import found_of, labels_of
 from control_plane.provisioning.clouds.port import Found
 from control_plane.provisioning.clouds.sdk import Patience, load
@@ -27,13 +27,14 @@ from control_plane.provisioning.clouds.secrets import either
 from control_plane.provisioning.stacks import StackRequest
 
 _KEYS: Final = ("IC_API_KEY", "IBMCLOUD_API_KEY")
-_SERVICES: Final[Mapping[str, str]] = {
+_PLACES: Final[Mapping[str, str]] = {
     "iam": "https://iam.cloud.ibm.com",
     "globalcatalog": "https://globalcatalog.cloud.ibm.com/api/v1",
     "globalsearch": "https://api.global-search-tagging.cloud.ibm.com",
     "globaltagging": "https://tags.global-search-tagging.cloud.ibm.com",
     "resourcecontroller": "https://resource-controller.cloud.ibm.com",
 }
+SERVICES: Final = (*_PLACES, "objectstorage")
 _STORAGE: Final = "https://s3.{region}.cloud-object-storage.appdomain.cloud"
 _FIELDS: Final = ["crn", "name", "type", "region", "tags", "resource_id", "service_name"]
 _PAGE_ITEMS: Final = 100
@@ -41,7 +42,7 @@ _CRN_INSTANCE: Final = 7
 _SAFE: Final = re.compile(r"[A-Za-z0-9:/._-]{1,512}")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BAD_REQUEST, _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND = 400, 401, 403, 404
-_SHARED: Final[Mapping[str, Part]] = {
+SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
     "kms_key_crn": "key",
     "bucket": "storage",
@@ -59,11 +60,11 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
     """How to look into the account. Raises Unavailable where SDK or credentials are missing."""
     _, key = either("ibm", credentials, *_KEYS)
     load("ibm", "ibm_platform_services")
-    addresses = {name: endpoint(account, name) or own for name, own in _SERVICES.items()}
-    storage = endpoint(account, "objectstorage")
+    addresses = endpoints(account, SERVICES)
 
     def open_eyes(region: str) -> Eyes:
-        places = {**addresses, "objectstorage": storage or _STORAGE.format(region=region)}
+        own = {**_PLACES, "objectstorage": _STORAGE.format(region=region)}
+        places = {name: addresses[name] or own[name] for name in SERVICES}
         return IbmEyes(key, places, patience)
 
     return open_eyes
@@ -77,7 +78,10 @@ class IbmEyes:
         self._api_key = key
         self._places = places
         self._bounds = {"timeout": (patience.connect_s, patience.read_s)}
-        self._authenticator = core.IAMAuthenticator(key, url=places["iam"])
+        try:
+            self._authenticator = core.IAMAuthenticator(key, url=places["iam"])
+        except ValueError:
+            raise malformed("ibm", " or ".join(_KEYS)) from None
         self._authenticator.token_manager.http_config = self._bounds
         self._is_let_in = False
 
@@ -139,7 +143,7 @@ class IbmEyes:
             raise
 
     def shared_part(self, key: str) -> Part | None:
-        return _SHARED.get(key)
+        return SHARED.get(key)
 
     def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
         query = f'tags:"paybill_workspace:{workspace}"'
@@ -213,7 +217,7 @@ class IbmEyes:
 
     def _service(self, module: str, name: str, place: str) -> Any:
         self._let_in()
-        make = vars(load("ibm", f"ibm_platform_services.{module}"))[name]
+        make: Any = getattr(load("ibm", f"ibm_platform_services.{module}"), name)
         service = make(authenticator=self._authenticator)
         service.set_service_url(self._places[place])
         service.set_http_config(self._bounds)

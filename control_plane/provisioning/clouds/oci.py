@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.adapter import Open
-from control_plane.provisioning.clouds.endpoint import endpoint
+from control_plane.provisioning.clouds.endpoint import endpoints
 from control_plane.provisioning.clouds.eyes import Eyes, Foreign, Part, Room, Standing, name_of
 from control_plane.provisioning.clouds.faults import failed_status, malformed
 from control_plane.provisioning.clouds.oci_kinds import GONE, found_of
@@ -25,6 +26,7 @@ _KEY, _KEY_FILE, _PASSPHRASE = (
     "OCI_PRIVATE_KEY_PATH",
     "OCI_PRIVATE_KEY_PASSWORD",
 )
+_REGION: Final = "OCI_REGION"
 # The services, each with the module, the client and the path that stands before every other.
 _CLIENTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "identity": ("oci.identity", "IdentityClient", "/20160918"),
@@ -32,16 +34,17 @@ _CLIENTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "limits": ("oci.limits", "LimitsClient", ""),
     "resourcesearch": ("oci.resource_search", "ResourceSearchClient", "/20180409"),
 }
+SERVICES: Final = tuple(_CLIENTS)
 _PAGE_ITEMS: Final = 500
 _OCID: Final = re.compile(r"ocid1\.[a-z0-9]+\.[a-z0-9-]*\.[a-z0-9-]*(\.[a-z0-9-]*)?\.[a-z0-9]+")
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,64}")
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_FOUND: Final = 404
-_SHARED: Final[Mapping[str, Part]] = {
+SHARED: Final[Mapping[str, Part]] = {
     "network_id": "network",
     "kms_key_id": "key",
     "vault_id": "key",
     "compartment_id": "identity",
-    "database_secret": "secret",
     "bucket": "storage",
 }
 
@@ -57,14 +60,17 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
         "key_content": secret if name == _KEY else _read(secret),
         "pass_phrase": credentials.get(_PASSPHRASE) or None,
     }
-    addresses = {service: endpoint(account, service) for service in _CLIENTS}
+    addresses = endpoints(account, SERVICES)
+    # Asked of a region that is to be used anyway: what is no region has no address to ask.
+    home = credentials.get(_REGION) or account.regions[0]
     load("oci", "oci")
 
-    def client(service: str, region: str) -> Any:
-        return _client(service, {**settings, "region": region}, addresses[service], patience)
-
     def open_eyes(region: str) -> Eyes:
-        return OciEyes(account, tenancy, client, region)
+        @cache  # each would read and check the key anew
+        def client(service: str, region: str) -> Any:
+            return _client(service, {**settings, "region": region}, addresses[service], patience)
+
+        return OciEyes(account, tenancy, client, region, home)
 
     return open_eyes
 
@@ -79,7 +85,7 @@ def _read(path: str) -> str:
 def _client(service: str, settings: dict[str, Any], address: str | None, patience: Patience) -> Any:
     module, name, path = _CLIENTS[service]
     retry, breaker = load("oci", "oci.retry"), load("oci", "oci.circuit_breaker")
-    make = vars(load("oci", module))[name]
+    make: Any = getattr(load("oci", module), name)
     try:
         return make(
             settings,
@@ -95,11 +101,14 @@ def _client(service: str, settings: dict[str, Any], address: str | None, patienc
 class OciEyes:
     """`client(service, region)` makes a client of the SDK."""
 
-    def __init__(self, account: CloudAccount, tenancy: str, client: Any, region: str) -> None:
+    def __init__(
+        self, account: CloudAccount, tenancy: str, client: Any, region: str, home: str
+    ) -> None:
         self._account = account
         self._tenancy = tenancy
         self._client = client
         self._region = region
+        self._home = home
 
     @property
     def cloud(self) -> Cloud:
@@ -114,7 +123,8 @@ class OciEyes:
 
     def who(self) -> str:
         try:
-            found = self._of("identity").get_compartment(self._account.account).data
+            identity = self._client("identity", self._home)
+            found = identity.get_compartment(self._account.account).data
         except Exception as error:
             if self.status(error) == _NOT_FOUND:
                 return ""  # what may not be seen is answered as what is not there
@@ -122,7 +132,8 @@ class OciEyes:
         return str(found.id) if found.lifecycle_state == "ACTIVE" else ""
 
     def knows(self, region: str) -> bool:
-        found = self._of("identity").list_region_subscriptions(self._tenancy).data
+        identity = self._client("identity", self._home)
+        found = identity.list_region_subscriptions(self._tenancy).data
         return region in {one.region_name for one in found if one.status == "READY"}
 
     def names(self, request: StackRequest) -> tuple[tuple[Part, str], ...]:
@@ -154,7 +165,7 @@ class OciEyes:
         return None
 
     def shared_part(self, key: str) -> Part | None:
-        return _SHARED.get(key)
+        return SHARED.get(key)
 
     def labelled(self, workspace: str, tenant: str | None) -> Iterator[list[Found]]:
         key, value = (
@@ -191,7 +202,10 @@ class OciEyes:
         return Standing(dict(found.freeform_tags or {}))
 
     def _namespace(self) -> str:
-        return str(self._of("objectstorage").get_namespace().data)
+        found = str(self._of("objectstorage").get_namespace().data)
+        if not _NAMESPACE.fullmatch(found):  # the SDK takes whatever text comes
+            raise ValueError
+        return found
 
     def _of(self, service: str) -> Any:
         return self._client(service, self._region)

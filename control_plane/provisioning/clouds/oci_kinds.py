@@ -7,7 +7,7 @@ from typing import Any, Final
 from control_plane.provisioning.clouds.port import Found
 
 GONE: Final = frozenset({"TERMINATED", "TERMINATING", "DELETED", "DELETING", "PENDING_DELETION"})
-_TERRAFORM: Final = {
+TERRAFORM: Final = {
     "bucket": "oci_objectstorage_bucket",
     "compartment": "oci_identity_compartment",
     "dynamicresourcegroup": "oci_identity_dynamic_group",
@@ -28,7 +28,7 @@ _TERRAFORM: Final = {
 
 def found_of(one: Any, region: str, namespace: str) -> Found:
     """A result of the search. A bucket imports by namespace and name, the others by their OCID."""
-    kind = _TERRAFORM.get(str(one.resource_type).lower(), "")
+    kind = TERRAFORM.get(str(one.resource_type).lower(), "")
     name = str(one.display_name or "")
     is_bucket = kind == "oci_objectstorage_bucket"
     return Found(

@@ -42,7 +42,7 @@ class Found(_Strict):
 
 class CloudAdapter(Protocol):
     """One account of one cloud. Every method may raise Unavailable (`cloud_unavailable`,
-    `credentials_missing`, `credentials_refused`, `sdk_missing`), and none changes anything.
+    `credentials_missing`, `credentials_refused`, `sdk_missing`, `cloud_list_too_long`), and none changes anything.
     """
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Final
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.clouds.faults import sdk_missing
 
+_SILENT: Final = logging.CRITICAL + 1
 # They log addresses, requests and refusals, and some of it at WARNING.
 _LOGGERS: Final[dict[Cloud, tuple[str, ...]]] = {
     "aws": ("boto3", "botocore", "s3transfer", "urllib3"),
@@ -38,11 +39,5 @@ def load(cloud: Cloud, name: str) -> Any:
     except ImportError:
         raise sdk_missing(cloud) from None
     for logger in _LOGGERS[cloud]:
-        _silence(logging.getLogger(logger))
+        logging.getLogger(logger).setLevel(_SILENT)
     return module
-
-
-def _silence(logger: logging.Logger) -> None:
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())

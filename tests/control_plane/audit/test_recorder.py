@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Boolean, Column, Connection, Integer, Table, func, select, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    Table,
+    func,
+    select,
+    text,
+)
 
 from control_plane.audit.leaf import Leaf, open_leaf, sealed_digest
 from control_plane.audit.recorder import _KEYS as KEYS
@@ -104,6 +115,7 @@ def two_values(column: Column[Any]) -> tuple[object, object]:
         JSON: ({"a": [1, None]}, ["b"]),
         Boolean: (True, False),
         Integer: (7, 8),
+        LargeBinary: (b"sealed", b"another"),
     }
     return pairs.get(type(column.type), WORDS.get(column.name, ("word", "another")))
 

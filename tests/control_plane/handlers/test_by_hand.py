@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from control_plane.billing.provider import PaymentProvider
 from control_plane.billing.providers.manual import ManualProvider
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.store import rows
@@ -24,7 +26,7 @@ MONTH_MINOR = 3100
 def bench(tmp_path: Path, gate: Gate, standing: Onboarded) -> Iterator[PayingBench]:
     """A world whose worker lets a method be a transfer, beside the sandbox."""
     with paying(standing, tmp_path, gate) as made:
-        both = {"sandbox": made.sandbox, "manual": ManualProvider()}
+        both: dict[str, PaymentProvider] = {"sandbox": made.sandbox, "manual": ManualProvider()}
         world = made.world.with_ports(replace(made.world.ports, payments=both))
         yield PayingBench(world, made.sandbox)
 
@@ -46,7 +48,7 @@ def states(bench: PayingBench) -> list[tuple[str, str]]:
 
 def written_down(bench: PayingBench, minor: int, reference: str) -> None:
     invoice = bench.invoices[-1].id
-    asked = {"invoice": invoice, "amount_minor": minor, "reference": reference}
+    asked: dict[str, Any] = {"invoice": invoice, "amount_minor": minor, "reference": reference}
     assert bench.approved(bench.parked("payment_record", **asked)).state == "applied"
 
 

@@ -121,9 +121,7 @@ def plan(name: str) -> dict[str, Any]:
     return loaded
 
 
-def tenant(
-    found: PlanFacts, plan_json: dict[str, Any], isolation: str = "pooled", plan: str = "team"
-) -> TenantFacts:
+def tenant(found: PlanFacts, plan_json: dict[str, Any], isolation: str = "pooled") -> TenantFacts:
     """An onboarding at `apply`, in the place that the plan's own variables name."""
     place = next((CLOUD[kind] for kind in map(family, found.resource_types) if kind in CLOUD), "")
     cloud, region = place or "local", plan_json["variables"]["region"]["value"]
@@ -135,7 +133,7 @@ def tenant(
             "operation": "onboard",
             "stage": "apply",
             "proposed_isolation": isolation,
-            "proposed_plan": plan,
+            "proposed_plan": "team",
             "proposed_cloud": cloud,
             "proposed_region": region,
             "plan_isolations": ("pooled", "bridge", "silo"),
@@ -193,9 +191,7 @@ def test_the_plan_of_a_shipped_module_is_refused_by_nothing(
     gate: Gate, cloud: Cloud, isolation: Isolation
 ) -> None:
     plan_json = recorded(cloud, isolation)
-    # A vault of a tenant's own in Oracle Cloud costs more than the smaller plans let pass.
-    offered = "enterprise" if isolation == "silo" else "team"
-    facts = tenant(plan_facts(plan_json), plan_json, isolation, offered)
+    facts = tenant(plan_facts(plan_json), plan_json, isolation)
     decision = decided(gate, facts)
     assert decision.refusals == ()
     asked = isolation == "silo" or facts.infra_iam_unread > 0

@@ -51,6 +51,7 @@ OWN: dict[str, dict[str, Any]] = {
 }
 # What stands already, and is no face's own.
 WORKERS: dict[str, dict[str, Any]] = {
+    "stack": {"state": "stands"},
     "fence": {"epoch": 7},
     "run": {"id": "theirs", "tenant": "theirs", "state": "applying"},
     "permit": {"id": "theirs", "step": "provision", "consumed_at": None},

@@ -24,7 +24,7 @@ PROVIDER: Final = "registry.terraform.io/hashicorp/aws"
 _DEADLINE_S: Final = 300
 _BLOCK: Final = re.compile(r'^(resource|data) "(aws_\w+)"', re.MULTILINE)
 _PINNED: Final = re.compile(r'version\s*=\s*"= ([\d.]+)"')
-_LEFT_OUT: Final = {"description", "description_kind"}
+_LEFT_OUT: Final = {"deprecated", "description", "description_kind"}
 # What the published schema does not tell, from the provider's documentation: another value of these
 # is another resource. Only what our modules set is here.
 FORCE_NEW: Final = {
@@ -109,7 +109,7 @@ def _kept(schemas: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _bare(block: dict[str, Any]) -> dict[str, Any]:
-    """The same without descriptions, which nothing reads; an argument may have that name too."""
+    """The same without words and warnings, which nothing reads; an argument may be called so."""
     return {
         key: _bare(cast("dict[str, Any]", one)) if isinstance(one, dict) else one
         for key, one in block.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import yaml
 
@@ -48,8 +48,8 @@ def _block(cells: Mapping[str, Any]) -> Block:
     blocks: Block = {}
     for name, cell in cells.items():
         if isinstance(cell, list):
-            blocks[name] = _timeouts(cell)
-        elif isinstance(cell, dict) and "block" in cell:
+            blocks[name] = _timeouts(cast("list[str]", cell))
+        elif "block" in cell and not isinstance(cell, str):
             blocks[name] = _nested(cell)
         else:
             attributes[name] = _attribute(name, cell)

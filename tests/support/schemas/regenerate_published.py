@@ -259,6 +259,8 @@ def content(cloud: str, package_file: Path, types: Iterable[str]) -> dict[str, A
     data_folder_of = {one: f"data-{one.replace('_', '-')}" for one in sources}
     read = folders(package_file, {"provider", *folder_of.values(), *data_folder_of.values()})
     provider = next(one for one in read["provider"].classes if one.endswith("Provider"))
+    top = read["provider"].top(provider)
+    top["attributes"].pop("alias", None)  # Terraform's own word, and no provider's
     version = re.search(r"providerVersion: '([\d.]+)'", read["provider"].classes[provider])
     if version is None:
         raise ValueError("the package does not say its provider's version")
@@ -267,7 +269,7 @@ def content(cloud: str, package_file: Path, types: Iterable[str]) -> dict[str, A
         "version": version[1],
         "licence": "MPL-2.0",
         "origin": f"{package.name} (PyPI), with what published_corrections.yaml adds",
-        "provider_schema": read["provider"].top(provider),
+        "provider_schema": top,
         "resources": {one: _top_of(read[folder_of[one]], one) for one in resources},
         "data": {one: _top_of(read[data_folder_of[one]], one) for one in sources},
     }

@@ -13,20 +13,22 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
 from control_plane.domain.isolation import CLOUDS, ISOLATIONS, Cloud, Isolation
+from control_plane.errors import Unknown
 from control_plane.provisioning import artifact, binary, stacks
 from control_plane.provisioning.accounts import CloudAccount, Clouds, FromEnvironment
 from control_plane.provisioning.binary import Terraform
 from control_plane.provisioning.module import LOCK_FILE
+from control_plane.provisioning.port import ObservedPlan
 from control_plane.provisioning.provisioner import TerraformProvisioner
 from control_plane.provisioning.runner import RunnerSettings
 from control_plane.provisioning.site import Sites
 from control_plane.provisioning.stacks import StackRequest
-from tests.support.simulated.mirror import make_mirror
+from tests.support.simulated.mirror import WORLD, make_mirror
 from tests.support.simulated.schema import read_schema, schema_path
 
 REGIONS: Final[dict[Cloud, str]] = {
@@ -109,13 +111,13 @@ def terraform() -> Terraform:
     return binary.find(None, os.environ["PATH"])
 
 
-@pytest.mark.parametrize(("cloud", "isolation"), cases())
-def test_a_stack_lives_from_its_first_plan_to_an_empty_state(
-    terraform: Terraform, tmp_path: Path, cloud: Cloud, isolation: Isolation
-) -> None:
-    request = request_for(cloud, isolation)
-    root = tmp_path / "stacks"
-    clouds = clouds_with(cloud, isolation, tmp_path / "mirror")
+def provisioner_for(
+    terraform: Terraform, request: StackRequest, folder: Path
+) -> tuple[TerraformProvisioner, Path]:
+    """A provisioner over the simulated provider, and where the stack's state lies."""
+    root = folder / "stacks"
+    place: tuple[Cloud, Isolation] = (request.cloud, request.isolation)
+    clouds = clouds_with(*place, folder / "mirror")
     sites = Sites(root, clouds, fetch_credentials=lambda _credentials: {})
     provisioner = TerraformProvisioner(
         terraform,
@@ -123,21 +125,74 @@ def test_a_stack_lives_from_its_first_plan_to_an_empty_state(
         root,
         b"k" * 32,
         sites=sites,
-        module_overrides={(cloud, isolation): unlocked(cloud, isolation, tmp_path / "module")},
+        module_overrides={place: unlocked(*place, folder / "module")},
     )
+    state = sites.site(request).state
+    assert state is not None
+    return provisioner, state
+
+
+@pytest.mark.parametrize(("cloud", "isolation"), cases())
+def test_a_stack_lives_from_its_first_plan_to_an_empty_state(
+    terraform: Terraform, tmp_path: Path, cloud: Cloud, isolation: Isolation
+) -> None:
+    request = request_for(cloud, isolation)
+    provisioner, state = provisioner_for(terraform, request, tmp_path)
     password = provisioner._password(request)
     observed = provisioner.observe(request)
     assert observed.facts.creates >= 1
+    found = observed.facts
+    assert found.public_ingress == found.unencrypted == found.untagged == ()
+    assert found.iam_wildcards == found.iam_unread == ()
+    assert set(found.regions) <= {request.region}
     assert observed.facts.updates == observed.facts.replaces == observed.facts.deletes == 0
     outputs = provisioner.apply(request, observed.artifact).outputs
     assert provisioner.settle(request) == "present"
-    state = sites.site(request).state
-    assert state is not None
     kept = [state.read_text("utf-8"), *texts_of(observed.artifact)]
     assert not [one for one in kept if password in one]
     assert_contract(request, json.loads(json.dumps(outputs)))
     provisioner.destroy(request)
     assert json.loads(state.read_text("utf-8"))["resources"] == []
+
+
+def test_what_failed_halfway_is_made_whole_and_what_changed_behind_it_is_found(
+    terraform: Terraform, tmp_path: Path
+) -> None:
+    request = request_for("aws", "pooled")
+    provisioner, _state = provisioner_for(terraform, request, tmp_path)
+    world = tmp_path / "mirror" / WORLD
+    world.write_text(json.dumps([{"type": "aws_iam_role_policy", "fails": "create"}]))
+    with pytest.raises(Unknown) as partial:
+        provisioner.apply(request, provisioner.observe(request).artifact)
+    assert partial.value.code == "partial_apply"
+    world.unlink()
+    rest = provisioner.observe(request)
+    assert "aws_iam_role_policy.tenant" in changes_of(rest)
+    assert "aws_iam_role.tenant" not in changes_of(rest)
+    provisioner.apply(request, rest.artifact)
+    widened = {"type": "aws_iam_role_policy", "attributes": {"policy": "{}"}}
+    world.write_text(json.dumps([widened]))
+    assert changes_of(provisioner.observe(request)) == ["aws_iam_role_policy.tenant"]
+
+
+def test_a_name_that_aws_would_not_take_becomes_another_for_each_tenant(
+    terraform: Terraform, tmp_path: Path
+) -> None:
+    names = set[str]()
+    for number, tenant in enumerate(("a--b", "a---b")):
+        request = request_for("aws", "silo").model_copy(update={"tenant": tenant})
+        provisioner, _state = provisioner_for(terraform, request, tmp_path / str(number))
+        changes: Any = provisioner.observe(request).projection["resource_changes"]
+        (database,) = [one for one in changes if one["type"] == "aws_db_instance"]
+        names.add(database["change"]["after"]["identifier"])
+    assert len(names) == 2
+    assert all(re.fullmatch(r"[a-z]([a-z0-9]|-(?!-)){0,61}[a-z0-9]", one) for one in names)
+
+
+def changes_of(observed: ObservedPlan) -> list[str]:
+    """The addresses that a plan would touch."""
+    changes = cast("list[dict[str, str]]", observed.projection["resource_changes"])
+    return [one["address"] for one in changes]
 
 
 def texts_of(packed: bytes) -> list[str]:

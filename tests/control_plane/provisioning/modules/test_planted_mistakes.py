@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,37 +16,33 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from control_plane.domain.isolation import Cloud, Isolation
+from control_plane.domain import isolation as domain
+from control_plane.domain.isolation import ISOLATIONS, Cloud
 from control_plane.errors import Failed
 from control_plane.provisioning import binary, stacks
-from control_plane.provisioning.accounts import CloudAccount, Clouds, FromEnvironment
 from control_plane.provisioning.binary import Terraform
-from control_plane.provisioning.module import LOCK_FILE
 from control_plane.provisioning.provisioner import TerraformProvisioner
 from control_plane.provisioning.runner import RunnerSettings
 from control_plane.provisioning.site import Sites
-from control_plane.provisioning.stacks import StackRequest
+from control_plane.provisioning.state_backend import state_path
+from tests.control_plane.provisioning.modules.test_lifecycle import (
+    clouds_with,
+    request_for,
+    unlocked,
+)
 from tests.support.planted import MISTAKES, Planted, plant
 from tests.support.simulated.mirror import cli_config, make_mirror
 from tests.support.simulated.schema import read_schema, schema_path
 
-REGIONS: Final[dict[Cloud, str]] = {
-    "aws": "eu-central-1",
-    "azure": "westeurope",
-    "gcp": "europe-west3",
-    "oci": "eu-frankfurt-1",
-    "ibm": "eu-de",
-}
+CLOUDS: Final[list[Cloud]] = [cloud for cloud in domain.CLOUDS if cloud != "local"]
 # All mistakes of one cloud always run; of the others only in the sweep.
 ALWAYS: Final[Cloud] = "azure"
-SHARED: Final = {"database_port": "5432", "worker_cidr": "203.0.113.0/28"}
 
 
 class Desk(NamedTuple):
     """A cloud's simulated provider, and a folder where its silo module is initialised."""
 
     cloud: Cloud
-    mirror: Path
     folder: Path
     environment: dict[str, str]
     terraform: Terraform
@@ -84,7 +79,7 @@ def cases(*always: str) -> list[Any]:
             marks=[] if cloud == ALWAYS and mistake in always else pytest.mark.sweep,
             id=f"{cloud}-{mistake.lower().replace(' ', '-')}",
         )
-        for cloud in REGIONS
+        for cloud in CLOUDS
         for mistake in MISTAKES
         if plant(mistake, silo(cloud), read_schema(schema_path(cloud)))
     ]
@@ -114,54 +109,27 @@ def set_up(cloud: Cloud, home: Path, terraform: Terraform) -> Desk:
         "TF_IN_AUTOMATION": "1",
         "TF_CLI_CONFIG_FILE": str(home / "terraform.rc"),
     }
-    folder = without_lock(silo(cloud), home / "module")
-    desk = Desk(cloud, mirror, folder, environment, terraform)
+    folder = unlocked(cloud, "silo", home / "module")
+    desk = Desk(cloud, folder, environment, terraform)
     done = run(desk, "init", "-input=false", "-no-color")
     assert done.returncode == 0, done.stderr
     assert desk.said() == []  # nothing is wrong before something is planted
     return desk
 
 
-def without_lock(shipped: Path, folder: Path) -> Path:
-    """A copy for the simulated provider: the lock names the real one's package alone."""
-    return Path(shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns(LOCK_FILE)))
-
-
-def provisioner_of(
-    desk: Desk, root: Path, folder: Path, isolation: Isolation
-) -> tuple[TerraformProvisioner, StackRequest]:
-    """A provisioner that makes `folder` of what is asked for, and the request."""
-    region = REGIONS[desk.cloud]
-    keys = {
-        key
-        for path in folder.glob("*.tf")
-        for key in re.findall(r"var\.shared\.(\w+)", path.read_text(encoding="utf-8"))
-    }
-    account = CloudAccount(
-        account="simulated",
-        regions=(region,),
-        credentials=FromEnvironment(kind="environment", names=("UNUSED",)),
-        shared={region: {key: SHARED.get(key, f"sim-{key}") for key in sorted(keys)}},
-    )
-    clouds = Clouds(mirror=desk.mirror, accounts={desk.cloud: account})
-    provisioner = TerraformProvisioner(
+def provisioner_of(desk: Desk, home: Path, folder: Path) -> TerraformProvisioner:
+    """A provisioner that makes `folder` of whatever is asked for."""
+    root = home / "stacks"
+    clouds = clouds_with(desk.cloud, "silo", home / "mirror")
+    overrides: dict[tuple[str, str], Path] = {(desk.cloud, one): folder for one in ISOLATIONS}
+    return TerraformProvisioner(
         desk.terraform,
         RunnerSettings(),
         root,
         b"k" * 32,
         sites=Sites(root, clouds, fetch_credentials=lambda _credentials: {}),
-        module_overrides={(desk.cloud, isolation): folder},
+        module_overrides=overrides,
     )
-    request = StackRequest(
-        tenant="acme",
-        run_id="run-1",
-        cloud=desk.cloud,
-        isolation=isolation,
-        plan="pro",
-        region=region,
-        workspace="0a1b2c3d",
-    )
-    return provisioner, request
 
 
 def planted_in(folder: Path, mistake: str, cloud: Cloud) -> Planted:
@@ -191,33 +159,33 @@ def test_a_planted_mistake_is_named_and_no_other(
 def test_nothing_is_planned_of_a_module_with_a_mistake(
     desk_of: Callable[[Cloud], Desk], tmp_path: Path, cloud: Cloud, mistake: str
 ) -> None:
-    folder = without_lock(silo(cloud), tmp_path / "module")
+    folder = unlocked(cloud, "silo", tmp_path / "module")
     planted = planted_in(folder, mistake, cloud)
-    provisioner, request = provisioner_of(desk_of(cloud), tmp_path / "stacks", folder, "silo")
+    provisioner = provisioner_of(desk_of(cloud), tmp_path, folder)
     with pytest.raises(Failed) as failed:
-        provisioner.observe(request)
-    assert failed.value.code in {"bad_module", "terraform_error"}
+        provisioner.observe(request_for(cloud, "silo"))
+    assert failed.value.code == "bad_module"
     assert not failed.value.retryable
     assert planted.words not in str(failed.value)
-    assert not list((tmp_path / "stacks").rglob("*.tfstate"))
+    assert not state_path(tmp_path / "stacks", request_for(cloud, "silo")).exists()
 
 
 @pytest.mark.parametrize(
-    "cloud", [pytest.param(c, marks=[] if c == ALWAYS else pytest.mark.sweep) for c in REGIONS]
+    "cloud", [pytest.param(c, marks=[] if c == ALWAYS else pytest.mark.sweep) for c in CLOUDS]
 )
 def test_a_value_that_a_module_does_not_admit_is_named_as_such(
     desk_of: Callable[[Cloud], Desk], tmp_path: Path, cloud: Cloud
 ) -> None:
-    folder = without_lock(silo(cloud), tmp_path / "module")
-    provisioner, request = provisioner_of(desk_of(cloud), tmp_path / "stacks", folder, "bridge")
+    folder = unlocked(cloud, "silo", tmp_path / "module")
+    provisioner = provisioner_of(desk_of(cloud), tmp_path, folder)
     with pytest.raises(Failed) as failed:
-        provisioner.observe(request)
+        provisioner.observe(request_for(cloud, "bridge"))
     assert (failed.value.code, failed.value.retryable) == ("invalid_variable", False)
 
 
 def test_there_is_a_place_for_nearly_every_mistake_in_every_cloud() -> None:
     places = [case.values for case in cases(*MISTAKES)]
-    for cloud in REGIONS:
+    for cloud in CLOUDS:
         found = {mistake for where, mistake in places if where == cloud}
         # Oracle's and IBM's resources have no write-only argument, and IBM's labels are a list.
         assert set(MISTAKES) - found <= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from tests.support.simulated.protocol import MESSAGES
 from tests.support.simulated.provider import SimulatedProvider
-from tests.support.simulated.schema import Block, ProviderSchema, read_schema, write_schema
+from tests.support.simulated.schema import (
+    SCHEMAS,
+    Block,
+    ProviderSchema,
+    read_schema,
+    write_schema,
+)
 from tests.support.simulated.values import UNKNOWN, decode, encode, made, with_unknowns
 from tests.support.simulated.world import World
 
@@ -44,6 +51,7 @@ PROPOSED: Final[dict[str, Any]] = {
     "password_wo": "planted",
     "rule": [{"key": "k", "place": None}],
 }
+_ROW: Final = re.compile(r"^\| `(\S+)` \| `(\S+)` \| (\S+) \|", re.MULTILINE)
 TEXTS: Final = st.none() | st.text(max_size=8)
 VALUES: Final = st.fixed_dictionaries(
     {
@@ -242,3 +250,11 @@ def test_a_schema_is_the_same_bytes_each_time_and_reads_as_it_was_written(tmp_pa
         {"cloud_thing": BLOCK},
         {},
     )
+
+
+def test_the_notice_names_every_schema_file_with_its_provider_and_version() -> None:
+    schemas = {path.name: read_schema(path) for path in SCHEMAS.glob("*.json.gz")}
+    assert set(_ROW.findall((SCHEMAS / "NOTICE.md").read_text("utf-8"))) == {
+        (name, one.provider.removeprefix("registry.terraform.io/"), one.version)
+        for name, one in schemas.items()
+    }

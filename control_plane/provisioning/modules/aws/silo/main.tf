@@ -8,6 +8,7 @@ data "aws_partition" "here" {}
 
 locals {
   # By the tenant's size: the database's machine, its disk in GB, and whether a second one stands by.
+  # AWS lets a disk grow and never shrink: it turns a smaller size away, and nothing has changed.
   sizes = {
     small  = { class = "db.t4g.small", disk = 20, standby = false }
     medium = { class = "db.m7g.large", disk = 100, standby = true }

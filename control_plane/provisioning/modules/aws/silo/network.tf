@@ -47,7 +47,7 @@ resource "aws_security_group" "database" {
   tags        = var.labels
 
   ingress {
-    description     = "PostgreSQL from the tenant's own clients."
+    description     = "PostgreSQL from the clients of the tenant."
     protocol        = "tcp"
     from_port       = 5432
     to_port         = 5432

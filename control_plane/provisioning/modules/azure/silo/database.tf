@@ -1,4 +1,5 @@
-# The password goes in and is kept nowhere here: another one takes another version of it.
+# The password goes in and is kept nowhere here: another one takes another version of it. The key is named
+# without its version, so that server and storage follow its rotation by themselves.
 resource "azurerm_postgresql_flexible_server" "tenant" {
   name                              = var.name
   resource_group_name               = azurerm_resource_group.tenant.name
@@ -22,7 +23,7 @@ resource "azurerm_postgresql_flexible_server" "tenant" {
   }
 
   customer_managed_key {
-    key_vault_key_id                  = azurerm_key_vault_key.tenant.id
+    key_vault_key_id                  = azurerm_key_vault_key.tenant.versionless_id
     primary_user_assigned_identity_id = azurerm_user_assigned_identity.encryption.id
   }
 
@@ -35,8 +36,7 @@ resource "azurerm_postgresql_flexible_server" "tenant" {
 
   lifecycle {
     # Azure picks the zones and changes them at a failover; the disk grows by itself and never shrinks.
-    # Another version of the key is its rotation, and would be another server if it were acted on.
-    ignore_changes = [zone, high_availability[0].standby_availability_zone, storage_mb, customer_managed_key]
+    ignore_changes = [zone, high_availability[0].standby_availability_zone, storage_mb]
   }
 
   depends_on = [

@@ -1,5 +1,6 @@
 # The first version of the secret is what the database is made with: another number here would be
-# another database. Its storage is encrypted with a key of Oracle's; the provider takes no other.
+# another database. Oracle reads it in the worker's name, who must be let to in the compartment above.
+# The storage is encrypted with a key of Oracle's; the provider takes no other.
 resource "oci_psql_db_system" "tenant" {
   compartment_id              = oci_identity_compartment.tenant.id
   display_name                = var.name

@@ -12,6 +12,10 @@ locals {
     large  = { processors = 8, memory = 128 }
   }
   size = local.sizes[var.size]
+
+  # Only a private vault turns its keys by itself; one of the default type costs little, and its keys
+  # are turned by hand. Which one it is, the account says.
+  turns_keys = var.shared.vault_type == "VIRTUAL_PRIVATE"
 }
 
 resource "oci_identity_compartment" "tenant" {
@@ -30,11 +34,10 @@ resource "oci_identity_compartment" "tenant" {
   }
 }
 
-# Only a private vault turns its keys by itself; a vault of the default type is cheaper and does not.
 resource "oci_kms_vault" "tenant" {
   compartment_id = oci_identity_compartment.tenant.id
   display_name   = var.name
-  vault_type     = "VIRTUAL_PRIVATE"
+  vault_type     = var.shared.vault_type
   freeform_tags  = var.labels
 }
 
@@ -43,7 +46,7 @@ resource "oci_kms_key" "tenant" {
   display_name             = var.name
   management_endpoint      = oci_kms_vault.tenant.management_endpoint
   protection_mode          = "HSM"
-  is_auto_rotation_enabled = true
+  is_auto_rotation_enabled = local.turns_keys ? true : null
   freeform_tags            = var.labels
 
   key_shape {
@@ -51,7 +54,10 @@ resource "oci_kms_key" "tenant" {
     length    = 32
   }
 
-  auto_key_rotation_details {
-    rotation_interval_in_days = 90
+  dynamic "auto_key_rotation_details" {
+    for_each = local.turns_keys ? [90] : []
+    content {
+      rotation_interval_in_days = auto_key_rotation_details.value
+    }
   }
 }

@@ -66,7 +66,7 @@ variable "shared" {
   default     = {}
   description = "What stands here for all tenants, by the names that the rule below asks for."
   validation {
-    condition     = alltrue([for one in ["compartment_id", "home_region", "tenancy_id"] : lookup(var.shared, one, "") != ""])
-    error_message = "shared: compartment_id, home_region and tenancy_id must be named."
+    condition     = alltrue([for one in ["compartment_id", "home_region", "tenancy_id", "vault_type"] : lookup(var.shared, one, "") != ""])
+    error_message = "shared: compartment_id, home_region, tenancy_id and vault_type must be named."
   }
 }

@@ -1,0 +1,168 @@
+"""A door to a cloud's emulator that breaks down at a chosen request. Not the emulator, and not Terraform.
+
+Requests are of three kinds: what changes the cloud, what writes a state, what holds its lock. Once it
+has broken down nothing more of that kind gets through, until the test mends it: so of n changes
+exactly n, or n - 1, have been made.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["cloud", "state", "lock"]
+How: TypeAlias = Literal["error", "lost", "hang"]
+"""Answered with 500 and not done; done, and the answer lost; neither done nor answered."""
+
+STATES: Final = "states"
+_CHANGES: Final = re.compile(r"(Add|Attach|Create|Delete|Modify|Put|Remove|Set|Tag|Update)[A-Z]")
+_ACTION: Final = re.compile(rb"(?:^|&)Action=([A-Za-z]+)")
+_HANG_S: Final = 120.0
+_FORWARD_S: Final = 60.0
+_NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
+
+
+@dataclass
+class Fault:
+    """At which request of a kind the door breaks down, and how. `struck` says that it has."""
+
+    kind: Kind
+    nth: int
+    how: How
+
+    def __post_init__(self) -> None:
+        self.struck = threading.Event()
+        self.mended = threading.Event()
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def meets(self, kind: Kind | None) -> Literal["before", "now", "after"]:
+        """Where a request stands that has come to the door."""
+        with self._lock:
+            if kind != self.kind or self.mended.is_set():
+                return "before"
+            self._count += 1
+            return "before" if self._count < self.nth else "now" if self._count == self.nth else "after"
+
+
+NO_FAULT: Final = Fault("cloud", 10**9, "error")
+
+
+class FaultyProxy:
+    """One door, which works until a fault is armed."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
+        self.fault = NO_FAULT
+
+    @property
+    def url(self) -> str:
+        """Where it stands."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def armed(self, fault: Fault) -> Generator[Fault]:
+        """Let the fault strike within the block; mended at its end."""
+        self.fault = fault
+        try:
+            yield fault
+        finally:
+            fault.mended.set()
+            self.fault = NO_FAULT
+
+
+@contextmanager
+def faulty_proxy(upstream: str) -> Generator[FaultyProxy]:
+    """Open a door to `upstream` (http://host:port); closed with the block."""
+    address = upstream.removeprefix("http://")
+
+    class Handler(_Handler):
+        def door(self) -> FaultyProxy:
+            return proxy
+
+        def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            connection = http.client.HTTPConnection(address, timeout=_FORWARD_S)
+            try:
+                sent = {name: value for name, value in self.headers.items() if name != "Expect"}
+                connection.request(self.command, self.path, body, sent)
+                answer = connection.getresponse()
+                return answer.status, answer.getheaders(), answer.read()
+            finally:
+                connection.close()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    proxy = FaultyProxy(server)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join(_FORWARD_S)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def door(self) -> FaultyProxy:
+        raise NotImplementedError
+
+    def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        raise NotImplementedError
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's own name
+        """Say nothing."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.door().fault
+        meets = fault.meets(_kind_of(self.command, self.path, self.headers, body))
+        if meets == "before":
+            return self._answer(*self.forwarded(body))
+        if meets == "now" and fault.how == "lost":
+            self.forwarded(body)
+        fault.struck.set()
+        if fault.how == "error":
+            return self._answer(500, [("Content-Type", "text/xml")], b"<Error><Code>InternalError</Code></Error>")
+        if fault.how == "hang":
+            fault.mended.wait(_HANG_S)
+        self.close_connection = True
+        return None
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the base's own names
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _NOT_PASSED_ON:
+                self.send_header(name, value)
+        said = {name.lower(): value for name, value in headers}
+        is_head = self.command == "HEAD"
+        self.send_header("Content-Length", said.get("content-length", "0") if is_head else str(len(body)))
+        self.end_headers()
+        if not is_head:
+            self.wfile.write(body)
+
+
+def _kind_of(method: str, path: str, headers: Any, body: bytes) -> Kind | None:
+    """What a request would change; None for one that only reads."""
+    if path.startswith(f"/{STATES}/"):
+        if method not in {"PUT", "DELETE"}:
+            return None
+        return "lock" if ".tflock" in path else "state"
+    if method in {"PUT", "DELETE"}:
+        return "cloud"
+    if method != "POST":
+        return None
+    target = headers.get("X-Amz-Target", "").rpartition(".")[2]
+    named = _ACTION.search(body)
+    action = target or (named[1].decode() if named else "")
+    return "cloud" if _CHANGES.match(action) else None
