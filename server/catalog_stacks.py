@@ -49,8 +49,12 @@ def own_stacks(catalog: Path) -> Mapping[tuple[str, str], Path]:
 
 def stack_folders(catalog: Path) -> list[tuple[Cloud, Isolation]]:
     """For which cloud and isolation model the catalog has a stack of its own."""
-    each = ((cloud, isolation) for cloud in CLOUDS for isolation in ISOLATIONS)
-    return [one for one in each if catalog.joinpath(STACKS, *one).is_dir()]
+    return [
+        (cloud, isolation)
+        for cloud in CLOUDS
+        for isolation in ISOLATIONS
+        if (catalog / STACKS / cloud / isolation).is_dir()
+    ]
 
 
 def _folders(parent: Path, known: tuple[str, ...]) -> list[Path]:

@@ -19,6 +19,7 @@ from server import catalog, keys
 from server.opening import open_store
 from server.payment_wiring import provider_names
 from server.presence import held
+from server.provisioning_wiring import read_clouds
 from server.settings import Settings, process_environment
 from server.worker_state import read_state
 from server.workspace import Workspace, find, locate, state_folder
@@ -63,6 +64,7 @@ def look(start: Path, explicit: Path | None, settings: Settings) -> tuple[Part, 
             _checked("catalog", str(workspace.catalogs), lambda: _catalog(workspace)),
             _worker(workspace),
             _payments(workspace, settings),
+            _clouds(settings),
         ]
     return (*found, _policy_engine(settings), _terraform(settings))
 
@@ -131,6 +133,16 @@ def _payments(workspace: Workspace, settings: Settings) -> Part:
     missing = sorted({*here} - {*state.payments})
     lacks = f"; not {', '.join(missing)}: the worker was started without" if missing else ""
     return Part("payments", "", "the running worker", _named(state.payments) + lacks)
+
+
+def _clouds(settings: Settings) -> Part:
+    """The accounts that a worker of these settings may use; no credential is fetched."""
+    source = str(settings.clouds_file or "these settings")
+    try:
+        accounts = read_clouds(settings.clouds_file).accounts
+    except PaybillError as error:
+        return _absent("clouds", error, source)
+    return Part("clouds", "", source, ", ".join(["local", *sorted(accounts)]))
 
 
 def _named(providers: tuple[str, ...]) -> str:

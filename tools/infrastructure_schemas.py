@@ -107,7 +107,7 @@ class StackOffer(Result):
     source: Literal["shipped", "own"]
     module_digest: str
     plans: list[str]
-    proof: Literal["applied", "emulator-applied", "contract-checked"]
+    proof: Literal["applied", "emulator-applied", "contract-checked", "none"]
 
 
 class StacksResult(Result):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
@@ -60,6 +61,11 @@ class Catalog(Protocol):
     @property
     def tax(self) -> Taxation | None:
         """How what is billed is taxed; None where it is not."""
+        ...
+
+    @property
+    def stacks(self) -> Mapping[tuple[str, str], Path]:
+        """The workspace's own stacks, by cloud and isolation model."""
         ...
 
     @property

@@ -17,7 +17,7 @@ from control_plane.provisioning import module
 from control_plane.provisioning.stacks import MODULES
 
 Source: TypeAlias = Literal["shipped", "own"]
-Proof: TypeAlias = Literal["applied", "emulator-applied", "contract-checked"]
+Proof: TypeAlias = Literal["applied", "emulator-applied", "contract-checked", "none"]
 
 # As docs/reference/stacks.md says, and how.
 PROOFS: Final[Mapping[Cloud, Proof]] = MappingProxyType(
@@ -58,15 +58,18 @@ class ListStacksHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """Each stack, in the order of clouds and models."""
         catalog = view.ports.catalog
-        return {"stacks": [_told(one, catalog) for one in _stacks()]}
+        return {"stacks": [_told(one, catalog) for one in _stacks(catalog)]}
 
 
-def _stacks() -> Iterator[_Stack]:
+def _stacks(catalog: Catalog) -> Iterator[_Stack]:
+    """The workspace's own stand in the place of the shipped ones."""
     for cloud in CLOUDS:
         for isolation in ISOLATIONS:
-            folder = MODULES / cloud / isolation
-            if folder.is_dir():
-                yield _Stack(cloud, isolation, "shipped", folder)
+            own, shipped = catalog.stacks.get((cloud, isolation)), MODULES / cloud / isolation
+            if own is not None:
+                yield _Stack(cloud, isolation, "own", own)
+            elif shipped.is_dir():
+                yield _Stack(cloud, isolation, "shipped", shipped)
 
 
 def _told(one: _Stack, catalog: Catalog) -> dict[str, Json]:
@@ -74,9 +77,9 @@ def _told(one: _Stack, catalog: Catalog) -> dict[str, Json]:
         "cloud": one.cloud,
         "isolation": one.isolation,
         "source": one.source,
-        "module_digest": _shipped_digest(one.folder),
+        "module_digest": _digest(one.folder),
         "plans": _plans(catalog, one),
-        "proof": PROOFS[one.cloud],
+        "proof": PROOFS[one.cloud] if one.source == "shipped" else "none",
     }
 
 
@@ -92,6 +95,6 @@ def _plans(catalog: Catalog, one: _Stack) -> list[Json]:
 
 
 @cache
-def _shipped_digest(folder: Path) -> str:
-    # What is shipped stands still while a process runs.
+def _digest(folder: Path) -> str:
+    # What is shipped, or lies in a kept catalog, stands still while a process runs.
     return module.tree_digest(folder)

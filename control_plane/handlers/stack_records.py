@@ -31,8 +31,7 @@ def stack_of_tenant(connection: Connection, tenant: str) -> StackRecord | None:
 
 def record_verified(work: Work, connection: Connection) -> None:
     """Write down the tenant's stack as the step `verify` of this run found it."""
-    found = noted(work, connection, "verify").get("stack")
-    seen = found if isinstance(found, Mapping) else {}
+    seen = _mapping(noted(work, connection, "verify").get("stack"))
     record_stack(work, connection, request_of(work, tenant_of(work, connection)), seen)
 
 
@@ -56,7 +55,7 @@ def record_stack(
         resources=tuple(str(one) for one in cast("Sequence[Json]", seen.get("resources") or ())),
         outputs=dict(cast("Mapping[str, Json]", seen.get("outputs") or {})),
         monthly_cost_minor=_whole(facts.get("infra_monthly_cost_minor")),
-        price_table=_text(facts.get("infra_price_table")),
+        price_table=_text(_mapping(infrastructure.get("found")).get("price_version")),
         applied_at=instant(work.ports.clock.now()),
     )
     connection.execute(insert(stack), record.model_dump(mode="json"))
@@ -91,9 +90,11 @@ def _key(request: StackRequest) -> ColumnElement[bool]:
 
 
 def _infrastructure(work: Work) -> Mapping[str, Json]:
-    parts = (work.run.plan or {}).get("parts")
-    found = parts.get("infrastructure") if isinstance(parts, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    return _mapping(_mapping((work.run.plan or {}).get("parts")).get("infrastructure"))
+
+
+def _mapping(value: object) -> Mapping[str, Json]:
+    return cast("Mapping[str, Json]", value) if isinstance(value, Mapping) else {}
 
 
 def _whole(value: Json) -> int | None:
@@ -101,4 +102,4 @@ def _whole(value: Json) -> int | None:
 
 
 def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and value else None

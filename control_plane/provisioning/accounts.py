@@ -97,7 +97,9 @@ class Clouds(_Strict):
         description="A folder of provider packages, as Terraform's mirrors are laid out.",
     )
     accounts: Mapping[Cloud, CloudAccount] = Field(
-        default_factory=dict, max_length=_ACCOUNTS_MAX, description="The accounts."
+        default_factory=dict[Cloud, CloudAccount],
+        max_length=_ACCOUNTS_MAX,
+        description="The accounts.",
     )
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,9 +64,12 @@ def _changed(changes: Any) -> Iterator[Drifted]:
 
 
 def _differing(before: object, after: object) -> list[str]:
-    then: Mapping[str, object] = before if isinstance(before, Mapping) else {}
-    now: Mapping[str, object] = after if isinstance(after, Mapping) else {}
+    then, now = _mapping(before), _mapping(after)
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
 
 
 def _address(one: Drifted) -> str:

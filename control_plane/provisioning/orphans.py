@@ -34,9 +34,10 @@ def orphans(plan_json: Mapping[str, Any], found: Iterable[Found]) -> tuple[Orpha
         if one["mode"] != "managed":
             continue
         kind, change = str(one["type"]), one["change"]
+        before: dict[str, Any] | None = change.get("before")
         if change["actions"] == ["create"]:
             wanted.setdefault(kind, []).append(one)
-        elif isinstance(before := change.get("before"), Mapping):
+        elif before is not None:
             known[kind] = known.get(kind, frozenset()) | _texts(before)
     left = (one for one in found if one.import_id not in known.get(one.type, ()))
     return tuple(sorted(_matched(wanted, known, left)))
@@ -77,7 +78,7 @@ def _texts(values: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _names(change: Mapping[str, Any]) -> frozenset[str]:
-    after = change["change"].get("after") or {}
-    tags = after.get("tags") or {}
+    after: dict[str, Any] = change["change"].get("after") or {}
+    tags: dict[str, Any] = after.get("tags") or {}
     said = [after.get(name) for name in _NAMES]
     return frozenset(one for one in (*said, tags.get("Name")) if isinstance(one, str) and one)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from control_plane.domain.canonical import canonical
+from control_plane.domain.canonical import Json, canonical
 from control_plane.errors import Failed
 
 _VERSION: Final = 4
@@ -24,7 +24,7 @@ class StateView:
 
     digest: str = ""
     addresses: tuple[str, ...] = ()
-    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    outputs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
 NO_STATE: Final = StateView()
@@ -63,10 +63,11 @@ def begin_state(path: Path, terraform_version: str, seed: bytes) -> None:
     """Write the state of a stack that has nothing yet: from now on Terraform keeps a copy of it.
 
     A state that there is stays as it is. `seed` makes its lineage, by which no other is taken for it.
+    Raises Failed (`state_unreadable`) where there was one.
     """
-    if path.is_file() and path.stat().st_size:
+    if read_state_file(path) != NO_STATE:
         return
-    empty = {
+    empty: dict[str, Json] = {
         "version": _VERSION,
         "terraform_version": terraform_version,
         "serial": 0,

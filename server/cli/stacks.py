@@ -75,7 +75,8 @@ def _cloud_of(folder: Path, said: Cloud | None) -> Cloud:
     if not folder.is_dir():
         failed(f"{folder} is not a folder")
         raise typer.Exit(1)
-    named = said or next((one for one in CLOUDS if one == folder.resolve().parent.name), None)
+    by_name: dict[str, Cloud] = {str(one): one for one in CLOUDS}
+    named = said or by_name.get(folder.resolve().parent.name)
     if named is None:
         raise BadInput("--cloud", "is needed: the folder's parent is not called like a cloud")
     return named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -39,7 +38,8 @@ def test_the_files_of_each_stack_are_named_in_order(catalog: Path) -> None:
     place = catalog / "stacks" / "local" / "silo"
     (place / "README.md").write_text("Ours.")
     (place / ".terraform.lock.hcl").write_text("")
-    names = sorted(["README.md", ".terraform.lock.hcl", *os.listdir(LOCAL / "silo")])
+    shipped = [one.name for one in (LOCAL / "silo").iterdir()]
+    names = sorted(["README.md", ".terraform.lock.hcl", *shipped])
     assert stack_files(catalog) == [f"stacks/local/silo/{name}" for name in sorted(set(names))]
     assert own_stacks(catalog) == {("local", "silo"): place}
 
@@ -101,7 +101,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(catalog: Path, level: str) -
 
 def test_there_are_at_most_fifty_files_in_a_stack(catalog: Path) -> None:
     place = catalog / "stacks" / "local" / "silo"
-    for number in range(50 - len(os.listdir(place))):
+    for number in range(50 - len(list(place.iterdir()))):
         (place / f"more_{number}.tf").write_text("")
     assert len(stack_files(catalog)) == 50
     (place / "one_more.tf").write_text("")

@@ -114,9 +114,7 @@ def test_a_worker_whose_accounts_do_not_read_does_not_start(
         wired(workspace, tmp_path, clouds_file=tmp_path / "nothing.yaml")
 
 
-def test_a_worker_plans_with_the_accounts_of_its_file(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_a_worker_plans_with_the_accounts_of_its_file(workspace: Workspace, tmp_path: Path) -> None:
     declared = clouds_file(tmp_path, ACCOUNTS.replace("AWS_SECRET_ACCESS_KEY", "NOT_SET_ANYWHERE"))
     provisioner = wired(workspace, tmp_path / "state", clouds_file=declared)
     request = REQUEST.model_copy(update={"cloud": "aws", "region": "eu-central-1"})

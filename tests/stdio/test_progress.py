@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from mcp import Client
 
+from tests.support.agents import answer
 from tests.support.house import House, fresh_name
 from tests.support.onboarding import onboarding
 
@@ -29,7 +30,7 @@ async def test_who_asks_for_progress_is_told_of_each_resource_and_answered_with_
         done = await client.call_tool(
             "tenant_onboard", onboarding(tenant), progress_callback=listen
         )
-    answered = done.structured_content or {}
+    answered = answer(done)
     assert answered["outcome"] == "done", answered
     assert answered["result"]["state"] == "active"
     assert [position for position, _ in told] == sorted({position for position, _ in told})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -89,14 +90,14 @@ def assert_nothing_stands(provisioner: TerraformProvisioner, struck: Struck) -> 
     assert not list((struck.disk / "stacks").glob("*/.operations/*"))
 
 
-@pytest.mark.parametrize(("fault", "step"), sliced(EACH, every=4))
+@pytest.mark.parametrize("case", sliced(EACH, every=7), ids="-".join)
 def test_an_apply_that_is_struck_at_any_step_is_taken_back_whole(
     terraform: Terraform,
     provisioner: TerraformProvisioner,
     struck: Struck,
-    fault: Fault,
-    step: str,
+    case: tuple[Fault, str],
 ) -> None:
+    fault, step = case
     strike(terraform, struck, fault, step)
     assert struck.stands() == frozenset(STEPS[: STEPS.index(step)])
     assert_known(provisioner, struck)
@@ -104,14 +105,14 @@ def test_an_apply_that_is_struck_at_any_step_is_taken_back_whole(
     assert_nothing_stands(provisioner, struck)
 
 
-@pytest.mark.parametrize(("fault", "step"), sliced(EACH, every=4))
+@pytest.mark.parametrize("case", sliced(EACH, every=7), ids="-".join)
 def test_an_apply_that_is_struck_at_any_step_can_be_gone_on_with(
     terraform: Terraform,
     provisioner: TerraformProvisioner,
     struck: Struck,
-    fault: Fault,
-    step: str,
+    case: tuple[Fault, str],
 ) -> None:
+    fault, step = case
     strike(terraform, struck, fault, step)
     provisioner.apply(REQUEST, provisioner.observe(REQUEST).artifact)
     assert provisioner.settle(REQUEST) == "present"
@@ -122,14 +123,14 @@ def test_an_apply_that_is_struck_at_any_step_can_be_gone_on_with(
     assert frozenset(STEPS) - struck.stands() <= lacking
 
 
-@pytest.mark.parametrize(("fault", "step"), sliced(EACH, every=4))
+@pytest.mark.parametrize("case", sliced(EACH, every=7), ids="-".join)
 def test_a_removal_that_is_struck_at_any_step_is_carried_on(
     terraform: Terraform,
     provisioner: TerraformProvisioner,
     struck: Struck,
-    fault: Fault,
-    step: str,
+    case: tuple[Fault, str],
 ) -> None:
+    fault, step = case
     provisioner.apply(REQUEST, provisioner.observe(REQUEST).artifact)
     struck.arm(step, fault, "gone")
     hasty = provisioner_of(terraform, struck, 3.0 if fault == "hang" else 60.0)
@@ -143,15 +144,15 @@ def test_a_removal_that_is_struck_at_any_step_is_carried_on(
 
 
 @pytest.mark.parametrize(
-    ("fault", "step"), sliced([(one, step) for one in CUT_OFF for step in STEPS], every=2)
+    "case", sliced([(one, step) for one in CUT_OFF for step in STEPS], every=2), ids="-".join
 )
 def test_a_state_that_was_cut_off_is_never_taken_for_none(
     terraform: Terraform,
     provisioner: TerraformProvisioner,
     struck: Struck,
-    fault: Fault,
-    step: str,
+    case: tuple[Fault, str],
 ) -> None:
+    fault, step = case
     artifact = provisioner.observe(REQUEST).artifact
     struck.arm(step, fault)
     with pytest.raises(Unknown) as unknown:
@@ -188,17 +189,32 @@ def test_the_state_of_a_stack_that_stood_is_not_none_when_it_is_emptied(
     assert provisioner.settle(REQUEST) == "present"
 
 
-def test_a_state_that_somebody_else_holds_is_left_to_him(
+def test_a_state_that_another_process_holds_is_left_to_it(
     provisioner: TerraformProvisioner, struck: Struck
 ) -> None:
     provisioner.apply(REQUEST, provisioner.observe(REQUEST).artifact)
-    with state_of(struck).open("r+b") as held:
-        fcntl.lockf(held, fcntl.LOCK_EX)
+    with held(state_of(struck)):
         for ask in (provisioner.settle, provisioner.destroy):
             with pytest.raises(Failed) as failed:
                 ask(REQUEST)
             assert (failed.value.code, failed.value.retryable) == ("state_locked", True)
     assert provisioner.settle(REQUEST) == "present"
+
+
+@contextmanager
+def held(state: Path) -> Generator[None]:
+    """Have another process hold the lock on a state, as a Terraform does that lives."""
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(state)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        yield
+        child.stdin.close()
 
 
 # A full disk -----------------------------------------------------------------------------------

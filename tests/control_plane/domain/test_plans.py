@@ -37,9 +37,7 @@ def test_the_sample_offers_free_and_team_at_no_price() -> None:
     assert free.regions == ("local",)
     assert (free.charges, free.priced, team.priced) == ((), False, False)
     assert free.quotas.records_max < team.quotas.records_max
-    assert free.allows("pooled", "local")
-    assert not free.allows("silo", "local")
-    assert not free.allows("pooled", "mars")
+    assert (free.clouds, free.size) == (("local",), "small")
 
 
 def test_the_sample_also_offers_plans_with_prices() -> None:

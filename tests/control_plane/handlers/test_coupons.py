@@ -195,8 +195,9 @@ def test_a_coupon_over_all_needs_no_first_payment(bench: PayingBench) -> None:
 
 def test_a_coupon_over_all_for_good_needs_no_payment_method(bench: PayingBench) -> None:
     bare = {name: value for name, value in TERMS.items() if name != "method"}
-    asked = {**NEWCO, "subscription": {**bare, "coupon": "ALL"}}
-    assert bench.refused("tenant_onboard", **asked) == "payment_method_required"
+    subscription = {**bare, "coupon": "ALL"}
+    refused = bench.refused("tenant_onboard", **NEWCO, subscription=subscription)
+    assert refused == "payment_method_required"
     bench.do("tenant_onboard", **NEWCO, subscription={**bare, "coupon": "EVER"})
     told = bench.ask("subscription_get", tenant="globex")["result"]
     assert (told["state"], told["payment_provider"]) == ("active", None)

@@ -82,8 +82,11 @@ def test_an_onboarded_tenant_has_the_row_of_what_stands_for_it(bench: Bench, wor
 def test_a_stack_that_is_made_again_has_one_row_with_what_the_last_run_saw(
     bench: Bench, work: Work, request_: StackRequest
 ) -> None:
-    facts = {"infra_monthly_cost_minor": 1250, "infra_price_table": "2026-11-22"}
-    again = replace(work, run=work.run.model_copy(update={"id": "run-2", "plan_facts": facts}))
+    facts = {"infra_monthly_cost_minor": 1250}
+    infrastructure = {"digest": "d" * 64, "found": {"price_version": "2026-11-22"}}
+    plan = {"parts": {"infrastructure": infrastructure}}
+    update = {"id": "run-2", "plan_facts": facts, "plan": plan}
+    again = replace(work, run=work.run.model_copy(update=update))
     with bench.world.store.write(TENANT) as connection:
         record_stack(again, connection, request_, SEEN)
         found = standing(connection)

@@ -40,7 +40,7 @@ def test_what_differs_is_told_by_its_name() -> None:
 
 
 def test_what_is_only_known_later_is_told_too() -> None:
-    sides = {"before": {"id": "1", "name": "x"}, "after": {"name": "x"}}
+    sides: dict[str, Any] = {"before": {"id": "1", "name": "x"}, "after": {"name": "x"}}
     (one,) = seen(change("a.b", "delete", "create", **sides, after_unknown={"id": True}))
     assert (one.actions, one.attributes) == (("delete", "create"), ("id",))
 

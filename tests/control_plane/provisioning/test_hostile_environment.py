@@ -286,7 +286,7 @@ def test_what_lies_in_the_workers_current_folder_has_no_effect(
     before = provisioner.observe(REQUEST).digest
     monkeypatch.chdir(here)
     assert provisioner.observe(REQUEST).digest == before
-    assert sorted(os.listdir(here)) == [
+    assert sorted(one.name for one in here.iterdir()) == [
         ".terraformrc",
         "main.tf",
         "terraform.tfstate",

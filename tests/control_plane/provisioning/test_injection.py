@@ -204,7 +204,7 @@ def test_only_the_contracts_variables_reach_terraform_and_no_name_that_people_ch
     assert set(stacks.variables(StackRequest(**GIVEN))) == set(VARIABLES)
     assert "display_name" not in StackRequest.model_fields
     with pytest.raises(ValidationError):
-        StackRequest(**GIVEN, display_name="Acme ${x}")
+        StackRequest(**GIVEN | {"display_name": "Acme ${x}"})
 
 
 def test_a_providers_settings_are_texts_to_terraform_itself(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control_plane.domain.isolation import Cloud
 from control_plane.provisioning import binary
 from control_plane.provisioning.clouds.port import Check, Found
 from control_plane.provisioning.orphans import Orphan, orphans
@@ -137,7 +138,10 @@ def test_no_place_and_no_resource_is_given_twice_and_nothing_known_is_given(
 class Inventory:
     """A cloud in which these resources stand, whoever asks."""
 
-    cloud = "aws"
+    @property
+    def cloud(self) -> Cloud:
+        """Which cloud it is."""
+        return "aws"
 
     def __init__(self, *resources: Found) -> None:
         self._resources = resources

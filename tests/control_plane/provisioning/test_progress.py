@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,7 +130,7 @@ def test_it_does_not_matter_where_a_log_is_torn(
     content = b"".join(json.dumps(each).encode() + b"\n" for each in lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
     bounds = [0, *cuts, len(content)]
-    parts = [content[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    parts = [content[start:end] for start, end in pairwise(bounds)]
     told = followed(tmp_path_factory.getbasetemp(), *parts)
     assert [each.elapsed_s for each in told] == [0, 1, 2, 3]
 

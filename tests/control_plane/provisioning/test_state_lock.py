@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from control_plane.errors import Failed
 from control_plane.provisioning import binary
 from control_plane.provisioning.provisioner import TerraformProvisioner
-from control_plane.provisioning.reason import classify
+from control_plane.provisioning.reason import Reason, classify
 from control_plane.provisioning.runner import RunnerSettings
 from control_plane.provisioning.stacks import StackRequest
 from control_plane.provisioning.state_lock import StateLock, lock_in
@@ -27,7 +27,7 @@ LOCK_ID: Final = "0f3b0d5c-8d0b-2a4e-5f57-6c1f0d6c3a11"
 S3: Final = """\
 ╷
 │ Error: Error acquiring the state lock
-│ 
+│
 │ Error message: operation error S3: PutObject, https response error
 │ StatusCode: 412, RequestID: 7b1d6f2c-0d52-4a07-9a5c-3f5f7d9f1c22, HostID: ,
 │ api error PreconditionFailed: At least one of the pre-conditions you
@@ -39,9 +39,9 @@ S3: Final = """\
 │   Who:       {who}
 │   Version:   1.11.4
 │   Created:   2026-11-22 07:00:00.123456789 +0000 UTC
-│   Info:      
-│ 
-│ 
+│   Info:
+│
+│
 │ Terraform acquires a state lock to protect the state from being written
 │ by multiple users at the same time. Please resolve the issue above and try
 │ again. For most commands, you can disable locking with the "-lock=false"
@@ -146,10 +146,12 @@ def test_a_state_that_another_process_holds_is_waited_for_and_never_broken_into(
     provisioner = provisioner_of(tmp_path)
     provisioner.apply(REQUEST, provisioner.observe(REQUEST).artifact)
     state = tmp_path / "stacks" / "acme" / "silo" / "terraform.tfstate"
-    monkeypatch.setattr(
-        "control_plane.provisioning.operation.classify",
-        lambda *paths: seen.append("".join(path.read_text() for path in paths)) or classify(*paths),
-    )
+
+    def classified(*paths: Path) -> Reason:
+        seen.extend(path.read_text() for path in paths)
+        return classify(*paths)
+
+    monkeypatch.setattr("control_plane.provisioning.operation.classify", classified)
     with state.open("rb+") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         with pytest.raises(Failed) as failed:
@@ -159,7 +161,9 @@ def test_a_state_that_another_process_holds_is_waited_for_and_never_broken_into(
     provisioner.observe(REQUEST)
 
 
-def test_the_words_of_a_real_lock_read_as_the_recorded_ones(tmp_path: Path) -> None:
+def test_the_words_of_a_real_lock_read_as_the_recorded_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = tmp_path / "stacks" / "acme" / "silo" / "terraform.tfstate"
     info = state.with_name(".terraform.tfstate.lock.info")
     provisioner = provisioner_of(tmp_path)
@@ -168,14 +172,16 @@ def test_the_words_of_a_real_lock_read_as_the_recorded_ones(tmp_path: Path) -> N
         f'{{"ID":"{LOCK_ID}","Operation":"OperationTypeApply","Info":"","Who":"{OURS}",'
         '"Version":"1.11.4","Created":"2026-11-22T07:00:00Z","Path":"terraform.tfstate"}'
     )
-    kept: list[Path] = []
-    with state.open("rb+") as held, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            "control_plane.provisioning.operation.lock_in",
-            lambda *paths: kept.extend(Path(one) for one in paths) or found.append(lock_in(*paths)),
-        )
-        found: list[StateLock | None] = []
+    found: list[StateLock | None] = []
+
+    def read(*paths: Path) -> StateLock | None:
+        found.append(lock_in(*paths))
+        return found[-1]
+
+    monkeypatch.setattr("control_plane.provisioning.operation.lock_in", read)
+    with state.open("rb+") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         with pytest.raises(Failed):
             provisioner.observe(REQUEST)
+    # It was ours by its words, but whoever holds it lives: it could not be broken.
     assert found == [StateLock(LOCK_ID, OURS)]
