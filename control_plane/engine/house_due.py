@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, String, cast, select
+from sqlalchemy import Connection, String, bindparam, cast, func, select
 
 from control_plane.commands import Command, FollowPlan, OffboardTenant, ResumeTenant
 from control_plane.domain.canonical import instant
@@ -15,10 +15,12 @@ from control_plane.domain.gate import GATES, GateStep, level_at
 from control_plane.domain.house import Cause
 from control_plane.domain.subscription import SUBSCRIPTION
 from control_plane.facts.load import gates_of
+from control_plane.infrastructure_commands import CheckDrift
 from control_plane.store.billing_tables import billing_account
+from control_plane.store.infrastructure_tables import stack
 from control_plane.store.tables import subscription, tenant
 
-HouseKind: TypeAlias = Literal["offboard", "follow_plan", "resume"]
+HouseKind: TypeAlias = Literal["offboard", "follow_plan", "resume", "drift_check"]
 
 # How long after one that came to nothing it is asked for again. A human's no holds for a day; what
 # did not fit, or failed, may fit sooner.
@@ -26,11 +28,15 @@ AGAIN: Final[dict[HouseKind, timedelta]] = {
     "offboard": timedelta(days=1),
     "follow_plan": timedelta(hours=1),
     "resume": timedelta(hours=1),
+    "drift_check": timedelta(hours=6),
 }
+LOOK_EVERY: Final = timedelta(days=1)
+"""How long after a look at a stack in a cloud, or its apply, the house has it looked at again."""
 _TOOLS: Final[dict[HouseKind, str]] = {
     "offboard": "tenant_offboard",
     "follow_plan": "tenant_follow_plan",
     "resume": "tenant_resume",
+    "drift_check": "drift_check",
 }
 _REMOVABLE: Final = ("active", "suspended", "provision_failed", "deprovision_failed")
 _FOLLOWING: Final = ("active", "trialing", "past_due")
@@ -66,6 +72,18 @@ _SHUT: Final = (
     .where(cast(tenant.c.suspend_reasons, String).contains('"billing"'))
     .order_by(tenant.c.id)
 )
+# What stands on this machine nobody changes behind our back.
+_SEEN_AT: Final = func.coalesce(stack.c.checked_at, stack.c.applied_at)
+_LOOKED: Final = (
+    select(stack.c.tenant, func.min(_SEEN_AT).label("looked_at"))
+    .select_from(stack.join(tenant, tenant.c.id == stack.c.tenant))
+    .where(tenant.c.state == "active")
+    .where(stack.c.state != "gone")
+    .where(stack.c.cloud != "local")
+    .where(bindparam("before") >= _SEEN_AT)
+    .group_by(stack.c.tenant)
+    .order_by(stack.c.tenant)
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,8 @@ class Wish:
 def wishes(connection: Connection, now: datetime) -> list[Wish]:
     """Everything that stands to be asked for at `now` (aware), at most one thing a tenant."""
     found: dict[str, Wish] = {}
-    for wish in (*_debtors(connection, now), *_behind(connection), *_shut(connection, now)):
+    due = (*_debtors(connection, now), *_behind(connection), *_shut(connection, now))
+    for wish in (*due, *_unseen(connection, now)):
         found.setdefault(wish.tenant, wish)
     return list(found.values())
 
@@ -139,6 +158,20 @@ def _shut(connection: Connection, now: datetime) -> Iterator[Wish]:
     for row in connection.execute(_SHUT):
         if GATES[level_at(gates_of(row.gates), now)].access_mode == "full":
             yield _opening(row.id)
+
+
+def _unseen(connection: Connection, now: datetime) -> Iterator[Wish]:
+    for row in connection.execute(_LOOKED, {"before": instant(now - LOOK_EVERY)}):
+        yield Wish(
+            "drift_check",
+            row.tenant,
+            CheckDrift(tenant=row.tenant),
+            row.looked_at,
+            Cause(
+                reason="stack_unseen",
+                told=f"Nobody has looked at the stack since {row.looked_at}.",
+            ),
+        )
 
 
 def _opening(name: str) -> Wish:

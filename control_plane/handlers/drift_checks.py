@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +33,7 @@ from control_plane.provisioning.stacks import StackRequest
 from control_plane.store import rows, tables
 from control_plane.store.infrastructure_tables import stack
 
+_LOG = logging.getLogger("paybill.drift")
 OPERATION: Final = "drift_check"
 _SHOWN_MAX: Final = 200
 
@@ -85,6 +87,8 @@ def note(work: Work, connection: Connection | None) -> dict[str, Json]:
     known = known_stack(work, inside)
     seen = noted(work, inside, "look")
     drifted = seen.get("drifted") is True
+    if drifted:
+        _LOG.warning("the stack of %s is no longer as it was applied", known.tenant)
     checked_at = instant(work.ports.clock.now())
     mine = (
         (stack.c.tenant == known.tenant)

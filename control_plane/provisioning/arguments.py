@@ -66,6 +66,10 @@ class Arguments:
         """`state pull`: the state as it lies in its backend."""
         return self._list("state pull", colored=True)
 
+    def state_push(self, state: Path) -> tuple[str, ...]:
+        """`state push` of one that Terraform could not write where it belongs; never by force."""
+        return self._list("state push", str(state), colored=True, lock_timeout=self._lock_timeout)
+
     def force_unlock(self, lock_id: str) -> tuple[str, ...]:
         """`force-unlock` of one lock, which nobody holds any more."""
         return self._list("force-unlock", lock_id, colored=True, force=_FLAG)

@@ -104,9 +104,17 @@ class Operation:
         finally:
             pulled.unlink()
 
-    def is_unsaved(self) -> bool:
-        """Whether Terraform could not write the state where it belongs, and left it in the folder."""
-        return (self.folder.module / _UNSAVED).exists()
+    def rescue_state(self) -> bool:
+        """Write a state that Terraform had to leave in the folder where it belongs; whether there was one.
+
+        Where that fails again, what stands is found by its labels. Raises Failed (`stopped`).
+        """
+        left = self.folder.module / _UNSAVED
+        if left.exists() and self.site.state is None:
+            words = self.arguments.state_push(left)
+            if self._broke_lock(self.run("state push", words)):
+                self.run("state push", words)
+        return left.exists()
 
     def run(self, step: str, words: tuple[str, ...], *, tell: Told = untold) -> Finished:
         """Run one command. Raises Failed(stopped) when it is not even to be started."""

@@ -291,7 +291,7 @@ class TerraformProvisioner:
                 raise _stale("state")
             return
         try:
-            changed = work.state().digest != before or work.is_unsaved()
+            changed = work.rescue_state() or work.state().digest != before
         except Failed as error:
             raise Unknown("apply: what it has changed cannot be read", code=error.code) from error
         if changed:

@@ -54,18 +54,37 @@ def a_link(path: Path) -> None:
     path.symlink_to(clouds_file(path.parent).rename(path.with_name("real.yaml")))
 
 
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def nothing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def read_by_a_group(path: Path) -> None:
+    clouds_file(path.parent, mode=0o640)
+
+
+def written_by_others(path: Path) -> None:
+    clouds_file(path.parent, mode=0o602)
+
+
+def too_large(path: Path) -> None:
+    clouds_file(path.parent, b"#" * 262_145)
+
+
+def not_utf8(path: Path) -> None:
+    clouds_file(path.parent, b"a: \xff")
+
+
 @pytest.mark.parametrize(
     "make",
-    [
-        pytest.param(lambda _path: None, id="nothing"),
-        pytest.param(lambda path: path.mkdir(), id="folder"),
-        pytest.param(lambda path: os.mkfifo(path, 0o600), id="fifo"),
-        pytest.param(a_link, id="link"),
-        pytest.param(lambda path: clouds_file(path.parent, mode=0o640), id="read by a group"),
-        pytest.param(lambda path: clouds_file(path.parent, mode=0o602), id="written by others"),
-        pytest.param(lambda path: clouds_file(path.parent, b"#" * 262_145), id="too large"),
-        pytest.param(lambda path: clouds_file(path.parent, b"a: \xff"), id="not UTF-8"),
-    ],
+    [nothing, a_folder, a_fifo, a_link, read_by_a_group, written_by_others, too_large, not_utf8],
 )
 def test_a_file_that_does_not_read_names_the_setting(
     tmp_path: Path, make: Callable[[Path], None]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx2
 
+from control_plane.domain.canonical import Json
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning.accounts import CloudAccount, StateBackend
 from control_plane.provisioning.clouds.aws_kinds import ROLE, found_of
@@ -31,7 +32,7 @@ _ACCEPTED: Final = 400
 def account_behind(aws: EmulatedAws, door: str) -> CloudAccount:
     """The account as Terraform reaches it through a door; its states lie in a bucket behind the same."""
     through = EmulatedAws(door).account(SHARED)
-    settings = {
+    settings: dict[str, Json] = {
         "bucket": STATES,
         "region": REGION,
         "endpoints": {"s3": door},
@@ -54,7 +55,9 @@ def make_bucket(aws: EmulatedAws, name: str) -> None:
     """Make a bucket in the region."""
     namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
     where = f"<LocationConstraint>{REGION}</LocationConstraint>"
-    configuration = f'<CreateBucketConfiguration xmlns="{namespace}">{where}</CreateBucketConfiguration>'
+    configuration = (
+        f'<CreateBucketConfiguration xmlns="{namespace}">{where}</CreateBucketConfiguration>'
+    )
     aws.s3(f"/{name}", configuration)
 
 
@@ -86,7 +89,12 @@ class Tagged:
         filters = [{"Key": "paybill_workspace", "Values": [workspace]}]
         if tenant is not None:
             filters.append({"Key": "paybill_tenant", "Values": [tenant]})
-        answer = _json(self.aws, "tagging", "ResourceGroupsTaggingAPI_20170126.GetResources", TagFilters=filters)
+        answer = _json(
+            self.aws,
+            "tagging",
+            "ResourceGroupsTaggingAPI_20170126.GetResources",
+            TagFilters=filters,
+        )
         found = [
             found_of(one["ResourceARN"], REGION, {tag["Key"]: tag["Value"] for tag in one["Tags"]})
             for one in answer.json()["ResourceTagMappingList"]
@@ -113,7 +121,9 @@ def standing(aws: EmulatedAws, request: StackRequest) -> frozenset[str]:
 def lock_path(request: StackRequest) -> str:
     """Where the lock on a request's state lies."""
     stack = f"{request.cloud}-{request.isolation}"
-    return f"/{STATES}/paybill/{request.workspace}/{request.tenant}/{stack}/terraform.tfstate.tflock"
+    return (
+        f"/{STATES}/paybill/{request.workspace}/{request.tenant}/{stack}/terraform.tfstate.tflock"
+    )
 
 
 def object_at(aws: EmulatedAws, path: str) -> str | None:
@@ -123,7 +133,9 @@ def object_at(aws: EmulatedAws, path: str) -> str | None:
 
 
 def _iam(aws: EmulatedAws, action: str, **words: str) -> httpx2.Response:
-    return _asked(aws, "iam", "POST", "/", data={"Action": action, "Version": "2010-05-08", **words})
+    return _asked(
+        aws, "iam", "POST", "/", data={"Action": action, "Version": "2010-05-08", **words}
+    )
 
 
 def _json(aws: EmulatedAws, service: str, target: str, **body: Any) -> httpx2.Response:

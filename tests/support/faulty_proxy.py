@@ -17,15 +17,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal["cloud", "state", "lock"]
-How: TypeAlias = Literal["error", "lost", "hang"]
-"""Answered with 500 and not done; done, and the answer lost; neither done nor answered."""
+How: TypeAlias = Literal["error", "lost", "hang", "once"]
+"""Answered with 500 and not done; done, and the answer lost; neither done nor answered; answered with
+500 this one time alone."""
 
 STATES: Final = "states"
 _CHANGES: Final = re.compile(r"(Add|Attach|Create|Delete|Modify|Put|Remove|Set|Tag|Update)[A-Z]")
 _ACTION: Final = re.compile(rb"(?:^|&)Action=([A-Za-z]+)")
 _HANG_S: Final = 120.0
 _FORWARD_S: Final = 60.0
-_NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
+_NOT_PASSED_ON: Final = frozenset(
+    {"connection", "content-length", "transfer-encoding", "date", "server"}
+)
 
 
 @dataclass
@@ -48,7 +51,15 @@ class Fault:
             if kind != self.kind or self.mended.is_set():
                 return "before"
             self._count += 1
-            return "before" if self._count < self.nth else "now" if self._count == self.nth else "after"
+            if self.how == "once" and self._count > self.nth:
+                return "before"
+            return (
+                "before"
+                if self._count < self.nth
+                else "now"
+                if self._count == self.nth
+                else "after"
+            )
 
 
 NO_FAULT: Final = Fault("cloud", 10**9, "error")
@@ -96,8 +107,7 @@ def faulty_proxy(upstream: str) -> Generator[FaultyProxy]:
             finally:
                 connection.close()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     proxy = FaultyProxy(server)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
@@ -109,6 +119,11 @@ def faulty_proxy(upstream: str) -> Generator[FaultyProxy]:
         serving.join(_FORWARD_S)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a provider asks for many things at once, and here never twice
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -118,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
     def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         raise NotImplementedError
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's own name
+    def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
     def _serve(self) -> None:
@@ -130,8 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
         if meets == "now" and fault.how == "lost":
             self.forwarded(body)
         fault.struck.set()
-        if fault.how == "error":
-            return self._answer(500, [("Content-Type", "text/xml")], b"<Error><Code>InternalError</Code></Error>")
+        if fault.how in {"error", "once"}:
+            return self._answer(
+                500, [("Content-Type", "text/xml")], b"<Error><Code>InternalError</Code></Error>"
+            )
         if fault.how == "hang":
             fault.mended.wait(_HANG_S)
         self.close_connection = True
@@ -146,7 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         said = {name.lower(): value for name, value in headers}
         is_head = self.command == "HEAD"
-        self.send_header("Content-Length", said.get("content-length", "0") if is_head else str(len(body)))
+        self.send_header(
+            "Content-Length", said.get("content-length", "0") if is_head else str(len(body))
+        )
         self.end_headers()
         if not is_head:
             self.wfile.write(body)

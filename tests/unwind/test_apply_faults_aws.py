@@ -11,7 +11,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -64,7 +63,7 @@ EVERY_BLOW: Final = (
     *(Blow("cloud", nth, "hang", "interrupt") for nth in range(1, CHANGES + 1)),
     *(Blow("cloud", nth, "error") for nth in range(1, CHANGES + 1)),
     *(Blow("cloud", nth, "lost") for nth in range(1, CHANGES + 1)),
-    *(Blow("state", 1, how) for how in ("error", "lost")),
+    *(Blow("state", 1, how) for how in ("error", "lost", "once")),
     Blow("state", 1, "hang", "kill"),
     *(Blow("lock", nth, how) for nth in (1, 2) for how in ("error", "lost")),
 )
@@ -108,7 +107,9 @@ class Account:
         # A role's policy bears no labels: it goes with its role, and is written again over itself.
         words = {"role": "aws_iam_role", "parameter": "aws_ssm_parameter"}
         assert {words[one] for one in stands - {"policy"}} == known - {"aws_iam_role_policy"}
-        assert seen.settled == ("absent" if not stands else "differs" if seen.resources != ADDRESSES else seen.settled)
+        assert seen.settled == (
+            "absent" if not stands else "differs" if seen.resources != ADDRESSES else seen.settled
+        )
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,9 @@ def request_for(tenant: str) -> StackRequest:
     )
 
 
-def test_an_apply_killed_behind_its_first_change_is_adopted_and_taken_back(account: Account) -> None:
+def test_an_apply_killed_behind_its_first_change_is_adopted_and_taken_back(
+    account: Account,
+) -> None:
     request = request_for("always")
     assert isinstance(account.struck(request, ALWAYS), Unknown)
     assert len(standing(account.aws, request)) == 1
@@ -172,7 +175,7 @@ def test_a_lock_that_another_machine_holds_is_not_broken(account: Account) -> No
 def test_an_apply_under_every_blow_loses_nothing_and_leaves_nothing(
     account: Account, blow: Blow, way: str
 ) -> None:
-    request = request_for(f"{way}-{str(blow)}")
+    request = request_for(f"{way}-{blow!s}")
     error = account.struck(request, blow)
     stood = standing(account.aws, request)
     if isinstance(error, Failed):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from control_plane.errors import Failed, Unknown
+from control_plane.errors import Failed, PaybillError, Unknown
 from control_plane.provisioning import binary
 from control_plane.provisioning.binary import Terraform
 from control_plane.provisioning.provisioner import TerraformProvisioner
@@ -245,19 +245,23 @@ def test_a_disk_that_fills_up_under_an_apply_makes_nothing_absent(
     provisioner = provisioner_of(terraform, small)
     artifact = provisioner.observe(REQUEST).artifact
     small.arm(step, "full")
+    ended = code_of(lambda: provisioner.apply(REQUEST, artifact))
+    stood = small.stands()
+    small.mend()
+    # Where the state was cut off behind a whole block of the disk, what it held before is lost too.
+    settled = code_of(lambda: provisioner.settle(REQUEST))
+    allowed = {"present"} if ended == "Applied" else {"differs", "state_unreadable"}
+    assert settled in allowed, (ended, settled)
+    assert (small.stands(), small.twice()) == (stood, [])
+
+
+def code_of(ask: Callable[[], object]) -> str:
+    """The code of the error that comes of it; else what is answered, or its kind."""
     try:
-        provisioner.apply(REQUEST, artifact)
-    except Unknown:
-        stood = small.stands()
-        small.mend()
-        try:
-            assert provisioner.settle(REQUEST) != "absent"
-        except Failed as failed:
-            assert failed.code == "state_unreadable"
-        assert (small.stands(), small.twice()) == (stood, [])
-    else:  # what was left by the state before it had room for the next
-        small.mend()
-        assert provisioner.settle(REQUEST) == "present"
+        answer = ask()
+    except PaybillError as error:
+        return error.code
+    return answer if isinstance(answer, str) else type(answer).__name__
 
 
 def test_an_apply_does_not_begin_where_there_is_no_room_for_its_state(

@@ -17,6 +17,7 @@ from control_plane.engine.house_due import Wish, wishes
 from control_plane.ports import Store
 from control_plane.store import rows, tables
 from control_plane.store.billing_tables import billing_account
+from control_plane.store.infrastructure_tables import stack
 from tests.support.ledgers import opened_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -140,3 +141,65 @@ def test_of_one_tenant_one_thing_is_asked_and_the_debt_comes_first(store: Store)
 def test_the_runs_that_hold_a_tenant_are_read_on_either_engine(store: Store) -> None:
     with store.read() as connection:
         assert connection.execute(HELD).all() == []
+
+
+# stacks that nobody has looked at -------------------------------------------------------------------
+
+
+def stands(store: Store, name: str, seen_at: datetime, **more: Any) -> None:
+    """A tenant's stack that was applied long ago, and looked at then."""
+    made: dict[str, Any] = {
+        "tenant": name,
+        "cloud": "aws",
+        "isolation": "pooled",
+        "region": "eu-west-1",
+        "plan": "team",
+        "size": "small",
+        "state": "stands",
+        "run_id": "run",
+        "plan_digest": "",
+        "resources": [],
+        "outputs": {},
+        "applied_at": instant(NOW - 90 * DAY),
+        "checked_at": instant(seen_at),
+    }
+    with store.write(name) as connection:
+        connection.execute(insert(stack), made | more)
+
+
+def test_a_stack_in_a_cloud_is_looked_at_a_day_after_the_last_look(store: Store) -> None:
+    for name, seen_at in (("old", NOW - DAY), ("new", NOW - DAY + timedelta(seconds=1))):
+        put(store, name)
+        stands(store, name, seen_at)
+    asked = found(store)
+    assert set(asked) == {"old"}
+    wish = asked["old"]
+    assert (wish.kind, wish.tool, wish.since) == ("drift_check", "drift_check", instant(NOW - DAY))
+
+
+def test_a_stack_that_was_never_looked_at_counts_from_its_apply(store: Store) -> None:
+    for name, applied_at in (("old", NOW - DAY), ("new", NOW)):
+        put(store, name)
+        stands(store, name, NOW, checked_at=None, applied_at=instant(applied_at))
+    assert set(found(store)) == {"old"}
+
+
+@pytest.mark.parametrize("more", [{"cloud": "local"}, {"state": "gone"}])
+def test_what_nobody_else_reaches_or_is_gone_is_not_looked_at(
+    store: Store, more: dict[str, Any]
+) -> None:
+    put(store, "old")
+    stands(store, "old", NOW - 9 * DAY, **more)
+    assert found(store) == {}
+
+
+def test_a_stack_of_a_tenant_out_of_service_waits(store: Store) -> None:
+    put(store, "old", state="suspended", reasons=("operator",))
+    stands(store, "old", NOW - 9 * DAY)
+    assert found(store) == {}
+
+
+def test_a_stack_that_drifted_is_still_looked_at(store: Store) -> None:
+    put(store, "old")
+    stands(store, "old", NOW - 2 * DAY, state="drifted")
+    assert set(found(store)) == {"old"}

@@ -86,15 +86,19 @@ def a_link(path: Path) -> None:
     path.symlink_to(path.with_name("real"))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(lambda _path: None, id="nothing"),
-        pytest.param(a_link, id="link"),
-        pytest.param(lambda path: os.mkfifo(path, 0o600), id="fifo"),
-        pytest.param(lambda path: path.mkdir(mode=0o700), id="folder"),
-    ],
-)
+def nothing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("make", [nothing, a_link, a_fifo, a_folder])
 def test_what_is_no_plain_file_is_not_read_and_holds_nobody_up(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:

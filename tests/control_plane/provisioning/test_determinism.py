@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import pytest
 from hypothesis import given
@@ -247,10 +247,10 @@ def projected(
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every value that holds no other."""
     if isinstance(value, dict) and value:
-        for name, one in value.items():
+        for name, one in cast("dict[str, Any]", value).items():
             yield from leaves(one, (*path, name))
     elif isinstance(value, list) and value:
-        for place, one in enumerate(value):
+        for place, one in enumerate(cast("list[Any]", value)):
             yield from leaves(one, (*path, place))
     else:
         yield path

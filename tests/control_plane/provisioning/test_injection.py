@@ -7,7 +7,7 @@ import os
 import subprocess
 import unicodedata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -127,13 +127,15 @@ def kept(
 def composed(value: Any) -> Any:
     """As Terraform keeps texts: in normal form C."""
     if isinstance(value, dict):
-        return {composed(name): composed(one) for name, one in value.items()}
+        items = cast("dict[str, Any]", value)
+        return {composed(name): composed(one) for name, one in items.items()}
     return unicodedata.normalize("NFC", value)
 
 
 def unchecked(**changed: str) -> StackRequest:
     """A request past its own rules: what our writing does with texts is seen without them."""
-    return StackRequest.model_construct(**({"size": "small"} | GIVEN | changed))
+    values: dict[str, Any] = {"size": "small"} | GIVEN | changed
+    return StackRequest.model_construct(None, **values)
 
 
 def test_every_hostile_text_that_gets_past_all_rules_ends_as_a_text(
@@ -177,15 +179,15 @@ def test_no_hostile_text_gets_past_the_rules_of_a_request(name: str) -> None:
     for text in (one for one in HOSTILE if not one.isalnum()):  # a mere word may be a plan's name
         for given_ in (text, f"{GIVEN[name]}{text}", f"{text}{GIVEN[name]}"):
             with pytest.raises(ValidationError):
-                StackRequest(**GIVEN | {name: given_})
+                StackRequest.model_validate(GIVEN | {name: given_})
     with pytest.raises(ValidationError):
-        StackRequest(**GIVEN | {name: f"{GIVEN[name]}\n"})
+        StackRequest.model_validate(GIVEN | {name: f"{GIVEN[name]}\n"})
 
 
 @given(st.sampled_from(FREE), TEXTS)
 def test_what_a_request_takes_has_no_sign_of_a_language_in_it(name: str, text: str) -> None:
     try:
-        request = StackRequest(**GIVEN | {name: text})
+        request = StackRequest.model_validate(GIVEN | {name: text})
     except ValidationError:
         return
     assert not set(getattr(request, name)) - set(
@@ -197,14 +199,14 @@ def test_what_a_request_takes_has_no_sign_of_a_language_in_it(name: str, text: s
 def test_a_word_out_of_a_list_is_one_of_them(name: str) -> None:
     for text in HOSTILE:
         with pytest.raises(ValidationError):
-            StackRequest(**GIVEN | {name: text})
+            StackRequest.model_validate(GIVEN | {name: text})
 
 
 def test_only_the_contracts_variables_reach_terraform_and_no_name_that_people_choose() -> None:
-    assert set(stacks.variables(StackRequest(**GIVEN))) == set(VARIABLES)
+    assert set(stacks.variables(StackRequest.model_validate(GIVEN))) == set(VARIABLES)
     assert "display_name" not in StackRequest.model_fields
     with pytest.raises(ValidationError):
-        StackRequest(**GIVEN | {"display_name": "Acme ${x}"})
+        StackRequest.model_validate(GIVEN | {"display_name": "Acme ${x}"})
 
 
 def test_a_providers_settings_are_texts_to_terraform_itself(
@@ -218,7 +220,7 @@ def test_a_providers_settings_are_texts_to_terraform_itself(
         provider={"some": {text: text for text in texts}},
     )
     sites = Sites(tmp_path, Clouds(accounts={"aws": account}), fetch_credentials=lambda _source: {})
-    provider: Any = sites.site(StackRequest(**GIVEN)).provider
+    provider: Any = sites.site(StackRequest.model_validate(GIVEN)).provider
     # A place where Terraform reads templates, as it does in a provider's block.
     document = {"locals": {"x": provider[1]["some"]}, "output": {"x": {"value": "${local.x}"}}}
     (tmp_path / "main.tf.json").write_bytes(canonical(document))

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from control_plane.domain.isolation import Cloud
 from control_plane.provisioning import binary
+from control_plane.provisioning.accounts import CloudAccount
 from control_plane.provisioning.clouds.port import Check, Found
+from control_plane.provisioning.operation import Operation
 from control_plane.provisioning.orphans import Orphan, orphans
 from control_plane.provisioning.provisioner import TerraformProvisioner
 from control_plane.provisioning.runner import RunnerSettings
@@ -105,17 +107,14 @@ def test_beside_one_that_the_state_knows_another_is_told_by_its_name_alone() -> 
 
 
 NAMES: Final = st.sampled_from(["one", "two", "three"])
-CHANGES: Final = st.builds(
-    lambda place, known, name: change(
-        f"t.{place}",
-        "no-op" if known else "create",
-        before={"id": f"id-{name}"} if known else None,
-        name=name,
-    ),
-    st.sampled_from("abcd"),
-    st.booleans(),
-    NAMES,
-)
+
+
+def planned(place: str, known: bool, name: str) -> dict[str, Any]:
+    action, before = ("no-op", {"id": f"id-{name}"}) if known else ("create", None)
+    return change(f"t.{place}", action, before=before, name=name)
+
+
+CHANGES: Final = st.builds(planned, st.sampled_from("abcd"), st.booleans(), NAMES)
 
 
 @given(
@@ -167,11 +166,15 @@ def test_the_stack_of_another_model_is_not_adopted_while_a_tenant_moves(
     role = Found(
         type="aws_iam_role", import_id="its-role", name="its-role", region="", labels=before
     )
+
+    def adapt(_cloud: Cloud, _account: CloudAccount, _secrets: Mapping[str, str]) -> Inventory:
+        return Inventory(role)
+
     root = tmp_path / "stacks"
     sites = Sites(
         root,
         clouds_with("aws", "pooled", tmp_path / "mirror"),
-        adapt=lambda *_account: Inventory(role),
+        adapt=adapt,
         fetch_credentials=lambda _source: {},
     )
     provisioner = TerraformProvisioner(
@@ -183,9 +186,10 @@ def test_the_stack_of_another_model_is_not_adopted_while_a_tenant_moves(
         module_overrides={("aws", "pooled"): unlocked("aws", "pooled", tmp_path / "module")},
     )
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        "control_plane.provisioning.operation.Operation.adopt",
-        lambda _work, address, import_id: asked.append((address, import_id)),
-    )
+
+    def adopt(_work: Operation, address: str, import_id: str) -> None:
+        asked.append((address, import_id))
+
+    monkeypatch.setattr(Operation, "adopt", adopt)
     assert provisioner.settle(request) == "absent"
     assert asked == []

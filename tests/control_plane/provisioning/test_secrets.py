@@ -82,7 +82,7 @@ class Planted:
     cloud: Cloud
     folder: Path
     secrets: dict[str, str]
-    said: dict[str, list[str]] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def say(self, where: str, what: object) -> None:
         """Keep something that somebody outside may read."""

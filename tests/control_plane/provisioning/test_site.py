@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import given
@@ -182,9 +182,10 @@ def evaluated(value: Any) -> Any:
         assert "%{" not in left
         return value.replace("$${", "${").replace("%%{", "%{")
     if isinstance(value, dict):
-        return {evaluated(name): evaluated(one) for name, one in value.items()}
+        items = cast("dict[str, Any]", value)
+        return {evaluated(name): evaluated(one) for name, one in items.items()}
     if isinstance(value, list):
-        return [evaluated(one) for one in value]
+        return [evaluated(one) for one in cast("list[Any]", value)]
     return value
 
 

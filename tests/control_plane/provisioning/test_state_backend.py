@@ -43,7 +43,7 @@ def request_of(**changed: str) -> StackRequest:
         "region": "eu-central-1",
         "workspace": "0a1b2c3d",
     }
-    return StackRequest(**(given_ | changed))
+    return StackRequest.model_validate(given_ | changed)
 
 
 def block(kind: BackendKind, request: StackRequest, **settings: Any) -> dict[str, Any]:

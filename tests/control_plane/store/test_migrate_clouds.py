@@ -92,7 +92,7 @@ def test_a_cloud_that_is_written_behind_our_back_is_found(path: Path, cloud: Clo
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_tenants_cloud_is_read_as_it_was_written(path: Path, cloud: Cloud) -> None:
     upgrade(path)
-    given = {**ROW, "id": "globex", "cloud": cloud, "suspend_reasons": frozenset()}
+    given: dict[str, Any] = {**ROW, "id": "globex", "cloud": cloud, "suspend_reasons": frozenset()}
     written = Tenant.model_validate(given)
     store = SqliteStore(path)
     with store.write() as connection:
