@@ -96,10 +96,12 @@ def provider_aliases(files: Mapping[Path, bytes], provider: str) -> tuple[str, .
 
 def _alias(words: list[str]) -> str:
     """The alias that a block says, whose words follow."""
+    depth = 0
     for position, word in enumerate(words):
-        if word == "}":
+        depth += {"{": 1, "}": -1}.get(word, 0)
+        if depth < 0:
             return ""
-        if word == "alias" and words[position + 1 : position + 2] == ["="]:
+        if not depth and word == "alias" and words[position + 1 : position + 2] == ["="]:
             return words[position + 2].strip('"')
     return ""
 

@@ -45,6 +45,7 @@ class Operation:
     should_stop: Callable[[], bool]
     tell: Told = untold
     _step: int = field(default=0)
+    _reused: Path | None = None
 
     def init(self, kept: Path) -> None:
         """Make the folder ready: with what an operation like it has left in `kept`, or anew.
@@ -54,6 +55,7 @@ class Operation:
         lock = self.folder.module / module.LOCK_FILE
         given = lock.read_bytes() if lock.is_file() else None
         if workspace.reuse(kept, self.folder.module, module.LOCK_FILE, given):
+            self._reused = kept
             return
         self._must("init", self.arguments.init(locked=given is not None))
         made = [self.folder.module / ".terraform", lock]
@@ -69,8 +71,15 @@ class Operation:
             # Of a state that it cannot read Terraform says that it is locked; of a lost one, nothing.
             read_state_file(self.site.state)
         if finished.rc not in {NO_CHANGES, CHANGES}:
-            raise self.failed("plan", finished)
+            raise self._spoiled(self.failed("plan", finished))
         return finished.rc == CHANGES
+
+    def _spoiled(self, error: Failed) -> Failed:
+        """The same error; where what was reused is to blame, it is dropped, and another try may succeed."""
+        if self._reused is None or error.code != "provider_changed":
+            return error
+        workspace.drop_kept(self._reused)
+        return Failed(str(error), retryable=True, code=error.code)
 
     def show(self, plan: Path) -> dict[str, Any]:
         """A saved plan as JSON; fractions are Decimal. Raises Failed."""

@@ -291,7 +291,8 @@ class TerraformProvisioner:
                 raise _stale("state")
             return
         try:
-            changed = work.rescue_state() or work.state().digest != before
+            was_unsaved = work.rescue_state()
+            changed = work.state().digest != before or was_unsaved
         except Failed as error:
             raise Unknown("apply: what it has changed cannot be read", code=error.code) from error
         if changed:

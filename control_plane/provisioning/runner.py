@@ -108,13 +108,22 @@ class Runner:
     ) -> tuple[bool, bool]:
         """Wait for the end; (interrupted, killed) say what it took."""
         ended = _end_of(child.pid)
-        if self._wait(ended, self._settings.deadline_s, should_stop):
-            return False, False
+        try:
+            if self._wait(ended, self._settings.deadline_s, should_stop):
+                return False, False
+        except BaseException:
+            # Whoever asks has failed, and not the child: it is stopped, and never cut off first.
+            self._interrupt(child, ended)
+            raise
+        return True, not self._interrupt(child, ended)
+
+    def _interrupt(self, child: subprocess.Popen[bytes], ended: threading.Event) -> bool:
+        """Ask the child to end; whether it did."""
         for _attempt in range(2):  # the second SIGINT makes Terraform give up its own grace
             child.send_signal(signal.SIGINT)
             if self._wait(ended, self._settings.grace_s, never):
-                return True, False
-        return True, True
+                return True
+        return False
 
     def _wait(
         self, ended: threading.Event, seconds: float, should_stop: Callable[[], bool]

@@ -92,6 +92,10 @@ def _versions(files: list[list[str]], cloud: Cloud) -> Iterator[Lack]:
         yield Lack("terraform", "must say required_version")
     if cloud not in PROVIDERS:
         return
+    if not any(_declares(words, PROVIDERS[cloud].name) for words in files):
+        yield Lack(
+            f"provider {PROVIDERS[cloud].name}", "must have a block, for the account's settings"
+        )
     pinned = any(
         path[:2] == ("terraform", "required_providers")
         and one[0] == "version"
@@ -101,6 +105,13 @@ def _versions(files: list[list[str]], cloud: Cloud) -> Iterator[Lack]:
     )
     if not pinned:
         yield Lack(f"provider {PROVIDERS[cloud].name}", "must be pinned to one version")
+
+
+def _declares(words: list[str], provider: str) -> bool:
+    return any(
+        not path and words[position : position + 2] == ["provider", f'"{provider}"']
+        for path, position in scan.walk(words)
+    )
 
 
 def _blocks(files: list[list[str]], kind: str) -> dict[str, list[str]]:

@@ -75,6 +75,12 @@ def reuse(kept: Path, into: Path, lock_name: str, lock: bytes | None) -> bool:
     return True
 
 
+def drop_kept(kept: Path) -> None:
+    """Forget what `keep` left: it does not serve any more."""
+    with _alone(kept.parent):
+        shutil.rmtree(kept, ignore_errors=True)
+
+
 def keep(made: Sequence[Path], kept: Path) -> None:
     """Leave a copy of what an operation made for those like it; never half of it, and few of them."""
     parent = private_folder(kept.parent)
@@ -135,7 +141,7 @@ def _is_left_over(lock: Path) -> bool:
     try:
         descriptor = os.open(lock, os.O_RDWR)
     except FileNotFoundError:
-        return False  # its owner is just making it
+        return True  # made and locked in one go, alone: whoever made it did not come to its lock
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

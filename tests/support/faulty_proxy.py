@@ -68,14 +68,9 @@ NO_FAULT: Final = Fault("cloud", 10**9, "error")
 class FaultyProxy:
     """One door, which works until a fault is armed."""
 
-    def __init__(self, server: ThreadingHTTPServer) -> None:
-        self._server = server
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.fault = NO_FAULT
-
-    @property
-    def url(self) -> str:
-        """Where it stands."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @contextmanager
     def armed(self, fault: Fault) -> Generator[Fault]:
@@ -91,28 +86,11 @@ class FaultyProxy:
 @contextmanager
 def faulty_proxy(upstream: str) -> Generator[FaultyProxy]:
     """Open a door to `upstream` (http://host:port); closed with the block."""
-    address = upstream.removeprefix("http://")
-
-    class Handler(_Handler):
-        def door(self) -> FaultyProxy:
-            return proxy
-
-        def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-            connection = http.client.HTTPConnection(address, timeout=_FORWARD_S)
-            try:
-                sent = {name: value for name, value in self.headers.items() if name != "Expect"}
-                connection.request(self.command, self.path, body, sent)
-                answer = connection.getresponse()
-                return answer.status, answer.getheaders(), answer.read()
-            finally:
-                connection.close()
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    proxy = FaultyProxy(server)
+    server = _Server(upstream.removeprefix("http://"))
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:
-        yield proxy
+        yield server.door
     finally:
         server.shutdown()
         server.server_close()
@@ -123,27 +101,27 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # a provider asks for many things at once, and here never twice
 
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = upstream
+        self.door = FaultyProxy(f"http://127.0.0.1:{self.server_address[1]}")
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-
-    def door(self) -> FaultyProxy:
-        raise NotImplementedError
-
-    def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        raise NotImplementedError
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.door().fault
+        assert isinstance(self.server, _Server)
+        fault = self.server.door.fault
         meets = fault.meets(_kind_of(self.command, self.path, self.headers, body))
         if meets == "before":
-            return self._answer(*self.forwarded(body))
+            return self._answer(*self._forwarded(body, self.server.upstream))
         if meets == "now" and fault.how == "lost":
-            self.forwarded(body)
+            self._forwarded(body, self.server.upstream)
         fault.struck.set()
         if fault.how in {"error", "once"}:
             return self._answer(
@@ -155,6 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the base's own names
+
+    def _forwarded(self, body: bytes, upstream: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(upstream, timeout=_FORWARD_S)
+        try:
+            sent = {name: value for name, value in self.headers.items() if name != "Expect"}
+            connection.request(self.command, self.path, body, sent)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)

@@ -250,7 +250,8 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for name, one in cast("dict[str, Any]", value).items():
             yield from leaves(one, (*path, name))
     elif isinstance(value, list) and value:
-        for place, one in enumerate(cast("list[Any]", value)):
+        listed: list[Any] = cast("Any", value)
+        for place, one in enumerate(listed):
             yield from leaves(one, (*path, place))
     else:
         yield path

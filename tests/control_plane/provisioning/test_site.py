@@ -185,7 +185,8 @@ def evaluated(value: Any) -> Any:
         items = cast("dict[str, Any]", value)
         return {evaluated(name): evaluated(one) for name, one in items.items()}
     if isinstance(value, list):
-        return [evaluated(one) for one in cast("list[Any]", value)]
+        listed: list[Any] = cast("Any", value)
+        return [evaluated(one) for one in listed]
     return value
 
 

@@ -31,6 +31,7 @@ def own(tmp_path: Path) -> Path:
     (folder / "main.tf").write_text(
         'terraform {\n  required_version = ">= 1.11"\n  required_providers {\n    aws = {\n'
         '      source  = "hashicorp/aws"\n      version = "= 5.100.0"\n    }\n  }\n}\n'
+        'provider "aws" {\n  region = var.region\n}\n'
         'resource "aws_vpc" "tenant" {\n  tags = var.labels\n}\n'
         'output "database" {\n  value = aws_vpc.tenant.id\n}\n'
     )
@@ -151,6 +152,12 @@ def test_labels_must_be_used(own: Path) -> None:
 def test_a_provider_is_pinned_to_one_version(own: Path, version: str, pinned: bool) -> None:
     change(own, "main.tf", '"= 5.100.0"', f'"{version}"')
     assert abouts(own) == ([] if pinned else ["provider aws"])
+
+
+def test_a_stack_without_a_block_for_its_provider_is_named(own: Path) -> None:
+    change(own, "main.tf", 'provider "aws" {\n  region = var.region\n}\n', "")
+    (found,) = lacks(own, "aws")
+    assert (found.about, "must have a block" in found.said) == ("provider aws", True)
 
 
 def test_a_stack_that_says_no_version_of_terraform_is_named(own: Path) -> None:
