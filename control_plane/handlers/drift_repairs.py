@@ -98,7 +98,7 @@ class RepairDriftHandler(TenantLifecycle):
             outside=True,
             irreversible=True,
         ),
-        Step("verify", do=verify, outside=True),
+        Step("verify", do=verify, outside=True, irreversible=True),
         Step("finish", do=finish, irreversible=True),
     )
 

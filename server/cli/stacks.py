@@ -38,7 +38,9 @@ def check(
     """Say what a stack must offer, and what of it each one lacks."""
     from control_plane.provisioning.stack_contract import OUTPUTS, VARIABLES, lacks
 
-    found = [(folder, _cloud_of(folder, cloud))] if folder is not None else _own(ctx)
+    found: list[tuple[Path, Cloud]] = (
+        _own(ctx) if folder is None else [(folder, _cloud_of(folder, cloud))]
+    )
     columns = ("it must offer", "as")
     offers = [(f"variable {name}", kind) for name, kind in VARIABLES.items()]
     table("Every stack", columns, [*offers, *((f"output {name}", "any value") for name in OUTPUTS)])

@@ -15,9 +15,14 @@ TOGETHER: Final = frozenset({"tests/roles"})
 # By what they took, the longest first: what is begun last must be over soon. Of the others those
 # with most tests come first.
 LONGEST: Final = (
+    "tests/unwind/test_apply_faults_aws.py",
+    "tests/control_plane/provisioning/test_aws_emulated.py",
+    "tests/control_plane/provisioning/clouds/test_contract.py",
+    "tests/control_plane/provisioning/modules/test_lifecycle.py",
     "tests/unwind/test_kill_over_postgres.py",
     "tests/roles",
     "tests/unwind/test_kill_over_sqlite.py",
+    "tests/unwind/test_apply_faults_local.py",
     "tests/switch/test_killed_switch.py",
     "tests/switch/test_faults_of_a_switch.py",
     "tests/server/test_catalog_apply.py",

@@ -18,7 +18,7 @@ from tests.support.house import House, fresh_name
 NOW = instant(SystemClock().now())
 
 
-def kept_run(house: House, state: str, **more: str) -> str:
+def kept_run(house: House, state: str, reason: str = "", detail: str = "") -> str:
     """A run with a step and two words on one resource; its id."""
     run_id = fresh_name("run").ljust(32, "0")
     made = RunRow(
@@ -38,7 +38,8 @@ def kept_run(house: House, state: str, **more: str) -> str:
         as_of=NOW,
         seed="seed",
         holds=False,
-        **more,
+        reason=reason,
+        detail=detail,
     )
     step = RunStep(run_id=run_id, name="provision", position=1, state="dispatched")
     told = [
