@@ -21,6 +21,8 @@ class Reason:
 STALE: Final = Reason("stale_plan", False, "the saved plan is stale")
 OTHER_VERSION: Final = Reason("stale_plan", False, "another Terraform version made the plan")
 OTHER: Final = Reason("terraform_error", False, "Terraform gave an error of no known class")
+PROVIDER_SILENT: Final = Reason("provider_silent", True, "a provider did not answer in time")
+STATE_UNSAVED: Final = Reason("state_not_saved", True, "the state could not be written")
 BAD_MODULE: Final = Reason("bad_module", False, "the module is not valid")
 BAD_VALUE: Final = Reason("invalid_variable", False, "a variable breaks a rule")
 
@@ -65,6 +67,11 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
         "Unsupported Terraform Core version",
         Reason("wrong_version", False, "the module wants another Terraform"),
     ),
+    ("timeout while waiting for plugin", PROVIDER_SILENT),
+    ("Plugin did not respond", PROVIDER_SILENT),
+    ("Failed to load plugin schemas", PROVIDER_SILENT),
+    ("Failed to save state", STATE_UNSAVED),
+    ("Error releasing the state lock", STATE_UNSAVED),
     ("connection refused", Reason("network", True, "a service does not answer")),
     ("i/o timeout", Reason("network", True, "a service does not answer")),
     ("no such host", Reason("network", True, "a service does not answer")),

@@ -12,12 +12,19 @@ from xdist.scheduler import LoadFileScheduling
 
 # One scene for a whole folder, dearer to build once more than its tests are to run one by one.
 TOGETHER: Final = frozenset({"tests/roles"})
+# Each of these runs providers of half a gigabyte: two at once would time one another out.
+HEAVY: Final = "heavy"
+ONE_BY_ONE: Final = frozenset(
+    {
+        "tests/unwind/test_apply_faults_aws.py",
+        "tests/control_plane/provisioning/test_aws_emulated.py",
+        "tests/control_plane/provisioning/clouds/test_contract.py",
+    }
+)
 # By what they took, the longest first: what is begun last must be over soon. Of the others those
 # with most tests come first.
 LONGEST: Final = (
-    "tests/unwind/test_apply_faults_aws.py",
-    "tests/control_plane/provisioning/test_aws_emulated.py",
-    "tests/control_plane/provisioning/clouds/test_contract.py",
+    HEAVY,
     "tests/control_plane/provisioning/modules/test_lifecycle.py",
     "tests/unwind/test_kill_over_postgres.py",
     "tests/roles",
@@ -49,6 +56,8 @@ LONGEST: Final = (
 def part_of(nodeid: str) -> str:
     """The part of the tests that is run by one process, from a test's id: its file or folder."""
     file = nodeid.partition("::")[0]
+    if file in ONE_BY_ONE:
+        return HEAVY
     folder = str(PurePosixPath(file).parent)
     return folder if folder in TOGETHER else file
 
