@@ -213,7 +213,7 @@ def opened(
         settings = opening.settings
         operation = Operation(
             opening.terraform,
-            Runner(settings, _environment(opening, site, folder.home, secrets)),
+            Runner(settings, _environment(opening, site, folder, secrets)),
             folder,
             site,
             variables,
@@ -254,10 +254,10 @@ def _kept(
 
 
 def _environment(
-    opening: Opening, site: Site, home: Path, secrets: Mapping[str, str]
+    opening: Opening, site: Site, folder: workspace.Folder, secrets: Mapping[str, str]
 ) -> dict[str, str]:
     """All that a child sees of the world: nothing is inherited."""
-    configuration = home / "terraform.rc"
+    configuration = folder.home / "terraform.rc"
     configuration.write_bytes(
         canonical(cli_config(opening.mirror, site.providers | opening.providers))
     )
@@ -265,8 +265,8 @@ def _environment(
         **site.environment,
         **{f"TF_VAR_{name}": value for name, value in secrets.items()},
         "PATH": opening.settings.search_path,
-        "HOME": str(home),
-        "TMPDIR": str(home),
+        "HOME": str(folder.home),
+        "TMPDIR": str(folder.sockets),
         "LANG": "C.UTF-8",
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",

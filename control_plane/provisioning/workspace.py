@@ -7,6 +7,7 @@ folder whose lock is free belongs to nobody that lives, and may be swept.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -21,16 +22,21 @@ from control_plane.errors import Failed
 _LOCK: Final = "alive.lock"
 _OPERATIONS: Final = ".operations"
 _SWEPT_MAX: Final = 1000
+_SHORT: Final = Path("/tmp")  # noqa: S108 - what lies there is in a folder of this user alone
 _KEPT_MAX: Final = 8
 _ROOM_BYTES_MIN: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One operation's private folder: Terraform works in `module`, all else lies in `home`."""
+    """One operation's private folder: Terraform works in `module`, all else lies in `home`.
+
+    `sockets` is where providers make theirs: wherever `home` lies, its path is short.
+    """
 
     home: Path
     module: Path
+    sockets: Path
     lock_fd: int
 
 
@@ -55,11 +61,23 @@ def operation(root: Path, tenant: str) -> Generator[Folder]:
         home = Path(tempfile.mkdtemp(dir=parent))
         lock_fd = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    sockets = _sockets(home)
     try:
-        yield Folder(home, private_folder(home / "module"), lock_fd)
+        sockets.mkdir(mode=0o700)  # it must not be there: its name is as random as its owner's
+        yield Folder(home, private_folder(home / "module"), sockets, lock_fd)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        _remove(home)
         os.close(lock_fd)
+
+
+def _sockets(home: Path) -> Path:
+    # A socket's path has at most 104 to 108 bytes, and a state folder's may be longer by itself.
+    return _SHORT / f"pb-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+
+
+def _remove(home: Path) -> None:
+    shutil.rmtree(_sockets(home), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def reuse(kept: Path, into: Path, lock_name: str, lock: bytes | None) -> bool:
@@ -132,7 +150,7 @@ def _sweep(parent: Path) -> int:
     swept = 0
     for home in sorted(parent.iterdir())[:_SWEPT_MAX]:
         if _is_left_over(home / _LOCK):
-            shutil.rmtree(home, ignore_errors=True)
+            _remove(home)
             swept += 1
     return swept
 

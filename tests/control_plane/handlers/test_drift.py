@@ -221,19 +221,6 @@ def test_a_look_that_failed_leaves_what_was_known(bench: Bench, point: str) -> N
     assert stands(bench) == before
 
 
-@pytest.mark.parametrize("point", sliced([one for one in REPAIRING if UNDONE in one], every=3))
-def test_a_repair_that_failed_at_its_end_names_what_is_left_and_a_look_finds_it_whole(
-    bench: Bench, point: str
-) -> None:
-    meddle(bench)
-    run_id = bench.propose("drift_repair")
-    bench.work_until_killed(run_id, point, "drift_repair.finish.before")
-    run = bench.work(run_id)
-    assert (run.state, run.reason) == ("failed", "residue")
-    assert bench.do("drift_check").state == "applied"
-    assert (stands(bench)["state"], bench.world.provisioner.applied) == ("stands", [TENANT])
-
-
 def test_a_repair_that_does_not_hold_is_not_called_one(bench: Bench) -> None:
     meddle(bench)
     run_id = bench.propose("drift_repair")
