@@ -11,6 +11,10 @@ from control_plane.provisioning import workspace
 SOCKET_BYTES_MAX = 104 - len("/plugin1234567890")
 
 
+def left_lying(_home: Path) -> None:
+    """What a worker that is killed does not come to."""
+
+
 def test_sockets_have_a_short_path_however_deep_the_state_lies(tmp_path: Path) -> None:
     deep = tmp_path / ("state" * 20) / ("folder" * 20)
     with workspace.operation(deep, "t" * 40) as folder:
@@ -30,7 +34,7 @@ def test_what_a_killed_worker_left_is_swept_with_its_sockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as killed:
-        killed.setattr(workspace, "_remove", lambda _home: None)
+        killed.setattr(workspace, "_remove", left_lying)
         with workspace.operation(tmp_path, "acme") as folder:
             pass
     assert folder.sockets.exists()
