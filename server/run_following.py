@@ -41,7 +41,8 @@ class RunFollowing:
         Whatever keeps it from being followed leaves the first answer: the run goes on all the same.
         """
         run_id = _begun(answer)
-        if run_id is None or "idempotency_key" not in arguments:
+        # A dry run keeps no key: to repeat it would be to plan it once more.
+        if run_id is None or "idempotency_key" not in arguments or arguments.get("dry_run"):
             return answer
         with anyio.move_on_after(self._follow_s):
             if not await self._told_all(run_id, report):

@@ -61,3 +61,20 @@ async def test_a_run_that_waits_for_a_human_is_followed_no_further(
         )
     assert (done.structured_content or {})["outcome"] == "awaiting_approval"
     assert told == []
+
+
+async def test_a_dry_run_is_planned_once_and_not_again_for_being_followed(
+    shared: House, agent: Agent
+) -> None:
+    tenant = fresh_name("foreseen")
+
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
+        raise AssertionError("nothing is done that could be told")
+
+    async with agent(shared, shared.issue("operator", tenant)) as client:
+        done = await client.call_tool(
+            "tenant_onboard", onboarding(tenant, dry_run=True), progress_callback=listen
+        )
+        runs = answer(await client.call_tool("run_list", {"tenant": tenant}))
+    assert answer(done)["outcome"] == "running"
+    assert len(runs["result"]["runs"]) == 1
