@@ -127,6 +127,19 @@ class ApplyCatalog(Command):
     catalog: str
 
 
+class ChangeFreeze(Command):
+    """Keep runs from beginning, or let them: of the workspace, of one tenant, in one cloud.
+
+    ``of`` is the tenant's id or the cloud's name, and empty for the workspace.
+    """
+
+    name: ClassVar[str] = "change_freeze"
+    scope: Literal["workspace", "tenant", "cloud"]
+    of: str
+    on: bool
+    reason: str
+
+
 class GetRun(Command):
     """Read one run."""
 

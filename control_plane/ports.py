@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Connection
@@ -13,7 +14,9 @@ from sqlalchemy import Connection
 from control_plane.audit.leaf import Guard
 from control_plane.commands import Command
 from control_plane.data.collection import Collection
-from control_plane.databases.port import DatabaseEngine
+from control_plane.databases.port import DatabaseEngine, DatabaseServers
+from control_plane.databases.postgres_programs import DumpPrograms
+from control_plane.domain.backup_manifest import BackupFacts, Manifest
 from control_plane.domain.canonical import Json
 from control_plane.domain.house import Cause
 from control_plane.domain.outcome import Outcome
@@ -26,7 +29,6 @@ from control_plane.facts.base import Facts
 from control_plane.provisioning.port import Provisioner
 
 __all__ = [
-    "ArchiveFile",
     "Archives",
     "Artifacts",
     "Asker",
@@ -34,8 +36,11 @@ __all__ = [
     "Clock",
     "Compared",
     "DatabaseEngine",
+    "DatabaseServers",
     "Ids",
     "JobEngine",
+    "KeptManifest",
+    "KeyShredder",
     "Notes",
     "Proposal",
     "Proposer",
@@ -143,35 +148,68 @@ class Artifacts(Protocol):
 
 
 @dataclass(frozen=True)
-class ArchiveFile:
-    """An archive as it lies there: SHA-256 of its bytes (64 hexadecimal digits), and how many."""
+class KeptManifest:
+    """What lies beside an archive: its manifest, or the code of why there is none to believe."""
 
-    digest: str
-    size_bytes: int
+    tenant: str
+    backup_id: str
+    manifest: Manifest | None
+    code: str | None = None
 
 
 class Archives(Protocol):
-    """Archives of tenants' data, sealed; only the worker has them.
+    """Archives of tenants' data, sealed, each with a signed manifest; only the worker has them.
 
     ``backup_id`` is a name of ours, as ids are made; an archive is whole or not there at all.
     """
 
-    def put(self, tenant: str, backup_id: str, write: Callable[[IO[bytes]], None]) -> ArchiveFile:
+    def put(self, facts: BackupFacts, write: Callable[[IO[bytes]], Mapping[str, Json]]) -> Manifest:
         """Keep what ``write`` writes, in place of what stood under the id. Its errors pass through.
 
-        Raises Failed with code ``disk_full``, Unavailable with code ``archive_unavailable``.
+        ``write`` gives what it wrote: by table, its ``rows`` and ``checksum``. Raises Failed
+        (``disk_full``), Unavailable (``archive_unavailable``), and as ``DataKeys.current`` does.
         """
         ...
 
     def open(self, tenant: str, backup_id: str, digest: str) -> AbstractContextManager[IO[bytes]]:
-        """What was written, to be read once from its start; ``digest`` is the one ``put`` gave.
+        """What was written, to be read once from its start; ``digest`` is its manifest's.
 
-        Raises Refused: ``archive_missing``; ``archive_altered`` also while it is read.
+        Raises Refused: ``archive_missing``; ``archive_altered``, also while it is read;
+        ``archive_truncated``; ``archive_key_refused``; ``manifest_missing``, ``manifest_unreadable``,
+        ``manifest_forged``, ``manifest_differs``; and as ``DataKeys.of_version`` does.
         """
+        ...
+
+    def prolong(self, tenant: str, backup_id: str, until: str) -> Manifest:
+        """Say in its manifest that it is kept until another instant; again changes nothing."""
+        ...
+
+    def manifests(self) -> list[KeptManifest]:
+        """Every archive there is, with its manifest; what is found where our rows are lost."""
+        ...
+
+    def dump_programs(self, major: int) -> DumpPrograms:
+        """Postgres's own programs of that major version or newer; Unavailable (``pg_dump_missing``)."""
+        ...
+
+    def aside(self, tenant: str) -> AbstractContextManager[Path]:
+        """An empty file for a while, private: gone at the end, and a killed one's with the next put."""
         ...
 
     def drop(self, tenant: str, backup_id: str) -> None:
         """Forget; nothing happens when it is gone already."""
+        ...
+
+
+class KeyShredder(Protocol):
+    """Ends tenants' data keys; only the worker has it."""
+
+    def shred(self, connection: Connection, tenant: str) -> tuple[str, ...]:
+        """Forget every version, in the transaction that is given; the ids of what was forgotten."""
+        ...
+
+    def settle(self) -> None:
+        """Remove what is left of shredded keys elsewhere; may be done at any time."""
         ...
 
 

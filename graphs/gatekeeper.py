@@ -205,6 +205,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "billing_read_only": "What is overdue closes changes; they open again once it is paid.",
     "billing_suspended": "What is overdue closes the tenant; it opens again once that is paid.",
     "payment_overdue": "What is overdue must be paid first.",
+    "frozen": "Runs are frozen: none begins until an operator lifts it.",
 }
 
 

@@ -18,6 +18,7 @@ from control_plane.domain.run import RUN_ACTIVE
 from control_plane.domain.run_record import Run
 from control_plane.errors import Conflict, Failed, Refused
 from control_plane.facts.load import approvals_waiting, run_row
+from control_plane.handlers.freezes import Frozen, is_frozen
 from control_plane.handlers.handler import Change, Lifecycle, Ports, View
 from control_plane.ports import RowGate
 from control_plane.store import rows, tables
@@ -157,9 +158,15 @@ class Ledger:
     def propose(
         self, connection: Connection, passage: Passage, lifecycle: Lifecycle, command: Command
     ) -> Outcome:
-        """Commit a run in ``pending`` with its job; its tenant is held by none, as ``hold`` has seen."""
+        """Commit a run in ``pending`` with its job; its tenant is held by none, as ``hold`` has seen.
+
+        Refused (`frozen`) whatever policy said: a change that is to be asked about was not decided
+        as a proposal.
+        """
         asked, call = passage.asked, passage.call
         tenant = command.target()
+        if is_frozen(connection, tenant, str(getattr(command, "proposed_cloud", ""))):
+            raise Frozen
         self._not_too_many(connection, asked)
         run = Run(
             id=call.derive_id("run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -98,6 +99,8 @@ class RunSteps:
             subject = handler.subject(
                 command, View(connection, caller, self._ports, self._rows(caller)), None, None
             )
+        # Whether it may begin is no question any more: a freeze does not stop what has begun.
+        subject = replace(subject, facts=subject.facts.model_copy(update={"frozen": False}))
         verdict, actions = self._decide_run(caller, run, subject)
         require_now(subject, actions)
         return Asker(self._rows(caller), verdict.may)

@@ -32,6 +32,8 @@ from control_plane.domain.coupon_catalog import (
 from control_plane.domain.plans import PlanCatalog, parse_plans
 from control_plane.errors import BadInput, PaybillError, Unavailable
 from control_plane.facts.row import row_schemas
+from control_plane.fleet.migration_file import FOLDER as MIGRATIONS
+from control_plane.fleet.migration_file import Migration, load_migrations, migration_names
 from control_plane.handlers.catalog_in_force import applied_digest, put_in_force
 from control_plane.ports import Recorder
 from policies.bundle import Bundle, build_bundle
@@ -74,6 +76,8 @@ class Catalog:
     row_rules: Mapping[str, frozenset[str]]
     stacks: Mapping[tuple[str, str], Path]
     """The workspace's own stacks; what is not there is a shipped one."""
+    migrations: tuple[Migration, ...] = ()
+    """The team's changes of tenants' databases, in order."""
 
     def bundle(self, into: Path) -> Bundle:
         """The policies that this catalog is decided by: ours, its own, and the schemas of its rows.
@@ -105,7 +109,7 @@ def policy_sources(extra: Path | None) -> list[Path]:
 
 def load(folder: Path) -> Catalog:
     """Read the working files. Raises BadInput naming the file, the field and the rule."""
-    return _parsed(folder, digest_of(read_files(folder)))
+    return _parsed(folder, digest_of(read_files(folder)), proved=False)
 
 
 def apply(
@@ -129,7 +133,7 @@ def keep_copy(catalogs: Path, files: Mapping[str, bytes]) -> Catalog:
     draft = catalogs / f".new-{secrets.token_hex(8)}"
     try:
         _write_tree(draft, files)
-        _parsed(draft, digest)
+        _parsed(draft, digest, proved=False)
         if target.exists() and not _intact(target, digest):
             shutil.rmtree(target)
         if not target.exists():
@@ -181,7 +185,12 @@ def read_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise BadInput("catalog", "must be a folder with plans.yaml in it")
     files: dict[str, bytes] = {}
-    parts = (*_names(folder / _COLLECTIONS), *_names(folder / _POLICIES), *stack_files(folder))
+    parts = (
+        *_names(folder / _COLLECTIONS),
+        *_names(folder / _POLICIES),
+        *stack_files(folder),
+        *migration_files(folder),
+    )
     for name in (_PLANS, *sorted(OPTIONAL), *parts):
         path = folder / name
         if path.parent.is_symlink():
@@ -192,6 +201,21 @@ def read_files(folder: Path) -> dict[str, bytes]:
             if name not in OPTIONAL:
                 raise BadInput(name, "must be there") from None
     return files
+
+
+def migration_files(folder: Path) -> list[str]:
+    """The migrations among a catalog's files, by path with forward slashes."""
+    return [f"{MIGRATIONS}/{name}" for name in migration_names(_listed(folder / MIGRATIONS))]
+
+
+def migration_texts(folder: Path) -> dict[str, bytes]:
+    """The texts of a catalog's migrations, by their bare names. Raises BadInput."""
+    return {
+        name.removeprefix(f"{MIGRATIONS}/"): read_plain_file(
+            folder / name, bytes_max=FILE_BYTES_MAX
+        )[0]
+        for name in migration_files(folder)
+    }
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -212,16 +236,20 @@ def _copy_yaml(source: Path, folder: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
+    return [f"{folder.name}/{name}" for name in _listed(folder) if name.endswith(".yaml")]
+
+
+def _listed(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
         found = [entry.name for entry in islice(entries, FILES_MAX + 1)]
     if len(found) > FILES_MAX:
         raise BadInput(folder.name, f"must have at most {FILES_MAX} files")
-    return [f"{folder.name}/{name}" for name in sorted(found) if name.endswith(".yaml")]
+    return sorted(found)
 
 
-def _parsed(folder: Path, digest: str) -> Catalog:
+def _parsed(folder: Path, digest: str, *, proved: bool = True) -> Catalog:
     own = folder / _POLICIES
     own_policies = own if own.is_dir() else None
     collections = {one.name: one for one in load_collections(folder / _COLLECTIONS)}
@@ -238,7 +266,18 @@ def _parsed(folder: Path, digest: str) -> Catalog:
         policy_folder=own_policies,
         row_rules=row_rules,
         stacks=own_stacks(folder),
+        migrations=_migrations(folder, set(collections), proved=proved),
     )
+
+
+def _migrations(folder: Path, declared: set[str], *, proved: bool) -> tuple[Migration, ...]:
+    files = migration_texts(folder)
+    if proved or not files:
+        # What is kept was checked before, and its digest says that it is the same.
+        return load_migrations(files)
+    from control_plane.fleet.checker import require_sound
+
+    return require_sound(files, declared)
 
 
 def _coupons(path: Path, plans: PlanCatalog) -> CouponCatalog:

@@ -15,6 +15,7 @@ from control_plane.data.collection import Collection
 from control_plane.domain.plans import PlanCatalog, PlanOffer
 from control_plane.errors import BadInput, PaybillError, Refused, Unavailable
 from control_plane.facts.row import row_schemas
+from control_plane.fleet.migration_file import FOLDER as MIGRATIONS
 from graphs.gatekeeper import Gatekeeper
 from graphs.proof_rows import ROWS_MAX
 from graphs.row_proof import Difference, Misspelt, proof_callers, prove
@@ -26,6 +27,7 @@ from policies.gate import Gate
 from policies.row_policies import ROWS_PREFIX
 from server import catalog
 from server.catalog_mistakes import COLLECTIONS, PLANS, Mistake, read_declared
+from server.catalog_stacks import STACKS, stack_files
 from server.policy_mistakes import POLICIES, Policies, check_policies
 from server.private_engine import private_gate
 from server.private_files import read_plain_file, write_new_file
@@ -60,13 +62,7 @@ def read_working(folder: Path) -> tuple[dict[str, bytes], tuple[Mistake, ...]]:
         raise BadInput("folder", "must be a catalog's folder that is there")
     files: dict[str, bytes] = {}
     mistakes: list[Mistake] = []
-    names = [PLANS, *sorted(catalog.OPTIONAL)]
-    for part in (COLLECTIONS, POLICIES):
-        try:
-            names += _names(folder, part)
-        except (PaybillError, OSError) as error:
-            mistakes.append(Mistake(part, 0, "", _why(error)))
-    for name in names:
+    for name in [PLANS, *sorted(catalog.OPTIONAL), *_listed(folder, mistakes)]:
         if not _is_unicode(name):
             mistakes.append(Mistake(ascii(name), 0, "", "must have a name in UTF-8"))
             continue
@@ -78,6 +74,23 @@ def read_working(folder: Path) -> tuple[dict[str, bytes], tuple[Mistake, ...]]:
         except (PaybillError, OSError) as error:
             mistakes.append(Mistake(name, 0, "", _why(error)))
     return files, tuple(mistakes)
+
+
+def _listed(folder: Path, mistakes: list[Mistake]) -> list[str]:
+    """The files in every part's folder; why a folder's cannot be told joins the mistakes."""
+    names: list[str] = []
+    parts: tuple[tuple[str, Callable[[Path], list[str]]], ...] = (
+        (COLLECTIONS, lambda inner: _names(inner, COLLECTIONS)),
+        (POLICIES, lambda inner: _names(inner, POLICIES)),
+        (MIGRATIONS, _migrations),
+        (STACKS, stack_files),
+    )
+    for part, listed in parts:
+        try:
+            names += listed(folder)
+        except (PaybillError, OSError) as error:
+            mistakes.append(Mistake(part, 0, "", _why(error)))
+    return names
 
 
 @contextmanager
@@ -124,6 +137,7 @@ def check_files(
     with scratch() as room:
         found = check_policies(files, declared.collections, program, room)
         mistakes = {*unread, *declared.mistakes, *found.mistakes}
+        mistakes |= set(_migrated(files, declared.collections))
         deeper = _Bundled(found, declared.collections, program, room, rows_max)
         more, notes = deeper.findings(complete=not mistakes)
     if not mistakes and not more:
@@ -245,6 +259,29 @@ def _rule(found: Difference) -> str:
     if found.side == "plan":
         return f"the filter selects rows that are then not allowed{nulls}"
     return f"the filter leaves out rows that are allowed{nulls}"
+
+
+def _migrations(folder: Path) -> list[str]:
+    inner = folder / MIGRATIONS
+    if inner.is_symlink():
+        raise BadInput(MIGRATIONS, "must be a folder, and no link")
+    return catalog.migration_files(folder)
+
+
+def _migrated(files: Mapping[str, bytes], declared: Mapping[str, Collection]) -> list[Mistake]:
+    """What is wrong with the team's migrations; nothing is loaded for it where there are none."""
+    prefix = f"{MIGRATIONS}/"
+    own = {
+        name.removeprefix(prefix): content
+        for name, content in files.items()
+        if name.startswith(prefix)
+    }
+    if not own:
+        return []
+    from control_plane.fleet.checker import check as check_migrations
+
+    _, found = check_migrations(own, set(declared))
+    return [Mistake(f"{prefix}{one.file}", one.line, one.rule, one.message) for one in found]
 
 
 def _as_applied(files: Mapping[str, bytes]) -> list[Mistake]:

@@ -25,6 +25,7 @@ from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import BadInput
 from server import keys
 from server.clock import SystemClock
+from server.connection_waits import ConnectionWaits
 from server.dpop import DpopProofs
 from server.face_process import paybill_version, start_worker, threads_max, warm_up
 from server.hook_door import HookDoor, hook_secrets
@@ -220,7 +221,12 @@ class HttpFace:
             metadata=metadata(options.audience, outside.urls if outside else ()),
             inside=Inside(
                 manager.handle_request,
-                Integration(front, RandomIds(), limits.calls_in_flight_max),
+                Integration(
+                    front,
+                    RandomIds(),
+                    limits.calls_in_flight_max,
+                    ConnectionWaits(self._face.store),
+                ),
                 self._hooks(),
             ),
             caller=self._caller,

@@ -97,7 +97,7 @@ def initialise(root: Path, home: Path, answers: Answers, clock: Clock, ids: Ids)
                 store = create_store(draft / "store.db")
             else:
                 store = make_store(draft, answers.postgres, file.workspace.id, mark)
-            _write_store(store, draft, root / file.catalog.path, settings, clock, recorder)
+            write_store(store, draft, root / file.catalog.path, settings, clock, recorder)
             write_new_file(draft / MARKER_NAME, marker_bytes(file.workspace.id, root, kind))
             sync_folder(draft)
             draft.rename(state)
@@ -171,7 +171,7 @@ def _write_folders(draft: Path, passphrase: bytes) -> keys.PublicKeys:
     return keys.create(draft / "keys", passphrase).public
 
 
-def _write_store(
+def write_store(
     store: Store,
     draft: Path,
     declared: Path,
@@ -179,6 +179,7 @@ def _write_store(
     clock: Clock,
     recorder: Recorder,
 ) -> None:
+    """Seed a store with settings and catalog, with their leaves, and close it."""
     try:
         with store.write() as connection:
             _write_settings(connection, settings, clock.now(), recorder)

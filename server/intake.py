@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, Select, select
 
 from control_plane.domain.canonical import digest, instant
 from control_plane.domain.run import RUN_ACTIVE
+from control_plane.facts.load import run_row
 from control_plane.handlers.handler import Ports
+from control_plane.handlers.run_waits import waits_for
 from control_plane.ports import JobEngine
 from control_plane.store import tables
 
@@ -72,12 +74,22 @@ class Intake:
         silent = self._silent(instant(now - SILENCE_MAX), instant(now))
         # Looked at first: the whole store is taken only where there is something to write.
         with self._ports.store.read() as connection:
-            if connection.execute(silent).first() is None:
-                return 0
+            due = self._due(connection, silent, now)
+        if not due:
+            return 0
         with self._ports.store.write() as connection:
-            runs = connection.execute(silent).all()
+            runs = connection.execute(silent.where(tables.run.c.id.in_(due))).all()
             self._wake(connection, runs, instant(now))
         return len(runs)
+
+    def _due(self, connection: Connection, silent: Select[str, str], now: datetime) -> list[str]:
+        # Without those that wait for something: they may do so for days, and in any number.
+        found = connection.execute(silent).all()
+        return [one.id for one in found if not self._waits(connection, one.id, now)][:_BATCH_MAX]
+
+    def _waits(self, connection: Connection, run_id: str, now: datetime) -> bool:
+        run = run_row(connection, run_id)
+        return run is not None and waits_for(connection, run, now) is not None
 
     def _wake(self, connection: Connection, runs: Sequence[Row[str, str]], now: str) -> None:
         for run in runs:
@@ -110,4 +122,4 @@ class Intake:
         )
         parked = (run.c.state == "awaiting_approval") & (answered | run.c.cancel_requested)
         wanted = (working & (run.c.updated_at < before)) | parked
-        return select(run.c.id, run.c.tenant).where(wanted & ~under_way).limit(_BATCH_MAX)
+        return select(run.c.id, run.c.tenant).where(wanted & ~under_way).limit(_TAKE_UP_MAX)

@@ -17,6 +17,7 @@ from control_plane.errors import BadInput
 from control_plane.ports import Ids
 from graphs.errors import Unlisted
 from policies.errors import GateUnavailable
+from server.connection_waits import ConnectionWaits
 from server.dispatch import DeadlineExceeded
 from server.front import Answer, Front
 from server.http_answers import Header, answer
@@ -24,6 +25,8 @@ from server.http_visits import CURRENT, TooManyRequests, VisitHop
 from server.mcp_face import LATE_CHANGE, LATE_READ
 
 RETRY_S: Final = 1
+CONNECTION: Final = "connection_get"
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _RETRY: Final[Header] = (b"retry-after", str(RETRY_S).encode())
 # A front's refusals that are no word about the caller's rights.
 _BUSY: Final[Mapping[str, int]] = {"too_many_calls": 429, GateUnavailable.code: 503}
@@ -47,6 +50,8 @@ class Route:
     method: str
     path: str
     tool: str
+    numbers: tuple[str, ...] = ()
+    """What of its query is a whole number: there, everything is text."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -60,6 +65,8 @@ ROUTES: Final = (
     Route("GET", "/v1/entitlements/{tenant}/{feature}", "entitlement_check"),
     Route("POST", "/v1/reservations", "quota_reserve"),
     Route("POST", "/v1/reservations/release", "quota_release"),
+    Route("GET", "/v1/tenants/{tenant}/connection", CONNECTION, ("after", "wait_s")),
+    Route("POST", "/v1/tenants/{tenant}/connection/ack", "connection_acknowledge"),
 )
 _PATTERNS: Final = tuple((route, route.pattern) for route in ROUTES)
 
@@ -102,8 +109,11 @@ def route_of(path: str) -> Route | None:
 class Integration:
     """Answers requests that the wall let through: one call of the front each."""
 
-    def __init__(self, front: Front, ids: Ids, calls_in_flight_max: int) -> None:
+    def __init__(
+        self, front: Front, ids: Ids, calls_in_flight_max: int, waits: ConnectionWaits
+    ) -> None:
         self._front = front
+        self._waits = waits
         self._ids = ids
         self._shares = TenantShares(tenant_requests_max(calls_in_flight_max))
 
@@ -119,17 +129,28 @@ class Integration:
             await _send_bad(send, str(error))
             return
         tenant = raw.get("tenant")
-        with self._shares.taken(visit.proven.holder, tenant if isinstance(tenant, str) else ""):
-            await self._called(route, raw, send)
-
-    async def _called(self, route: Route, raw: Mapping[str, Any], send: Send) -> None:
+        holder, named = visit.proven.holder, tenant if isinstance(tenant, str) else ""
         try:
-            found = await VisitHop().run(self._front.call, route.tool, raw)
+            with self._shares.taken(holder, named):
+                found = await self._called(route, raw)
+            if _is_waited_for(route, raw, found):
+                # Whether it may be known is decided; it is decided again for what is then told.
+                after, wait_s = raw.get("after", 0), raw["wait_s"]
+                if await self._waits.later(holder, named, after, wait_s):
+                    with self._shares.taken(holder, named):
+                        found = await self._called(route, raw)
         except Unlisted:
             await answer(send, 403, error="not_listed")
             return
+        await self._answered(found, send)
+
+    async def _called(self, route: Route, raw: Mapping[str, Any]) -> Answer:
+        try:
+            return await VisitHop().run(self._front.call, route.tool, raw)
         except DeadlineExceeded:
-            found = Answer(outcome=LATE_CHANGE if route.method == "POST" else LATE_READ)
+            return Answer(outcome=LATE_CHANGE if route.method == "POST" else LATE_READ)
+
+    async def _answered(self, found: Answer, send: Send) -> None:
         if found.outcome is None:
             await _send_bad(send, found.bad_input or "arguments: bad input")
             return
@@ -138,11 +159,15 @@ class Integration:
         await answer(send, status, body=body, headers=(_RETRY,) if status in (429, 503) else ())
 
     async def _raw(self, route: Route, scope: Scope, receive: Receive) -> dict[str, Any]:
-        if route.method == "POST":
-            return self._with_key(scope, _object(scope, await _whole(receive)))
         found = route.pattern.fullmatch(scope["path"])
         assert found is not None, "it is the path's own route"
-        return {**_query(scope), **found.groupdict()}
+        named = found.groupdict()
+        if route.method == "POST":
+            told = _object(scope, await _whole(receive))
+            if twice := sorted(named.keys() & told.keys()):
+                raise BadInput(twice[0], "must be given once")
+            return self._with_key(scope, {**told, **named})
+        return {**_numbered(_query(scope), route), **named}
 
     def _with_key(self, scope: Scope, raw: dict[str, Any]) -> dict[str, Any]:
         # Each event has an id of its own, by which it counts once, and what holds quota has a name,
@@ -153,6 +178,15 @@ class Integration:
         if len(given) > 1 or "idempotency_key" in raw:
             raise BadInput("idempotency_key", "must be given once")
         return {**raw, "idempotency_key": given[0].decode("latin-1")}
+
+
+def _is_waited_for(route: Route, raw: Mapping[str, Any], found: Answer) -> bool:
+    """Whether the caller may know it, has the latest version already, and would wait for the next."""
+    outcome = found.outcome
+    if route.tool != CONNECTION or outcome is None or outcome.outcome != "done":
+        return False
+    told = cast("Mapping[str, int]", outcome.answer()["result"])
+    return bool(raw.get("wait_s")) and told["version"] <= int(raw.get("after", 0))
 
 
 def status_of(outcome: Outcome) -> int:
@@ -192,6 +226,15 @@ def _object(scope: Scope, body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadInput("body", "must be an object")
     return cast("dict[str, Any]", found)
+
+
+def _numbered(given: dict[str, Any], route: Route) -> dict[str, Any]:
+    for name in route.numbers:
+        if name in given:
+            if _NUMBER.fullmatch(given[name]) is None:
+                raise BadInput(name, "must be a whole number")
+            given[name] = int(given[name])
+    return given
 
 
 def _query(scope: Scope) -> dict[str, Any]:

@@ -72,13 +72,22 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "responses": _responses(answered, changing=tool.changing),
     }
     if route.method == "POST":
-        told["parameters"] = [_key(asked)]
+        named = _IN_PATH.findall(route.path)
+        told["parameters"] = [*(_parameter(route, asked, name) for name in named), _key(asked)]
+        asked = _without(asked, named)
         told["requestBody"] = {"required": True, "content": _json(_body(tool, asked, schemas))}
     else:
         told["parameters"] = [
             _parameter(route, asked, name) for name in sorted(asked["properties"])
         ]
     return told
+
+
+def _without(asked: Mapping[str, Any], named: list[str]) -> dict[str, Any]:
+    # What stands in the path is no part of the body.
+    left = {name: one for name, one in asked["properties"].items() if name not in named}
+    required = [name for name in asked["required"] if name not in named]
+    return {**asked, "properties": left, "required": required}
 
 
 def _body(tool: ToolSpec, asked: Mapping[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -139,10 +139,11 @@ def _clouds(settings: Settings) -> Part:
     """The accounts that a worker of these settings may use; no credential is fetched."""
     source = str(settings.clouds_file or "these settings")
     try:
-        accounts = read_clouds(settings.clouds_file).accounts
+        found = read_clouds(settings.clouds_file)
     except PaybillError as error:
         return _absent("clouds", error, source)
-    return Part("clouds", "", source, ", ".join(["local", *sorted(accounts)]))
+    clouds = {*found.accounts, *(one.cloud for one in found.dedicated)}
+    return Part("clouds", "", source, ", ".join(["local", *sorted(clouds)]))
 
 
 def _named(providers: tuple[str, ...]) -> str:

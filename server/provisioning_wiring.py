@@ -8,10 +8,11 @@ from typing import Final
 
 from control_plane.domain.isolation import ISOLATIONS
 from control_plane.errors import BadInput, Unavailable
-from control_plane.ports import Provisioner
+from control_plane.handlers.stack_records import account_held
+from control_plane.ports import Provisioner, Store
 from control_plane.provisioning.accounts import NO_CLOUDS, Clouds, parse_clouds
 from control_plane.provisioning.credentials import fetch
-from control_plane.provisioning.stacks import Overrides
+from control_plane.provisioning.stacks import Overrides, StackRequest
 from server.private_files import NotPrivate, read_own_file
 from server.settings import Settings, process_environment
 from server.workspace import Workspace
@@ -26,11 +27,12 @@ def wire_provisioner(
     admitted_modules: frozenset[str],
     modules: Path | None,
     own_stacks: Callable[[], Overrides],
+    store: Store,
 ) -> Provisioner:
     """Terraform over the accounts that the worker's user declares; what tells of it where there is none.
 
-    ``own_stacks`` are the workspace's own, of the catalog in force. Raises BadInput for a file of
-    accounts that does not read.
+    ``own_stacks`` are the workspace's own, of the catalog in force; ``store`` knows in which account
+    each stack stands. Raises BadInput for a file of accounts that does not read.
     """
     from control_plane.provisioning.absent import AbsentProvisioner
     from control_plane.provisioning.binary import find as find_terraform
@@ -40,6 +42,11 @@ def wire_provisioner(
     from control_plane.provisioning.site import Sites
 
     clouds = read_clouds(settings.clouds_file)
+
+    def held_in(request: StackRequest) -> str | None:
+        with store.read() as connection:
+            return account_held(connection, request)
+
     try:
         terraform = find_terraform(settings.terraform_bin, settings.path)
     except Unavailable as error:
@@ -58,6 +65,7 @@ def wire_provisioner(
             clouds,
             adapt=adapter_for,
             fetch_credentials=lambda source: fetch(source, process_environment()),
+            held_in=held_in,
         ),
     )
     provisioner.sweep()

@@ -92,6 +92,36 @@ class Settings(BaseSettings):
         default=None,
         description="The cloud accounts that the worker may use; only its owner may read it.",
     )
+    keys_file: Path | None = Field(
+        default=None,
+        description="Which keys wrap those of backups, else the workspace's own; only its owner may "
+        "read it.",
+    )
+    handover_file: Path | None = Field(
+        default=None,
+        description="Where the worker leaves the passwords of tenants' services, else a folder of "
+        "the workspace's state; only its owner may read it.",
+    )
+    handover_host: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Where services reach the workspace's own Postgres, where not as Paybill does.",
+    )
+    handover_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="Its port, where not the one Paybill uses."
+    )
+    handover_overlap_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=1500,
+        description="How long a credential holds after its rotation, unless its services have "
+        "followed before.",
+    )
+    pg_bin: Path | None = Field(
+        default=None,
+        description="The folder of Postgres's `pg_dump` and `pg_restore`; else those that are found.",
+    )
     path: str = Field(
         default="",
         validation_alias="PATH",
@@ -131,6 +161,10 @@ class Settings(BaseSettings):
         description="A file with those secrets, which the server and the worker read; it is how "
         "one that a server starts comes by them.",
     )
+    drift_repairs: bool = Field(
+        default=False,
+        description="Whether the house asks by itself for the repair of a stack that has drifted.",
+    )
     limits: Limits = Field(default_factory=Limits, description="The table of limits.")
 
     @field_validator(
@@ -139,6 +173,9 @@ class Settings(BaseSettings):
         "cerbos_bin",
         "terraform_bin",
         "clouds_file",
+        "keys_file",
+        "pg_bin",
+        "handover_file",
         "stripe_key_file",
         "stripe_webhook_secrets_file",
     )

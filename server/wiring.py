@@ -13,7 +13,6 @@ from uuid import uuid4
 from control_plane.audit.notes import LeafNotes
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.audit.sequencer import Sequencer
-from control_plane.databases.sqlite import SqliteDatabases
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.intents import IntentSweep
@@ -21,7 +20,7 @@ from control_plane.handlers import handler
 from control_plane.handlers.catalog_in_force import applied_digest
 from control_plane.handlers.handler import Ports
 from control_plane.handlers.registry import CHANGES, LIFECYCLES, QUERIES
-from control_plane.ports import DatabaseEngine, JobEngine, Store
+from control_plane.ports import DatabaseServers, JobEngine, Store
 from control_plane.provisioning.stacks import Overrides
 from control_plane.secrets.signer import key_id
 from control_plane.store.artifacts import SealedArtifacts
@@ -34,6 +33,7 @@ from server.engine_room import EngineRoom
 from server.front import Front
 from server.gate_link import LinkedGate
 from server.generations import Generation, Generations
+from server.handover_wiring import wire_secrets, wire_terms
 from server.ids import RandomIds
 from server.in_flight import InFlight
 from server.login_files import read_login
@@ -43,6 +43,7 @@ from server.proving import prove_once
 from server.provisioning_wiring import wire_provisioner
 from server.settings import Settings
 from server.switchboard import Switchboard, Works
+from server.tenant_servers import open_servers
 from server.workspace import Workspace
 from tools.house_tools import HOUSE_TOOLS
 from tools.operator_tools import OPERATOR_TOOLS
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from graphs.runner import Runner
 
 _RUNS_AT_ONCE_MAX = 4
-_TENANT_BUSY_MS = 2000
 _POLL_S = 0.2
 
 
@@ -66,7 +66,7 @@ class Face:
     front: Front
     store: Store
     generations: Generations
-    databases: DatabaseEngine
+    databases: DatabaseServers
     warm: Callable[[], object]
     front_for: Callable[[Callable[[], Caller]], Front]
     """Another front over the same store, gates and machines, for another caller."""
@@ -114,31 +114,17 @@ def face_ports(
         recorder=recorder,
         notes=LeafNotes(recorder, store),
         catalog=catalog,
-        databases=_tenant_databases(workspace, limits.statement_ms_max, login),
+        databases=open_servers(workspace, limits.statement_ms_max, login),
         cursor_key=face_keys.cursor_key,
         hmac_key=face_keys.hmac_key,
         workspace=workspace.id[:8],
         root=(key_id(face_keys.public.root_bytes), face_keys.public.root_bytes),
+        handover=wire_terms(settings),
         limits=handler.Limits(
             rows_max=limits.rows_max,
             statement_ms_max=limits.statement_ms_max,
             pending_approvals_max=limits.pending_approvals_max,
         ),
-    )
-
-
-def _tenant_databases(workspace: Workspace, statement_ms_max: int, login: Login) -> DatabaseEngine:
-    if workspace.store == "sqlite":
-        return SqliteDatabases(workspace.data, _TENANT_BUSY_MS)
-    from control_plane.databases.postgres import PostgresDatabases
-    from control_plane.store.logins import Names
-
-    # All read and write rows by the login for tenants' data; who owns the databases is the worker.
-    return PostgresDatabases(
-        owner=read_login(workspace.state, "worker") if login == "worker" else None,
-        face=read_login(workspace.state, "data"),
-        prefix=Names(workspace.id).prefix,
-        statement_ms_max=statement_ms_max,
     )
 
 
@@ -148,12 +134,14 @@ def wire_face(
     identify: Callable[[Store], Callable[[], Caller]],
     failpoints: Failpoints,
     tools: Mapping[str, ToolSpec] | None = None,
+    login: Login = "face",
 ) -> Face:
     """A face over one workspace. The machines are imported when the first call needs them.
 
-    It offers ``tools``, else those of the catalog in force.
+    It offers ``tools``, else those of the catalog in force, and reaches the store by ``login``: what
+    an operator's hand writes there, no face may.
     """
-    store = open_store(workspace, "face")
+    store = open_store(workspace, login)
     generations = _generations(workspace, settings, store, tools)
     in_flight = InFlight(settings.limits.calls_in_flight_max)
 
@@ -210,8 +198,8 @@ def wire_worker(
 
     The board is manned with what carries runs out, for this catalog and each later one.
     """
-    from control_plane.databases.archives import ArchiveFolder
     from control_plane.engine.dbos_engine import DbosEngine
+    from server.backup_wiring import wire_backups
 
     keys = key_files.load(workspace.keys)
     store = open_store(workspace)
@@ -226,15 +214,18 @@ def wire_worker(
             return declared(applied_digest(connection) or "")
 
     provisioner = wire_provisioner(
-        workspace, settings, keys.provisioning_hmac, admitted_modules, modules, own_stacks
+        workspace, settings, keys.provisioning_hmac, admitted_modules, modules, own_stacks, store
     )
+    backing = wire_backups(workspace, settings, keys, store, SystemClock(), RandomIds())
     ports = replace(
         face_ports(workspace, settings, store, "worker", board.room.catalog),
         provisioner=provisioner,
         artifacts=artifacts,
-        archives=ArchiveFolder(workspace.backups, keys.public.seal_bytes, keys.seal_private),
+        archives=backing.archives,
+        data_keys=backing.keys,
         catalogs=board,
         payments=wire_payments(workspace, settings),
+        secrets=wire_secrets(workspace, settings),
     )
     board.man(lambda room: _works(ports, room, settings, failpoints, keys.seal_private))
     clock, log = SystemClock(), StoredLog(store)
@@ -278,7 +269,12 @@ def _works(
         Executor(own, LIFECYCLES, runner, failpoints),
         IntentSweep(own, CHANGES),
         BillingClock(own, failpoints),
-        HouseClock(own, HouseCalls(own, runner, keeper.bundle, tools), failpoints),
+        HouseClock(
+            own,
+            HouseCalls(own, runner, keeper.bundle, tools),
+            failpoints,
+            repairs=settings.drift_repairs,
+        ),
         HookRounds(own, settings, workspace_private),
     )
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from control_plane.errors import Unavailable
 from server.presence import held
@@ -16,6 +17,25 @@ from server.workspace import Workspace
 
 _PAUSE_S = 0.05
 START_DEADLINE_S = 60.0
+
+# What a worker is told that a face starts. Where a secret is, and never the secret: what a server
+# holds, an agent may get out of it.
+_HANDED: Final = (
+    "cerbos_bin",
+    "clouds_file",
+    "collection_tools",
+    "drift_repairs",
+    "handover_file",
+    "handover_overlap_s",
+    "keys_file",
+    "manual_payments",
+    "pg_bin",
+    "sandbox_payments",
+    "stripe_api_base",
+    "stripe_key_file",
+    "stripe_webhook_secrets_file",
+    "terraform_bin",
+)
 
 
 def worker_runs(workspace: Workspace) -> bool:
@@ -77,19 +97,9 @@ def _environment(workspace: Workspace, settings: Settings) -> dict[str, str]:
     }
     for name, value in settings.limits:
         environment[f"PAYBILL_LIMITS__{name.upper()}"] = str(value)
-    # Where a secret is, and never the secret: what a server holds, an agent may get out of it.
-    environment["PAYBILL_SANDBOX_PAYMENTS"] = str(settings.sandbox_payments).lower()
-    environment["PAYBILL_MANUAL_PAYMENTS"] = str(settings.manual_payments).lower()
-    environment["PAYBILL_STRIPE_API_BASE"] = settings.stripe_api_base
-    if settings.stripe_key_file is not None:
-        environment["PAYBILL_STRIPE_KEY_FILE"] = str(settings.stripe_key_file)
-    if settings.stripe_webhook_secrets_file is not None:
-        named = str(settings.stripe_webhook_secrets_file)
-        environment["PAYBILL_STRIPE_WEBHOOK_SECRETS_FILE"] = named
-    if settings.cerbos_bin is not None:
-        environment["PAYBILL_CERBOS_BIN"] = str(settings.cerbos_bin)
-    if settings.terraform_bin is not None:
-        environment["PAYBILL_TERRAFORM_BIN"] = str(settings.terraform_bin)
-    if settings.clouds_file is not None:
-        environment["PAYBILL_CLOUDS_FILE"] = str(settings.clouds_file)
+    for name in _HANDED:
+        value = getattr(settings, name)
+        if value is not None:
+            told = str(value).lower() if isinstance(value, bool) else str(value)
+            environment[f"PAYBILL_{name.upper()}"] = told
     return environment

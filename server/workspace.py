@@ -121,9 +121,19 @@ class Workspace:
         return self.state / "keys"
 
     @property
+    def data_keys(self) -> Path:
+        """Copies of the wrapped keys of tenants' backups."""
+        return self.keys / "data"
+
+    @property
     def data(self) -> Path:
         """Tenants' databases on this machine."""
         return self.state / "data"
+
+    @property
+    def servers(self) -> Path:
+        """The logins on servers beside the workspace's own, a folder each."""
+        return self.state / "servers"
 
     @property
     def backups(self) -> Path:

@@ -9,8 +9,12 @@ from control_plane import commands
 from control_plane.domain.run import RUN_ACTIVE
 from tools import schemas
 from tools.agreements import agreement_of
+from tools.database_tools import DATABASE_TOOLS
+from tools.fleet_tools import FLEET_TOOLS
+from tools.handover_tools import HANDOVER_TOOLS
 from tools.infrastructure_tools import INFRASTRUCTURE_TOOLS
 from tools.invoice_tools import INVOICE_TOOLS
+from tools.move_tools import MOVE_TOOLS
 from tools.onboarded import OnboardedResult
 from tools.payment_tools import PAYMENT_TOOLS
 from tools.record_tools import DESCRIBE, RECORD_TOOLS, UNDO
@@ -59,7 +63,7 @@ _ALL = (
         title="Read a tenant",
         description="Read one tenant: state, plan, isolation, access, subscription.",
         arguments=schemas.TenantArguments,
-        result=schemas.TenantResult,
+        result=schemas.FoundTenantResult,
         risk="read",
         domain="tenant",
         machine="query",
@@ -265,6 +269,10 @@ _ALL = (
     *PAYMENT_TOOLS,
     *INVOICE_TOOLS,
     *INFRASTRUCTURE_TOOLS,
+    *DATABASE_TOOLS,
+    *HANDOVER_TOOLS,
+    *MOVE_TOOLS,
+    *FLEET_TOOLS,
 )
 
 TOOLS: Mapping[str, ToolSpec] = MappingProxyType({tool.name: tool for tool in _ALL})

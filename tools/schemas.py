@@ -278,6 +278,12 @@ class TenantResult(Result):
     restorable_until: str | None
 
 
+class FoundTenantResult(TenantResult):
+    """A tenant as it is read: whether a freeze keeps runs about it from beginning."""
+
+    frozen: bool
+
+
 class TenantsResult(Result):
     """A page of tenants."""
 
@@ -312,6 +318,7 @@ class RunResult(Result):
     state: str
     reason: str | None
     detail: str | None
+    waits_for: str | None
     created_at: str
     updated_at: str
     plan_digest: str | None

@@ -26,6 +26,7 @@ from control_plane.secrets.tenant_keys import new_tenant_key
 from control_plane.store import (
     billing_tables,
     coupon_tables,
+    database_tables,
     ledger_tables,
     tables,
     webhook_tables,
@@ -42,6 +43,8 @@ GUARDED: Mapping[str, Table] = {
         tables.approval,
         tables.setting,
         tables.backup,
+        database_tables.database,
+        database_tables.data_key,
         ledger_tables.ledger_entry,
         billing_tables.billing_account,
         billing_tables.invoice,
@@ -58,6 +61,8 @@ _KEYS: Mapping[str, str] = {
     "approval": "id",
     "setting": "name",
     "backup": "id",
+    "database": "id",
+    "data_key": "id",
     "ledger_entry": "id",
     "billing_account": "tenant",
     "invoice": "id",
@@ -69,7 +74,10 @@ _KEYS: Mapping[str, str] = {
 _PARTS: Mapping[str, Column[str]] = {"ledger_entry": ledger_tables.ledger_posting.c.entry}
 
 # A column that came later is nothing to a leaf of before, as long as it is empty.
-_ADDED: Mapping[str, frozenset[str]] = {"tenant": frozenset({"cloud"})}
+_ADDED: Mapping[str, frozenset[str]] = {
+    "tenant": frozenset({"cloud", "server", "slot"}),
+    "backup": frozenset({"kind", "key_version", "removed_at"}),
+}
 
 # Files cannot be read in a transaction: what the leaf says of them is what these settings say,
 # and verification holds that against the files themselves.

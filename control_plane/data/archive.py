@@ -1,42 +1,38 @@
 """A tenant's data as canonical JSON lines: written, read back, summed. Not the file they lie in.
 
 The first line says whose it is and of which schema, each next one holds a row, the last one sums
-them up. What the catalog gives (reference collections) is not in it, nor the fence: the run that
-restores a tenant opens it. The proofs of applied calls are: a call that is made again after a
-restore must still be known as applied.
+them up. Rows that others refer to come before those. What the catalog gives (reference collections)
+is not in it, nor the fence: the run that restores a tenant opens it. The proofs of applied calls
+are: a call that is made again after a restore must still be known as applied. So is what rows were
+before a run changed them; an archive of the first format has none of that, and means the same as
+one without any.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Annotated, Any, Final
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Annotated, Any, Final, cast
 
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from sqlalchemy import Connection, Table, exists, insert, select
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from sqlalchemy import Connection, exists, insert, select
 
+from control_plane.data.archive_parts import BESIDE, OWNER, PAGE_ROWS, Part, parts_of, read_value
 from control_plane.data.carry_over import CarryOver, Row
 from control_plane.data.collection import Collection
-from control_plane.data.field import LENGTH_MAX, Field
 from control_plane.data.record_count import set_records
-from control_plane.data.tables import APPLIED, collection_table, schema_digest
-from control_plane.data.values import Value, ValueReader, to_json
-from control_plane.domain.canonical import canonical
+from control_plane.data.tables import UNDO, collection_table, schema_digest
+from control_plane.data.values import Value, to_json
+from control_plane.domain.canonical import Json, canonical
 from control_plane.errors import Refused
 
-FORMAT: Final = 1
-PAGE_ROWS: Final = 200
-LINE_BYTES_MAX: Final = 64 * 2**20
+FORMAT: Final = 2
+_FORMATS: Final = (2, 1)
+# One line may hold all that a run has changed, and no page of it more than one such line.
+LINE_BYTES_MAX: Final = 512 * 2**20
 _SUM_MODULUS: Final = 2**256
-_OWNER: Final = "tenant_id"
-_PROOFS: Final[Mapping[str, Field]] = {
-    "call_id": Field(kind="string", max_length=64),
-    "digest": Field(kind="string", max_length=64),
-    "applied_at": Field(kind="timestamp"),
-}
 
 
 class TableSummary(BaseModel):
@@ -57,19 +53,10 @@ class Summary(BaseModel):
     tables: Mapping[str, TableSummary]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A table of the archive: its columns as they are archived, each with its reader."""
-
-    table: Table
-    fields: Mapping[str, Field]
-    readers: Mapping[str, ValueReader]
-
-
 class _Sums:
     """Counts and checksums while rows go by."""
 
-    def __init__(self, parts: Mapping[str, _Part]) -> None:
+    def __init__(self, parts: Mapping[str, Part]) -> None:
         self._rows = dict.fromkeys(parts, 0)
         self._sums = dict.fromkeys(parts, 0)
 
@@ -91,13 +78,14 @@ class _Reading:
 
     def __init__(self, source: IO[bytes], collections: Sequence[Collection], tenant: str) -> None:
         self._lines = _read_lines(source)
-        self._parts = _parts(collections)
+        self._parts = parts_of(collections)
         self._schema = schema_digest(collections)
         self._tenant = tenant
         self._sums = _Sums(self._parts)
 
     def __iter__(self) -> Iterator[Row]:
-        if next(self._lines, None) != _header(self._tenant, self._schema):
+        first = next(self._lines, None)
+        if first not in [_header(self._tenant, self._schema, one) for one in _FORMATS]:
             raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
         end = b""
         for line in self._lines:
@@ -120,10 +108,22 @@ def export_tenant(
 
     The connection must read one snapshot throughout, as an engine's `reading` does.
     """
-    parts, schema = _parts(collections), schema_digest(collections)
-    sums = _Sums(parts)
-    target.write(_header(tenant, schema) + b"\n")
-    for name, line in _lines(connection, parts, tenant):
+    parts = parts_of(collections)
+    rows = ((name, row) for name, part in parts.items() for row in _rows(connection, part, tenant))
+    return write_rows(rows, collections, tenant, target)
+
+
+def write_rows(
+    rows: Iterable[tuple[str, Mapping[str, Value | None]]],
+    collections: Sequence[Collection],
+    tenant: str,
+    target: IO[bytes],
+) -> Summary:
+    """Write rows as an archive, each under its table's name; gives what was written."""
+    schema, sums = schema_digest(collections), _Sums(parts_of(collections))
+    target.write(_header(tenant, schema, FORMAT) + b"\n")
+    for name, values in rows:
+        line = _row_line(name, values)
         sums.add(name, line)
         target.write(line + b"\n")
     made = sums.summary(schema)
@@ -145,7 +145,7 @@ def load_tenant(
     (another tenant, schema or sum, or a reference to no row of it), `tenant_not_empty`. The
     transaction must then be rolled back.
     """
-    parts = _parts(collections)
+    parts = parts_of(collections)
     _require_empty(connection, parts, tenant)
     sums = _Sums(parts)
     reading = _Reading(source, collections if carry is None else carry.before, tenant)
@@ -155,13 +155,13 @@ def load_tenant(
         if batch and (batch[0][0] != name or len(batch) == PAGE_ROWS):
             _insert(connection, parts, batch)
             batch = []
-        batch.append((name, {_OWNER: tenant, **values}))
+        batch.append((name, {OWNER: tenant, **values}))
     if batch:
         _insert(connection, parts, batch)
     _require_referred(connection, collections, tenant)
     loaded = sums.summary(schema_digest(collections))
     # Past the plan's limit too: what is given back is the tenant's own.
-    records = sum(one.rows for name, one in loaded.tables.items() if name != APPLIED.name)
+    records = sum(one.rows for name, one in loaded.tables.items() if name not in BESIDE)
     set_records(connection, tenant, records)
     return loaded
 
@@ -172,7 +172,7 @@ def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, 
     Raises Refused: `archive_unreadable`, `archive_differs`, `rows_do_not_fit`; not for a value that
     may no longer be there twice, nor for a formula that makes too much of a row: a database tells.
     """
-    reading, sums = _Reading(source, carry.before, tenant), _Sums(_parts(carry.after))
+    reading, sums = _Reading(source, carry.before, tenant), _Sums(parts_of(carry.after))
     for name, values in carry.carried(carry.counted(reading)):
         sums.add(name, _row_line(name, values))
     return reading.summary(), sums.summary(schema_digest(carry.after))
@@ -180,44 +180,24 @@ def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, 
 
 def summary(connection: Connection, collections: Sequence[Collection], tenant: str) -> Summary:
     """What the tenant's data in a database comes to: equal to an archive's when it is the same."""
-    parts = _parts(collections)
+    parts = parts_of(collections)
     sums = _Sums(parts)
     for name, line in _lines(connection, parts, tenant):
         sums.add(name, line)
     return sums.summary(schema_digest(collections))
 
 
-def _parts(collections: Sequence[Collection]) -> dict[str, _Part]:
-    parts = {
-        one.name: _part(collection_table(one), _kept(one))
-        for one in sorted(collections, key=lambda one: one.name)
-        if not one.reference
-    }
-    parts[APPLIED.name] = _part(APPLIED, _PROOFS)
-    return parts
+def told(contents: Mapping[str, Json]) -> dict[str, Json]:
+    """What was written down of an archive, as a summary says it now.
+
+    One of the first format knows of no images, which is as much as that there are none.
+    """
+    tables = cast("Mapping[str, Json]", contents["tables"])
+    return {**contents, "tables": {UNDO.name: {"rows": 0, "checksum": f"{0:064x}"}, **tables}}
 
 
-def _kept(collection: Collection) -> Mapping[str, Field]:
-    # What is computed is made again from what it is made of.
-    computed = collection.computed
-    return {name: field for name, field in collection.columns.items() if name not in computed}
-
-
-def _part(table: Table, columns: Mapping[str, Field]) -> _Part:
-    fields = {name: field for name, field in columns.items() if name != _OWNER}
-    readers = {name: ValueReader(_as_it_may_stand(field)) for name, field in fields.items()}
-    return _Part(table, fields, readers)
-
-
-def _as_it_may_stand(field: Field) -> Field:
-    # Where this bound has become a narrower one, rows that stood have been left as they were.
-    if field.kind == "json":
-        return field.model_copy(update={"max_length": LENGTH_MAX[field.kind]})
-    return field
-
-
-def _header(tenant: str, schema: str) -> bytes:
-    return canonical({"archive": FORMAT, "tenant": tenant, "schema": schema})
+def _header(tenant: str, schema: str, number: int) -> bytes:
+    return canonical({"archive": number, "tenant": tenant, "schema": schema})
 
 
 def _row_line(name: str, values: Mapping[str, Value | None]) -> bytes:
@@ -225,28 +205,26 @@ def _row_line(name: str, values: Mapping[str, Value | None]) -> bytes:
 
 
 def _lines(
-    connection: Connection, parts: Mapping[str, _Part], tenant: str
+    connection: Connection, parts: Mapping[str, Part], tenant: str
 ) -> Iterator[tuple[str, bytes]]:
     for name, part in parts.items():
         for values in _rows(connection, part, tenant):
             yield name, _row_line(name, values)
 
 
-def _rows(
-    connection: Connection, part: _Part, tenant: str
-) -> Generator[Mapping[str, Value | None]]:
-    (key,) = (column for column in part.table.primary_key.columns if column.name != _OWNER)
+def _rows(connection: Connection, part: Part, tenant: str) -> Generator[Mapping[str, Value | None]]:
+    (key,) = (column for column in part.table.primary_key.columns if column.name != OWNER)
     wanted = select(*(part.table.c[name] for name in part.fields)).where(
-        part.table.c[_OWNER] == tenant
+        part.table.c[OWNER] == tenant
     )
-    page = wanted.order_by(key).limit(PAGE_ROWS)
+    page = wanted.order_by(key).limit(part.page_rows)
     # Each page begins behind the last row of the one before, so the table bounds the loop.
     while found := [dict(row) for row in connection.execute(page).mappings()]:
         yield from found
-        page = wanted.where(key > found[-1][key.name]).order_by(key).limit(PAGE_ROWS)
+        page = wanted.where(key > found[-1][key.name]).order_by(key).limit(part.page_rows)
 
 
-def _require_empty(connection: Connection, parts: Mapping[str, _Part], tenant: str) -> None:
+def _require_empty(connection: Connection, parts: Mapping[str, Part], tenant: str) -> None:
     for part in parts.values():
         if next(_rows(connection, part, tenant), None) is not None:
             raise Refused("The tenant has rows already.", code="tenant_not_empty")
@@ -259,26 +237,20 @@ def _read_lines(source: IO[bytes]) -> Iterator[bytes]:
         yield line[:-1]
 
 
-def _read_row(line: bytes, parts: Mapping[str, _Part]) -> tuple[str, dict[str, Value | None]]:
+def _read_row(line: bytes, parts: Mapping[str, Part]) -> tuple[str, dict[str, Value | None]]:
     try:
         name, values = json.loads(line)
         part = parts[name]
         if values.keys() != part.fields.keys():
             raise _unreadable()
-        return name, {column: _value(part, column, values[column]) for column in part.fields}
+        return name, {column: read_value(part, column, values[column]) for column in part.fields}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _unreadable() from None
 
 
-def _value(part: _Part, column: str, value: object) -> Value | None:
-    if value is None and part.fields[column].nullable:
-        return None
-    return part.readers[column].read(value)
-
-
 def _insert(
     connection: Connection,
-    parts: Mapping[str, _Part],
+    parts: Mapping[str, Part],
     batch: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
     connection.execute(insert(parts[batch[0][0]].table), [values for _, values in batch])
@@ -286,8 +258,8 @@ def _insert(
 
 def _require_end(end: bytes, loaded: Summary, rest: Iterator[bytes]) -> None:
     try:
-        said = Summary.model_validate_json(end)
-    except ValidationError:
+        said = Summary.model_validate(told(json.loads(end)))
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise _unreadable() from None
     if next(rest, None) is not None:
         raise _unreadable()
@@ -305,9 +277,9 @@ def _require_referred(
             if field.collection in own:
                 table = collection_table(one)
                 target = collection_table(own[field.collection]).alias()
-                referred = exists().where(target.c[_OWNER] == tenant, target.c.id == table.c[name])
+                referred = exists().where(target.c[OWNER] == tenant, target.c.id == table.c[name])
                 lost = select(table.c.id).where(
-                    table.c[_OWNER] == tenant, table.c[name].is_not(None), ~referred
+                    table.c[OWNER] == tenant, table.c[name].is_not(None), ~referred
                 )
                 if connection.execute(lost.limit(1)).first() is not None:
                     raise Refused("A row refers to one that is not there.", code="archive_differs")

@@ -14,7 +14,7 @@ from control_plane.data.collection import Collection
 from control_plane.data.evolution import evolve
 from control_plane.data.expansion import expanded
 from control_plane.data.fit import demands, is_broken, require_none
-from control_plane.data.tables import APPLIED
+from control_plane.data.tables import APPLIED, UNDO
 from control_plane.data.values import Value, ValueReader
 
 # The table's name, and the values by column, without the tenant and what is computed.
@@ -53,7 +53,7 @@ class CarryOver:
         """The rows as they are under `after`, without those of collections that went."""
         for name, values in rows:
             defaults = self._defaults.get(name)
-            if name == APPLIED.name:
+            if name in (APPLIED.name, UNDO.name):
                 yield name, values
             elif defaults is not None:
                 yield name, {one: values.get(one, default) for one, default in defaults.items()}

@@ -13,7 +13,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 
-from control_plane.data.tables import COUNT
+from control_plane.data.collection import Collection
+from control_plane.data.tables import COUNT, collection_table
 from control_plane.errors import Failed, Refused
 
 # Made once: to build a statement costs more than to run it.
@@ -74,3 +75,16 @@ def discount_tables(connection: Connection, gone: Sequence[Table]) -> None:
         rows = select(func.count()).select_from(table).where(table.c.tenant_id == COUNT.c.tenant_id)
         fewer = COUNT.c.records - rows.correlate(COUNT).scalar_subquery()
         connection.execute(update(COUNT).values(records=fewer))
+
+
+def counted(
+    connection: Connection, collections: Sequence[Collection], tenant: str
+) -> dict[str, int]:
+    """How many rows the tenant has in each collection of its own, as they are counted now."""
+    counts: dict[str, int] = {}
+    for collection in collections:
+        if not collection.reference:
+            table = collection_table(collection)
+            mine = select(func.count()).where(table.c.tenant_id == tenant)
+            counts[collection.name] = int(connection.execute(mine).scalar_one())
+    return counts

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from control_plane.data.moving_ends import READ_ONLY
 from control_plane.errors import Failed, PaybillError, Refused, Unavailable
 
 _PRIMARY_CODE: Final = 0xFF  # an extended result code carries its primary one in the low byte
@@ -49,6 +50,8 @@ def fault(error: DBAPIError) -> PaybillError:
     primary = code & _PRIMARY_CODE
     if primary == sqlite3.SQLITE_FULL:
         return Failed("There is no room left for the tenant's data.", code="disk_full")
+    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and str(error.orig) == READ_ONLY:
+        return Refused("The tenant's rows are read-only.", code="fenced", rule="freeze")
     if primary == sqlite3.SQLITE_CONSTRAINT:
         rule = _CONSTRAINTS.get(code, "constraint")
         return Refused("The row breaks a rule of its table.", code="constraint", rule=rule)

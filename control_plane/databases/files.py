@@ -14,6 +14,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from control_plane.databases.port import check_tenant
+from control_plane.domain.home import SLOTS
 from control_plane.domain.isolation import ISOLATIONS, Isolation
 from control_plane.errors import BadInput, Unavailable
 
@@ -32,23 +33,27 @@ class Place:
 
 
 class DatabaseFiles:
-    """Folders 0700 and files 0600 under one root."""
+    """Folders 0700 and files 0600 under one root, for the places of one slot."""
 
-    def __init__(self, root: Path, lock_wait_ms: int) -> None:
+    def __init__(self, root: Path, lock_wait_ms: int, slot: int = 0) -> None:
+        if slot not in SLOTS:
+            raise BadInput("slot", f"must be {SLOTS.start} to {SLOTS.stop - 1}")
         self._root = root
+        # No tenant's id has a dot. The first place has the names that each had before there were others.
+        self._slot = f".{slot}" if slot else ""
         self._lock_wait_s = lock_wait_ms / 1_000
 
     def place(self, tenant: str, model: Isolation) -> Place:
         """The tenant's files. Bridge tenants share one file of reference rows."""
         check_tenant(tenant)
+        shared, own = f"pooled{self._slot}", f"{tenant}{self._slot}"
         if model == "pooled":
-            return Place(self._root / "pooled.db", self._root / "pooled.reference.db")
+            return Place(self._root / f"{shared}.db", self._root / f"{shared}.reference.db")
         if model == "silo":
             folder = self._root / model
-            # No tenant's id has a dot, so this is never another one's database.
-            return Place(folder / f"{tenant}.db", folder / f"{tenant}.reference.db")
+            return Place(folder / f"{own}.db", folder / f"{own}.reference.db")
         if model == "bridge":
-            return Place(self._root / model / f"{tenant}.db", self._root / "reference.db")
+            return Place(self._root / model / f"{own}.db", self._root / "reference.db")
         raise BadInput("model", "must be one of " + ", ".join(ISOLATIONS))
 
     def is_alone(self, place: Place) -> bool:

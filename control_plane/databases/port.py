@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
 from control_plane.data.collection import Collection
+from control_plane.data.moving_ends import MovingEnd
+from control_plane.databases.altering import Altering
 from control_plane.databases.migration import MigrationPhase
+from control_plane.domain.handover import Access, Address, Half
+from control_plane.domain.home import Home
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import BadInput
 
@@ -43,6 +47,13 @@ class DatabaseEngine(Protocol):
 
     def exists(self, tenant: str, model: Isolation) -> bool:
         """Whether the tenant has a database (pooled: a place in it)."""
+        ...
+
+    def found(self) -> list[tuple[str, Isolation]]:
+        """Every tenant that has a place here, by what stands; for when our own rows are lost.
+
+        Failed (`not_the_worker`) where who asks may not see that.
+        """
         ...
 
     def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
@@ -90,6 +101,13 @@ class DatabaseEngine(Protocol):
         """
         ...
 
+    def altering(self, tenant: str, model: Isolation) -> AbstractContextManager[Altering]:
+        """The owner's hand on the tables of the tenant's place, which nobody else alters meanwhile.
+
+        Raises NotFound; Failed (`not_the_worker`).
+        """
+        ...
+
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
         ...
@@ -114,8 +132,83 @@ class DatabaseEngine(Protocol):
         """
         ...
 
+    def moving(self, tenant: str, model: Isolation, epoch: int) -> MovingEnd:
+        """The tenant's place as one end of a move, for the run that holds the tenant at `epoch`."""
+        ...
+
     def reading(self, tenant: str, model: Isolation) -> AbstractContextManager[Connection]:
         """A snapshot that cannot write. Raises NotFound."""
+        ...
+
+    def grant_direct(
+        self, tenant: str, model: Isolation, half: Half, password: str, access: Access
+    ) -> None:
+        """Let the tenant's own services in by that half of its credentials, under the password.
+
+        They reach its collections and no other tenant's, and nothing that we keep beside them. Who
+        is in already stays, until `limit_direct` or `revoke_direct`. Raises NotFound; Refused
+        (`server_prepares`) where a right once given could not be taken away.
+        """
+        ...
+
+    def limit_direct(
+        self, tenant: str, model: Isolation, access: Access, patience_s: float
+    ) -> None:
+        """Let the tenant's services do that, and no more, by whichever half.
+
+        A statement that begins afterwards is refused at once. Returns when no session can do more:
+        what is at work has `patience_s` to end, and is ended then; with `none` every session is.
+        """
+        ...
+
+    def revoke_direct(self, tenant: str, model: Isolation, half: Half) -> None:
+        """Let nobody in by that half any more, and end its sessions; again changes nothing."""
+        ...
+
+    def try_direct(self, tenant: str, model: Isolation, half: Half, password: str) -> None:
+        """Log in as the tenant's services do, and read. Raises Failed (`credential_refused`)."""
+        ...
+
+    def direct_halves(self, tenant: str, model: Isolation) -> Mapping[Half, Access]:
+        """By which halves the tenant's services are let in, and what each may."""
+        ...
+
+    def direct_address(self, tenant: str, model: Isolation, half: Half) -> Address:
+        """Where the tenant's services reach it by that half; nothing of it need be there."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        ...
+
+
+class DatabaseServer(Protocol):
+    """One server of tenants' databases, which has for each tenant and model as many places as slots."""
+
+    def slot(self, number: int) -> DatabaseEngine:
+        """The engine that sees the places of one slot."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        ...
+
+
+class DatabaseServers(Protocol):
+    """Every server that tenants' databases may stand on, by name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers that there are, the workspace's own first."""
+        ...
+
+    @property
+    def main(self) -> DatabaseEngine:
+        """The first places of the workspace's own server: where a tenant begins."""
+        ...
+
+    def at(self, home: Home) -> DatabaseEngine:
+        """The engine that sees a home. Raises Unavailable (`server_unknown`)."""
         ...
 
     def close(self) -> None:

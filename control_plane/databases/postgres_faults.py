@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from control_plane.data.moving_ends import READ_ONLY
 from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unavailable
 
 UNDEFINED: Final = frozenset({"22023", "3F000", "42704", "42883", "42P01"})
@@ -25,6 +26,7 @@ _BUSY: Final = frozenset({"40001", "40P01", "53300", "55006", "55P03"})
 _GONE_CLASSES: Final = frozenset({"08", "28", "3D", "53", "57", "58", "XX"})
 _UNREADABLE: Final = frozenset({"XX001", "XX002"})
 _DEADLINE: Final = "57014"
+_READ_ONLY: Final = "25006"
 _DISK_FULL: Final = "53100"
 _INTEGRITY_CLASS: Final = "23"
 
@@ -48,6 +50,8 @@ def fault(error: DBAPIError) -> PaybillError:
         return Failed(
             "The query took longer than it may: narrow the filter.", code="statement_deadline"
         )
+    if state == _READ_ONLY and _told(error) == READ_ONLY:
+        return Refused("The tenant's rows are read-only.", code="fenced", rule="freeze")
     if state in _CONSTRAINTS or state[:2] == _INTEGRITY_CLASS:
         rule = _constraint(error, state)
         return Refused("The row breaks a rule of its table.", code="constraint", rule=rule)
@@ -105,3 +109,8 @@ def _constraint(error: DBAPIError, state: str) -> str:
     if state == "23505" and named.endswith("_pkey"):
         return "primary_key"
     return _CONSTRAINTS[state]
+
+
+def _told(error: DBAPIError) -> str:
+    # Only to tell a trigger of ours from the server itself.
+    return str(getattr(getattr(error.orig, "diag", None), "message_primary", None) or "")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, inspect, select, text
 from sqlalchemy import column as named_column
 from sqlalchemy import table as named_table
 
@@ -29,6 +29,8 @@ from control_plane.data.tables import (
     tenant_metadata,
 )
 from control_plane.databases.fencing import is_deserted
+from control_plane.databases.migrated import MIGRATED, team_tables
+from control_plane.databases.postgres_guard import GUARD, GUARDING, LOGGING_IN, LOGIN
 from control_plane.databases.postgres_names import Place
 from control_plane.databases.postgres_openings import opening
 from control_plane.databases.served import (
@@ -40,7 +42,6 @@ from control_plane.databases.served import (
 )
 from control_plane.errors import Refused
 
-GUARD: Final = "paybill"
 _ENTRY: Final = named_table(
     "entry",
     named_column("place"),
@@ -48,26 +49,30 @@ _ENTRY: Final = named_table(
     named_column("digest"),
     schema=GUARD,
 )
-# The function sees the table that tells tokens apart; who calls it does not.
-_GUARD: Final[tuple[LiteralString, ...]] = (
-    "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-    "CREATE SCHEMA paybill",
-    """CREATE TABLE paybill.entry (
-        place text NOT NULL,
-        tenant_id text COLLATE "C" NOT NULL,
-        digest text NOT NULL UNIQUE,
-        PRIMARY KEY (place, tenant_id))""",
-    """CREATE FUNCTION paybill.entered() RETURNS text
-        LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-        RETURN (SELECT e.tenant_id FROM paybill.entry e WHERE e.digest = encode(
-            sha256(convert_to(current_setting('paybill.entry', true), 'UTF8')), 'hex'))""",
-    "REVOKE ALL ON FUNCTION paybill.entered() FROM PUBLIC",
-)
 # The second part stands on no row, and so is asked once and first: were the question put between a
 # row and a value that a statement compares it with, EXPLAIN would tell whether it was asked, and so
 # whether another tenant has the value.
 _OWN: Final = SQL("tenant_id = {tenant} AND (SELECT paybill.entered() = {tenant} AS entered)")
 _SAID: Final = SQL("current_setting('paybill.tenant', true)")
+_NAMED: Final = SQL("substr(SESSION_USER, {})")
+OURS: Final = "paybill_"
+_OPENED: Final = text("""SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) AS acl
+    JOIN pg_catalog.pg_roles r ON r.oid = acl.grantee
+    WHERE n.nspname = current_schema() AND r.rolname = :role""")
+_DIRECT: Final[tuple[LiteralString, ...]] = (
+    "GRANT SELECT ON {table} TO {readers}",
+    "GRANT INSERT, UPDATE, DELETE ON {table} TO {writers}",
+    """CREATE POLICY paybill_direct ON {table} TO {readers} USING ({own}) WITH CHECK ({own})""",
+)
+# Records are what a plan limits; rows of the team's own tables are none.
+_COUNTED: Final[tuple[LiteralString, ...]] = (
+    """CREATE TRIGGER paybill_counted BEFORE INSERT OR DELETE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION paybill.counted()""",
+    """CREATE TRIGGER paybill_counted_in AFTER INSERT ON {table} REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION paybill.counted()""",
+    """CREATE TRIGGER paybill_counted_out AFTER DELETE ON {table} REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION paybill.counted()""",
+)
 # A policy for all commands: a row is seen, changed and left only within its tenant.
 _ROWS: Final[tuple[LiteralString, ...]] = (
     """CREATE POLICY paybill_tenant ON {table} TO CURRENT_USER, {role}
@@ -85,6 +90,7 @@ _GRANTS: Final[dict[str, tuple[LiteralString, ...]]] = {
     COUNT.name: ("GRANT SELECT, UPDATE (records) ON {table} TO {role}", *_ROWS),
     UNDO.name: ("GRANT SELECT, INSERT, DELETE ON {table} TO {role}", *_ROWS),
     SCHEMA.name: ("GRANT SELECT ON {table} TO {role}",),
+    MIGRATED.name: ("GRANT SELECT ON {table} TO {role}",),
 }
 _COLLECTION: Final[tuple[LiteralString, ...]] = (
     "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {role}",
@@ -112,7 +118,10 @@ def has_schema(connection: Connection, name: str) -> bool:
 def build_guard(connection: Connection, roles: Sequence[str]) -> None:
     """What tells by the token which tenant is in a session, for the roles to ask."""
     if not has_schema(connection, GUARD):
-        for statement in _GUARD:
+        for statement in GUARDING:
+            say(connection, statement)
+    if not inspect(connection).has_table(LOGIN.name, schema=GUARD):
+        for statement in LOGGING_IN:
             say(connection, statement)
     for role in roles:
         say(connection, "GRANT USAGE ON SCHEMA paybill TO {role}", role=role)
@@ -184,12 +193,13 @@ def replace_reference(
 
 def open_by(connection: Connection, place: Place, collections: Sequence[Collection]) -> str | None:
     """By which rule's breach the place's rows lie open to others, or None: it is as it was built."""
-    tables = set(tenant_metadata(collections).tables)
+    tables = set(tenant_metadata(collections).tables) | team_tables(connection)
     if served(connection).upcoming is not None:
         # The tables of another declaration are there as well; each is held to the same rules.
         there = tables_there(connection)
         tables.update(name for name, columns in there.items() if "tenant_id" in columns)
-    return opening(connection, place, sorted(tables), _own(place).as_string())
+    policies = [one.as_string() for one in (_own(place), own_by_login(place))]
+    return opening(connection, place, sorted(tables), policies)
 
 
 def require_closed(connection: Connection, place: Place, collections: Sequence[Collection]) -> None:
@@ -242,8 +252,13 @@ def silence(connection: Connection, table: Table) -> None:
     say(connection, "ALTER TABLE {table} {all}", table=table.name, all=SQL(", ").join(silenced))
 
 
-def guard_table(connection: Connection, table: Table, place: Place) -> None:
-    """Row security, policies and rights of a table that has just been made."""
+def guard_table(
+    connection: Connection, table: Table, place: Place, *, counted: bool = True
+) -> None:
+    """Row security, policies and rights of a table that has just been made.
+
+    Its rows count against the plan unless it is the team's own.
+    """
     names: dict[str, str | Composable] = {
         "table": table.name,
         "role": place.role,
@@ -254,6 +269,40 @@ def guard_table(connection: Connection, table: Table, place: Place) -> None:
         say(connection, statement, **names)
     if has_tenant and place.is_shared:
         silence(connection, table)
+    if has_tenant and is_opened(connection, place):
+        open_table(connection, table.name, place, counted=counted)
+
+
+def open_table(connection: Connection, table: str, place: Place, *, counted: bool = True) -> None:
+    """Let the services' logins of the place at a table of rows, each within its tenant.
+
+    What we keep beside the rows is no business of theirs.
+    """
+    if table.startswith(OURS):
+        return
+    names: dict[str, str | Composable] = {
+        "table": table,
+        "readers": place.groups.readers,
+        "writers": place.groups.writers,
+        "own": own_by_login(place),
+    }
+    for statement in (*_DIRECT, *(_COUNTED if counted else ())):
+        say(connection, statement, **names)
+
+
+def is_opened(connection: Connection, place: Place) -> bool:
+    """Whether services' logins are let into the place at all."""
+    return connection.execute(_OPENED, {"role": place.groups.readers}).first() is not None
+
+
+def own_by_login(place: Place) -> Composable:
+    """What is asked of a row where a service's login asks: its name says whose it is."""
+    # Not a setting, as of a face: the session could say another, and only we may say it first.
+    return (
+        _OWN.format(tenant=_NAMED.format(place.groups.tenant_at))
+        if place.is_pooled
+        else _own(place)
+    )
 
 
 def _own(place: Place) -> Composable:

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, TextClause, column, select, table, text
 
 from control_plane.data.tables import APPLIED, FENCE, SCHEMA
+from control_plane.databases.migrated import MIGRATED
 from control_plane.databases.postgres_names import Place
 
 _SCHEMAS: Final = table("pg_namespace", column("oid"), column("nspname"), schema="pg_catalog")
@@ -37,7 +38,8 @@ _RULES: Final[Mapping[str, TextClause]] = {
         regexp_replace(pg_catalog.pg_get_expr(p.polqual, c.oid), :noise, '', 'g') AS seen,
         regexp_replace(pg_catalog.pg_get_expr(p.polwithcheck, c.oid), :noise, '', 'g') AS left_as
         WHERE c.relnamespace = :place AND c.relkind = 'r'
-        AND (seen IS DISTINCT FROM :own OR left_as NOT IN (:own, 'false'))"""),
+        AND (seen IS NULL OR seen <> ALL(CAST(:own AS text[]))
+            OR left_as NOT IN (seen, 'false'))"""),
     # An index that does not begin with the tenant is one over all: its key tells who adds a row that
     # another has it, and EXPLAIN tells that it was looked at.
     "index": text("""SELECT FROM pg_catalog.pg_class c
@@ -53,9 +55,15 @@ _RULES: Final[Mapping[str, TextClause]] = {
                 AND a.attnum = pair.own AND a.attname = 'tenant_id'
             JOIN pg_catalog.pg_attribute b ON b.attrelid = k.confrelid
                 AND b.attnum = pair.other AND b.attname = 'tenant_id')"""),
+    # Those that note what changes while a tenant is moved, and those that count what its services
+    # write, are the owner's, and call the owner's.
     "trigger": text("""SELECT FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid
-        WHERE c.relnamespace = :place AND NOT t.tgisinternal"""),
+        JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+        JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+        WHERE c.relnamespace = :place AND NOT t.tgisinternal
+        AND NOT ((starts_with(t.tgname, 'paybill_moving_') OR f.proname = 'counted')
+            AND n.nspname = 'paybill' AND f.proowner = n.nspowner)"""),
     "rule": text("""SELECT FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_rewrite w ON w.ev_class = c.oid
         WHERE c.relnamespace = :place AND c.relkind = 'r'"""),
@@ -88,7 +96,7 @@ _RULES: Final[Mapping[str, TextClause]] = {
     "grant": text("""SELECT FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS acl
             WHERE c.relnamespace = :place AND acl.grantee <> c.relowner
             AND NOT acl.privilege_type = ANY(CASE
-                WHEN c.relname IN (:fence, :shape) THEN ARRAY['SELECT']
+                WHEN c.relname IN (:fence, :shape, :migrated) THEN ARRAY['SELECT']
                 WHEN c.relname = :applied THEN ARRAY['SELECT', 'INSERT']
                 ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END)
         UNION ALL SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) AS acl
@@ -101,26 +109,29 @@ _RULES: Final[Mapping[str, TextClause]] = {
     # What the planner keeps of a column are values of all tenants in the database.
     "statistics": text("""SELECT FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-        WHERE :shared AND c.relnamespace = :place AND c.relkind = 'r' AND c.relname <> :shape
+        WHERE :shared AND c.relnamespace = :place AND c.relkind = 'r' AND c.relname NOT IN (:shape, :migrated)
         AND a.attnum > 0 AND NOT a.attisdropped AND coalesce(a.attstattarget, -1) <> 0"""),
 }
 
 
-def opening(connection: Connection, place: Place, tables: Sequence[str], policy: str) -> str | None:
+def opening(
+    connection: Connection, place: Place, tables: Sequence[str], policies: Sequence[str]
+) -> str | None:
     """The name of a rule that the place breaks, or None.
 
-    The place stands; `tables` are all that it should hold, and `policy` is what they ask of a row.
+    The place stands; `tables` are all that it should hold, and `policies` what they ask of a row.
     """
     found = select(_SCHEMAS.c.oid).where(_SCHEMAS.c.nspname == place.schema)
     given = {
         "place": connection.execute(found).scalar_one(),
         "tables": list(tables),
-        "own": re.sub(_NOISE, "", policy),
+        "own": [re.sub(_NOISE, "", policy) for policy in policies],
         "noise": _NOISE,
         "shared": place.is_shared,
         "fence": FENCE.name,
         "applied": APPLIED.name,
         "shape": SCHEMA.name,
+        "migrated": MIGRATED.name,
     }
     for rule, question in _RULES.items():
         if connection.execute(question, given).first() is not None:

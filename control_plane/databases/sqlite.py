@@ -19,12 +19,15 @@ from control_plane.databases.connections import READING, REBUILDING, open_engine
 from control_plane.databases.faults import fault, leaves_nothing
 from control_plane.databases.fencing import admit, advance, fence_epoch, is_deserted, set_fence
 from control_plane.databases.files import DatabaseFiles, Place
+from control_plane.databases.fleet_sqlite import SqliteAltering
+from control_plane.databases.found import ANY, by_fence, by_files
 from control_plane.databases.migration import (
     Migration,
     MigrationPhase,
     require_all_fit,
     rows_that_stand,
 )
+from control_plane.databases.moving_sqlite import SqliteEnd
 from control_plane.databases.port import Probe
 from control_plane.databases.rebuild import rebuild, renew
 from control_plane.databases.removal import remove_tenant
@@ -36,6 +39,7 @@ from control_plane.databases.served import (
     serves_rows,
     tables_there,
 )
+from control_plane.domain.handover import Access, Address, Half
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import NotFound, Refused, Unavailable, Unknown
 
@@ -43,12 +47,21 @@ _ENGINES_MAX = 256
 
 
 class SqliteDatabases:
-    """DatabaseEngine over files under `root`; no statement waits longer than `busy_timeout_ms`."""
+    """DatabaseEngine over files under `root`; no statement waits longer than `busy_timeout_ms`.
 
-    def __init__(self, root: Path, busy_timeout_ms: int) -> None:
-        self._files = DatabaseFiles(root, busy_timeout_ms)
+    It sees the tenants' places of one slot.
+    """
+
+    def __init__(self, root: Path, busy_timeout_ms: int, slot: int = 0) -> None:
+        self._root = root
+        self._slot = slot
+        self._files = DatabaseFiles(root, busy_timeout_ms, slot)
         self._busy_timeout_ms = busy_timeout_ms
         self._engine = lru_cache(maxsize=_ENGINES_MAX)(self._open)
+
+    def slot(self, number: int) -> SqliteDatabases:
+        """The same server, seeing the tenants' places of another slot."""
+        return SqliteDatabases(self._root, self._busy_timeout_ms, number)
 
     def close(self) -> None:
         """Let go of every file."""
@@ -101,6 +114,14 @@ class SqliteDatabases:
         except NotFound:
             return False
 
+    def found(self) -> list[tuple[str, Isolation]]:
+        """Every tenant that has a place here, by its file or by what the shared one says."""
+        listed = [*by_files(self._root, self._slot)]
+        # Any tenant's name leads to the file that all of them share.
+        with suppress(NotFound), self._read(self._files.place(ANY, "pooled")) as connection:
+            listed += by_fence(connection)
+        return sorted(listed)
+
     def drop(self, tenant: str, model: Isolation, epoch: int) -> None:
         """Close the tenant and remove all it has, and nothing of others; again changes nothing."""
         place = self._files.place(tenant, model)
@@ -111,6 +132,8 @@ class SqliteDatabases:
             if model != "pooled":
                 self._files.remove(place.rows)
             elif known:
+                # Frozen rows could not be removed.
+                self.moving(tenant, model, epoch).release()
                 remove_tenant(lambda: self._written(place), tenant)
 
     def migrate(
@@ -156,6 +179,18 @@ class SqliteDatabases:
             if migration.is_due(served(connection)):
                 require_all_fit(connection, migration)
 
+    @contextmanager
+    def altering(self, tenant: str, model: Isolation) -> Generator[SqliteAltering]:
+        """The hand on the tenant's file; each of its transactions excludes every other writer."""
+        place = self._files.place(tenant, model)
+        if not place.rows.exists():
+            raise NotFound
+        yield SqliteAltering(
+            lambda lock_ms: self._written(
+                place, engine=open_engine(place.rows, lock_ms, place.reference)
+            )
+        )
+
     def fence(self, tenant: str, model: Isolation, epoch: int, *, open: bool) -> None:
         """Open or close the tenant for writes at `epoch`, which never falls. Raises NotFound."""
         with self.transaction(tenant, model) as connection:
@@ -170,6 +205,33 @@ class SqliteDatabases:
         except NotFound:
             return None
 
+    def grant_direct(
+        self, tenant: str, model: Isolation, half: Half, password: str, access: Access
+    ) -> None:
+        """Nothing: who may open the file may do anything in it, and a file has no logins."""
+
+    def limit_direct(
+        self, tenant: str, model: Isolation, access: Access, patience_s: float
+    ) -> None:
+        """Nothing: a file tells its writers apart by nothing, and our own are shut out by the fence.
+
+        Services are told what they may; only the rights of the folder hold them to it.
+        """
+
+    def revoke_direct(self, tenant: str, model: Isolation, half: Half) -> None:
+        """Nothing: there was nothing to log in to."""
+
+    def try_direct(self, tenant: str, model: Isolation, half: Half, password: str) -> None:
+        """Nothing: there is nothing to log in to."""
+
+    def direct_halves(self, tenant: str, model: Isolation) -> dict[Half, Access]:
+        """None: a file has no logins."""
+        return {}
+
+    def direct_address(self, tenant: str, model: Isolation, half: Half) -> Address:
+        """The path of the file; nothing of it need be there."""
+        return Address(engine="sqlite", database=str(self._files.place(tenant, model).rows))
+
     @contextmanager
     def transaction(self, tenant: str, model: Isolation) -> Generator[Connection]:
         """A write transaction: commits at the end, rolls back on any error. Raises NotFound."""
@@ -181,6 +243,16 @@ class SqliteDatabases:
         """A snapshot that cannot write. Raises NotFound."""
         with self._read(self._files.place(tenant, model)) as connection:
             yield connection
+
+    def moving(self, tenant: str, model: Isolation, epoch: int) -> SqliteEnd:
+        """The tenant's place as one end of a move, for the run that holds the tenant at `epoch`."""
+        place = self._files.place(tenant, model)
+        return SqliteEnd(
+            tenant,
+            epoch,
+            written=lambda: self._written(place),
+            read=lambda: self._read(place),
+        )
 
     @contextmanager
     def scratch(
@@ -235,9 +307,14 @@ class SqliteDatabases:
 
     @contextmanager
     def _written(
-        self, place: Place, *, commit: bool = True, rebuilding: bool = False
+        self,
+        place: Place,
+        *,
+        commit: bool = True,
+        rebuilding: bool = False,
+        engine: Engine | None = None,
     ) -> Generator[Connection]:
-        with _connected(self._engine(place), place.rows) as plain:
+        with _connected(engine or self._engine(place), place.rows) as plain:
             connection = plain.execution_options(**{REBUILDING: rebuilding})
             with _translated():
                 transaction = connection.begin()

@@ -12,6 +12,8 @@ class Backup(Record):
     ``run_id`` is the run that answers for it now: the one that made it, or a later one that goes
     on from there. ``verified_at`` is when it was last restored on trial; it is given to one backup
     of a tenant alone, and taken away when another supersedes it. ``bytes`` is the archive's size.
+    Without a ``kind`` it is an archive of before there were several; ``key_version`` is of the
+    tenant's data key that it is sealed under. From ``removed_at`` on the row alone is left.
     Instants are RFC 3339 in UTC.
     """
 
@@ -26,3 +28,6 @@ class Backup(Record):
     schema_digest: str
     verified_at: str | None = None
     keep_until: str
+    kind: str | None = None
+    key_version: int | None = None
+    removed_at: str | None = None

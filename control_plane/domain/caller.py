@@ -9,7 +9,9 @@ from control_plane.domain.record import Record
 ActorKind = Literal["human", "agent", "service"]
 Role = Literal["viewer", "support", "operator", "billing", "approver", "auditor", "platform_admin"]
 HouseRole = Literal["house"]
-ServiceRole = Literal["service_usage_write", "service_usage_read", "service_entitlement_read"]
+ServiceRole = Literal[
+    "service_usage_write", "service_usage_read", "service_entitlement_read", "service_connection"
+]
 
 ROLES: tuple[Role, ...] = (
     "viewer",
@@ -28,6 +30,7 @@ SERVICE_ROLES: Final[tuple[ServiceRole, ...]] = (
     "service_usage_write",
     "service_usage_read",
     "service_entitlement_read",
+    "service_connection",
 )
 SERVICE_PREFIX: Final = "service:"
 """How the name of a service begins, and no other's."""

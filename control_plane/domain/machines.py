@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from control_plane.domain.approval import APPROVAL
+from control_plane.domain.campaign import CAMPAIGN
+from control_plane.domain.database import DATABASE
 from control_plane.domain.delivery import DELIVERY
 from control_plane.domain.effect import EFFECT
 from control_plane.domain.invoice import INVOICE
@@ -29,6 +31,8 @@ MACHINES: Mapping[str, Machine] = MappingProxyType(
             RUN,
             APPROVAL,
             EFFECT,
+            DATABASE,
+            CAMPAIGN,
         )
     }
 )

@@ -63,6 +63,18 @@ class Quotas(_Strict):
     seats_max: int = Field(ge=1, le=MINOR_MAX, description="Seats of the tenant.")
 
 
+class BackupTerms(_Strict):
+    """How a tenant's database is backed up while it is in service."""
+
+    every_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=365,
+        description="How often it is backed up by itself; without it, only when asked for.",
+    )
+    keep_days: int = Field(default=30, ge=1, le=3_650, description="How long a backup is kept.")
+
+
 class Trial(_Strict):
     """The days before a first subscription is billed. `at_trial_end` holds where no method is there."""
 
@@ -129,6 +141,9 @@ class PlanOffer(_Strict):
     ] = Field(default=("local",), description="The clouds that a tenant may live in.")
     size: Size = Field(default="small", description="How large a stack of its own is made.")
     quotas: Quotas = Field(description="What a tenant may hold at most.")
+    backups: BackupTerms = Field(
+        default=BackupTerms(), description="How it is backed up; what is left out is as here."
+    )
     entitlements: Entitlements = Field(default=(), description="What is granted.")
     add_ons: AddOns = Field(default=(), description="What may be had beside it.")
     charges: Charges = Field(default=(), description="What it costs; without any, nothing.")

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from control_plane.domain.home import MAIN, Home, ServerName, Slot
 from control_plane.domain.isolation import Cloud, Isolation
 from control_plane.domain.machine import Machine, Transient, Transition
 
@@ -131,6 +132,8 @@ class Tenant(BaseModel):
     plan: str = Field(min_length=1, max_length=40)
     cloud: Cloud = "local"
     region: str = Field(min_length=1, max_length=40)
+    server: ServerName = MAIN
+    slot: Slot = 0
     access_mode: AccessMode = "full"
     suspend_reasons: frozenset[SuspendReason] = frozenset()
     cordoned: bool = False
@@ -148,6 +151,30 @@ class Tenant(BaseModel):
     @field_serializer("cloud")
     def _kept(self, cloud: Cloud) -> str | None:
         return None if cloud == "local" else cloud
+
+    # Nor is it said of a database that stands where each did before there were other places.
+    @field_validator("server", mode="before")
+    @classmethod
+    def _own(cls, server: object) -> object:
+        return MAIN if server is None else server
+
+    @field_serializer("server")
+    def _kept_server(self, server: str) -> str | None:
+        return None if server == MAIN else server
+
+    @field_validator("slot", mode="before")
+    @classmethod
+    def _first(cls, slot: object) -> object:
+        return 0 if slot is None else slot
+
+    @field_serializer("slot")
+    def _kept_slot(self, slot: int) -> int | None:
+        return slot or None
+
+    @property
+    def home(self) -> Home:
+        """Where its database stands."""
+        return Home(self.isolation, self.server, self.slot)
 
     @model_validator(mode="after")
     def _suspended_has_a_reason(self) -> Self:

@@ -6,33 +6,28 @@ import logging
 from collections.abc import Callable, Mapping
 
 from control_plane.domain.canonical import Json, instant, plain
-from control_plane.domain.run import DISCARD_EVENTS, DiscardReason
+from control_plane.domain.run import DiscardReason
 from control_plane.domain.run_record import Run
+from control_plane.engine.ends import DETAIL_CHARS_MAX, Ends, detail_of
 from control_plane.engine.failpoints import Failpoints
 from control_plane.engine.lapsed import lapsed
-from control_plane.engine.postponed import Postponed, is_put_off, postpone, wait_for_catalog
+from control_plane.engine.postponed import Postponed, is_put_off, postpone, require_beginning
 from control_plane.engine.pulse import Pulse
 from control_plane.engine.questions import Questions
 from control_plane.engine.runbook import Fenced, Runbook
 from control_plane.engine.saved_plans import SavedPlans
 from control_plane.engine.stepping import Stepping
 from control_plane.engine.telling import Telling
-from control_plane.errors import (
-    Failed,
-    NotFound,
-    PaybillError,
-    Refused,
-    Unavailable,
-    Unknown,
-)
+from control_plane.engine.unseen import reconciled
+from control_plane.errors import Failed, NotFound, PaybillError, Refused, Unknown
 from control_plane.handlers.handler import Lifecycle, Ports, Work
+from control_plane.handlers.run_waits import looks_in_vain
 from control_plane.ports import Regate, Settled
 from control_plane.store import rows, tables
 
 _LOG = logging.getLogger(__name__)
 ATTEMPTS_MAX = 10
 _MOVES_MAX = 64
-_DETAIL_CHARS_MAX = 400
 _AT_REST = frozenset(
     {
         "awaiting_approval",
@@ -61,6 +56,7 @@ class Executor:
         self._regate = regate
         self._failpoints = failpoints
         self._questions = Questions(ports)
+        self._ends = Ends(self._questions)
         self._saved = SavedPlans(ports)
 
     def work(self, job_id: str) -> str:
@@ -99,7 +95,7 @@ class Executor:
         if run.state in _AT_REST and not self._awaits(run):
             return run.state
         with self._ports.store.read() as connection:
-            if is_put_off(connection, run):
+            if is_put_off(connection, run, self._ports.clock.now()):
                 return run.state
         run = book.take()
         self._failpoints.reach("run.taken")
@@ -117,7 +113,7 @@ class Executor:
             "reconciling": self._reconcile,
             "compensating": self._compensate,
         }
-        if run.attempts > ATTEMPTS_MAX and run.state in ("planning", "applying"):
+        if run.state in ("planning", "applying") and self._too_often(run):
             run = self._exhausted(book, run)
         for _ in range(_MOVES_MAX):
             if run.state in _AT_REST and not self._awaits(run):
@@ -148,20 +144,20 @@ class Executor:
 
     def _plan(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
-            return self._cancel(book)
+            return self._ends.cancel(book)
         return self._plan_again(book, book.advance("plan"))
 
     def _plan_again(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
-            return self._cancel(book)
+            return self._ends.cancel(book)
         self._failpoints.reach("run.planning")
         lifecycle = self._lifecycles[run.kind]
         try:
             observed = lifecycle.observe(self._work(book, run))
         except PaybillError as error:
             if book.read().cancel_requested:
-                return self._cancel(book)
-            return self._fail(book, error)
+                return self._ends.cancel(book)
+            return self._ends.fail(book, error)
         self._failpoints.reach("run.observed")
         with book.writing() as connection:
             kept = self._saved.keep(connection, run, observed.artifact)
@@ -184,12 +180,12 @@ class Executor:
 
     def _settle(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
-            return self._cancel(book)
+            return self._ends.cancel(book)
         with self._ports.store.read() as connection:
-            wait_for_catalog(connection, run)
+            require_beginning(connection, run)
         if self._planned_before(run):
             # What was observed, weights for the gate among it, is the other one's.
-            return self._outdated(book)
+            return self._ends.outdated(book)
         if run.state == "planned":
             run = book.advance("evaluate")
         try:
@@ -197,14 +193,14 @@ class Executor:
                 settled = self._regate.settle(connection, run)
         except (Refused, NotFound) as error:
             postpone(error)
-            return self._discard(book, "refused", error)
+            return self._ends.discard(book, "refused", error)
         except PaybillError as error:
             postpone(error)
-            return self._fail(book, error)
+            return self._ends.fail(book, error)
         try:
             moved = self._record(book, run, settled)
         except Refused as error:
-            return self._discard(book, "refused", error)
+            return self._ends.discard(book, "refused", error)
         self._failpoints.reach("run.settled")
         return moved
 
@@ -244,27 +240,27 @@ class Executor:
 
     def _resume(self, book: Runbook, run: Run) -> Run:
         if run.cancel_requested:
-            return self._cancel(book)
+            return self._ends.cancel(book)
         if self._planned_before(run):
-            return self._outdated(book)
+            return self._ends.outdated(book)
         if (over := lapsed(self._ports, self._regate, run)) is not None:
-            return self._discard(book, "refused", over)
+            return self._ends.discard(book, "refused", over)
         approval = self._questions.of(run)
         now = instant(self._ports.clock.now())
         if approval is not None and approval.state == "approved" and approval.expires_at > now:
             return book.advance("approve")
         if approval is None or approval.state in ("pending", "approved", "expired"):
-            return self._discard(book, "expired", Refused("The approval has expired."))
-        return self._discard(book, "refused", Refused("The approver said no.", code="denied"))
+            return self._ends.discard(book, "expired", Refused("The approval has expired."))
+        return self._ends.discard(book, "refused", Refused("The approver said no.", code="denied"))
 
     def _start(self, book: Runbook, run: Run) -> Run:
         """Decide again from the top; the approval is consumed in the transaction that starts."""
         if run.cancel_requested:
-            return self._cancel(book)
+            return self._ends.cancel(book)
         try:
             self._saved.require(run)
             with book.writing() as connection:
-                wait_for_catalog(connection, run)
+                require_beginning(connection, run)
                 settled = self._regate.settle(connection, run)
                 if settled.plan.digest != run.plan_digest:
                     raise Refused("The facts behind the plan have changed.", code="digest_changed")
@@ -277,12 +273,12 @@ class Executor:
             reason: DiscardReason = (
                 "digest_changed" if error.code == "digest_changed" else "refused"
             )
-            return self._discard(book, reason, error)
+            return self._ends.discard(book, reason, error)
         except Fenced:
             raise
         except PaybillError as error:
             postpone(error)
-            return self._discard(book, "refused", error)
+            return self._ends.discard(book, "refused", error)
         self._failpoints.reach("run.started")
         return run
 
@@ -293,7 +289,7 @@ class Executor:
         try:
             stepping.perform_all()
         except Unknown as error:
-            return book.advance("lose", reason=error.code, detail=_detail(error))
+            return book.advance("lose", reason=error.code, detail=detail_of(error))
         except Fenced:
             raise
         except PaybillError as error:
@@ -302,15 +298,21 @@ class Executor:
                 return book.advance("verify")
             if book.read().cancel_requested and not stepping.irreversible_begun():
                 return book.advance("cancel", reason="canceled")
-            return self._fail(book, error)
+            return self._ends.fail(book, error)
         return book.advance("verify")
+
+    def _too_often(self, run: Run) -> bool:
+        if run.attempts <= ATTEMPTS_MAX:
+            return False
+        with self._ports.store.read() as connection:
+            return run.attempts > ATTEMPTS_MAX + looks_in_vain(connection, run.id)
 
     def _exhausted(self, book: Runbook, run: Run) -> Run:
         # Whatever came after its last step, a run that has done them all is not undone: its
         # tenant is open, or gone. With only some done beyond undoing, its residue is named.
         if run.state == "applying" and self._stepping(book, run).finished():
             return book.advance("verify")
-        return self._fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
+        return self._ends.fail(book, Failed("It was tried too often.", code="attempts_exhausted"))
 
     def _finish(self, book: Runbook, run: Run) -> Run:
         self._failpoints.reach("run.verified")
@@ -321,8 +323,7 @@ class Executor:
     def _reconcile(self, book: Runbook, run: Run) -> Run:
         if run.state == "unknown":
             run = book.advance("reconcile")
-        seen = self._stepping(book, run).reconcile()
-        return book.advance("settle_present" if seen == "present" else "settle_absent")
+        return reconciled(book, self._stepping(book, run))
 
     def _errored(self, book: Runbook, run: Run) -> Run:
         stepping = self._stepping(book, run)
@@ -340,38 +341,12 @@ class Executor:
         except Fenced:
             raise
         except PaybillError as error:
-            return book.advance("compensation_fail", detail=_detail(error))
+            return book.advance("compensation_fail", detail=detail_of(error))
         residue = stepping.residue()
         if residue:
-            told = f"{residue} {run.reason}: {run.detail}"[:_DETAIL_CHARS_MAX]
+            told = f"{residue} {run.reason}: {run.detail}"[:DETAIL_CHARS_MAX]
             return book.advance("give_up", reason="residue", detail=told)
         return book.advance("compensated")
-
-    # ends ------------------------------------------------------------------------------------
-
-    def _cancel(self, book: Runbook) -> Run:
-        with book.writing() as connection:
-            self._questions.void(connection, book.run_id, "canceled")
-            return book.move(connection, "cancel", reason="canceled")
-
-    def _outdated(self, book: Runbook) -> Run:
-        moved = Refused("Another catalog has been put in force since it was planned.")
-        return self._discard(book, "digest_changed", moved)
-
-    def _discard(self, book: Runbook, reason: DiscardReason, error: PaybillError) -> Run:
-        with book.writing() as connection:
-            event = DISCARD_EVENTS[reason]
-            code = error.code if reason == "refused" else reason
-            self._questions.void(connection, book.run_id, code[:40])
-            return book.move(connection, event, reason=code[:40], detail=_detail(error))
-
-    def _fail(self, book: Runbook, error: PaybillError) -> Run:
-        retryable = isinstance(error, Unavailable) or (
-            isinstance(error, Failed) and error.retryable
-        )
-        return book.advance(
-            "fail", reason=error.code[:40], detail=_detail(error), retryable=retryable
-        )
 
     # means -----------------------------------------------------------------------------------
 
@@ -394,7 +369,3 @@ class Executor:
             vouch=book.vouch,
             tell=Telling(self._ports.store, self._ports.clock, run),
         )
-
-
-def _detail(error: PaybillError) -> str:
-    return str(error)[:_DETAIL_CHARS_MAX]

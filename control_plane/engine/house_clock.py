@@ -18,16 +18,21 @@ from control_plane.domain.house import BILLING_HOUSE
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.run_record import Run
 from control_plane.engine.failpoints import Failpoints
+from control_plane.engine.house_databases import database_wishes
 from control_plane.engine.house_due import AGAIN, Wish, wishes
 from control_plane.engine.postponed import PASSING
 from control_plane.errors import PaybillError, Unavailable
 from control_plane.facts.load import approvals_waiting
+from control_plane.handlers.freezes import any_holds, cloud_of, freezes
 from control_plane.handlers.handler import Ports
 from control_plane.ports import Proposal, Proposer
 from control_plane.store import rows, tables
 
 _LOG = logging.getLogger("paybill.house")
 BATCH_MAX: Final = 50
+REPAIR: Final = "drift_repair"
+# What always, or often, comes to ask a human.
+_MAY_ASK: Final = ("offboard", REPAIR)
 _AFTER_FAULT: Final = timedelta(minutes=1)
 # Of the house's runs, those that may still come to ask a human.
 _UNDECIDED: Final = ("pending", "planning", "planned", "policy_checking")
@@ -56,10 +61,14 @@ class _Held(NamedTuple):
 class HouseClock:
     """Looks at what is to be asked for; each boundary is a failpoint."""
 
-    def __init__(self, ports: Ports, proposer: Proposer, failpoints: Failpoints) -> None:
+    def __init__(
+        self, ports: Ports, proposer: Proposer, failpoints: Failpoints, *, repairs: bool = False
+    ) -> None:
         self._ports = ports
         self._proposer = proposer
         self._failpoints = failpoints
+        # Whether what has drifted is to be put right without a person's asking.
+        self._repairs = repairs
         self._put_off: dict[str, datetime] = {}
 
     def step(self) -> int:
@@ -70,10 +79,13 @@ class HouseClock:
         now = self._ports.clock.now()
         self._put_off = {name: until for name, until in self._put_off.items() if until > now}
         with self._ports.store.read() as connection:
-            wanted = wishes(connection, now)
+            plans = self._ports.catalog.plans
+            wanted = [*wishes(connection, now), *database_wishes(connection, now, plans)]
             running = [_Held(*row) for row in connection.execute(HELD)]
-            asked = self._askable(connection, wanted, running, now)
-        self._wake(running, wanted, now)
+            tenants = {one.tenant for one in wanted}.union(one.tenant for one in running)
+            still = self._frozen(connection, tenants)
+            asked = self._askable(connection, wanted, running, still, now)
+        self._wake([one for one in running if one.tenant not in still], wanted, now)
         for proposal, wish in asked:
             self._ask(proposal, wish, now)
         return len(asked)
@@ -85,12 +97,13 @@ class HouseClock:
         connection: Connection,
         wanted: Iterable[Wish],
         running: Sequence[_Held],
+        still: frozenset[str],
         now: datetime,
     ) -> list[tuple[Proposal, Wish]]:
-        busy = frozenset(one.tenant for one in running)
+        busy = still.union(one.tenant for one in running)
         places = self._places(connection, running)
         found: list[tuple[str, Proposal, Wish]] = []
-        for wish in wanted:
+        for wish in self._first_each(wanted, running):
             if wish.early or wish.tenant in busy or wish.tenant in self._put_off:
                 continue
             last, count = _last(connection, wish)
@@ -102,13 +115,33 @@ class HouseClock:
         # Who has waited longest first: only so many questions may stand before humans at a time.
         found.sort(key=lambda one: (one[0], one[2].tenant))
         asked: list[tuple[Proposal, Wish]] = []
+        repairing = False
         for _, proposal, wish in found[:BATCH_MAX]:
-            if wish.kind == "offboard":
-                if places <= 0:
+            if wish.kind in _MAY_ASK:
+                if places <= 0 or (repairing and wish.kind == REPAIR):
                     continue
                 places -= 1
+                repairing = repairing or wish.kind == REPAIR
             asked.append((proposal, wish))
         return asked
+
+    def _frozen(self, connection: Connection, tenants: Iterable[str]) -> frozenset[str]:
+        """Those about whom nothing begins: they are asked nothing, and a question waits with them."""
+        known = freezes(connection)
+        if not known:
+            return frozenset()
+        places = ((one, cloud_of(connection, one)) for one in tenants)
+        return frozenset(tenant for tenant, cloud in places if any_holds(known, tenant, cloud))
+
+    def _first_each(self, wanted: Iterable[Wish], running: Iterable[_Held]) -> list[Wish]:
+        """One thing a tenant. Of repairs none while one is under way, or waits for a human."""
+        repairing = any(_is_ours(one) and one.kind == REPAIR for one in running)
+        may_repair = self._repairs and not repairing
+        first: dict[str, Wish] = {}
+        for wish in wanted:
+            if wish.kind != REPAIR or may_repair:
+                first.setdefault(wish.tenant, wish)
+        return list(first.values())
 
     def _places(self, connection: Connection, running: Iterable[_Held]) -> int:
         waiting = approvals_waiting(connection, BILLING_HOUSE.principal, BILLING_HOUSE.actor)
@@ -167,7 +200,7 @@ class HouseClock:
 
     def _wake(self, running: Iterable[_Held], wanted: Iterable[Wish], now: datetime) -> None:
         """Have runs looked at that wait for an answer, and are not to be asked for any more."""
-        standing = {(one.tenant, one.kind) for one in wanted}
+        standing = _standing(wanted)
         for run in running:
             over = (run.tenant, run.kind) not in standing
             if _is_ours(run) and run.state == "awaiting_approval" and over:
@@ -187,6 +220,21 @@ class HouseClock:
         with self._ports.store.write(run.tenant) as connection:
             if connection.execute(select(job.c.id).where(waiting)).first() is None:
                 connection.execute(job.insert().values(**values))
+
+
+def _standing(wanted: Iterable[Wish]) -> set[tuple[str, str]]:
+    """Tenant and kind of what is still to be asked for: of a tenant the most urgent.
+
+    Besides, each repair: that a stack is to be looked at again does not take its question back.
+    """
+    first: dict[str, str] = {}
+    repairs: set[tuple[str, str]] = set()
+    for wish in wanted:
+        if wish.kind == REPAIR:
+            repairs.add((wish.tenant, wish.kind))
+        else:
+            first.setdefault(wish.tenant, wish.kind)
+    return repairs | set(first.items())
 
 
 def _is_ours(run: _Held) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
@@ -10,17 +10,28 @@ from typing import Final, Literal, TypeAlias
 from sqlalchemy import Connection, String, bindparam, cast, func, select
 
 from control_plane.commands import Command, FollowPlan, OffboardTenant, ResumeTenant
-from control_plane.domain.canonical import instant
+from control_plane.domain.canonical import Json, instant
 from control_plane.domain.gate import GATES, GateStep, level_at
 from control_plane.domain.house import Cause
 from control_plane.domain.subscription import SUBSCRIPTION
 from control_plane.facts.load import gates_of
-from control_plane.infrastructure_commands import CheckDrift
+from control_plane.infrastructure_commands import CheckDrift, RepairDrift
+from control_plane.move_commands import FinaliseMove
 from control_plane.store.billing_tables import billing_account
+from control_plane.store.database_tables import database
 from control_plane.store.infrastructure_tables import stack
 from control_plane.store.tables import subscription, tenant
 
-HouseKind: TypeAlias = Literal["offboard", "follow_plan", "resume", "drift_check"]
+HouseKind: TypeAlias = Literal[
+    "offboard",
+    "follow_plan",
+    "resume",
+    "drift_check",
+    "drift_repair",
+    "finalise_move",
+    "database_clone_drop",
+    "database_backup",
+]
 
 # How long after one that came to nothing it is asked for again. A human's no holds for a day; what
 # did not fit, or failed, may fit sooner.
@@ -29,6 +40,10 @@ AGAIN: Final[dict[HouseKind, timedelta]] = {
     "follow_plan": timedelta(hours=1),
     "resume": timedelta(hours=1),
     "drift_check": timedelta(hours=6),
+    "drift_repair": timedelta(days=1),
+    "finalise_move": timedelta(hours=6),
+    "database_clone_drop": timedelta(hours=6),
+    "database_backup": timedelta(hours=6),
 }
 LOOK_EVERY: Final = timedelta(days=1)
 """How long after a look at a stack in a cloud, or its apply, the house has it looked at again."""
@@ -37,6 +52,10 @@ _TOOLS: Final[dict[HouseKind, str]] = {
     "follow_plan": "tenant_follow_plan",
     "resume": "tenant_resume",
     "drift_check": "drift_check",
+    "drift_repair": "drift_repair",
+    "finalise_move": "tenant_move_finalise",
+    "database_clone_drop": "database_clone",
+    "database_backup": "database_backup",
 }
 _REMOVABLE: Final = ("active", "suspended", "provision_failed", "deprovision_failed")
 _FOLLOWING: Final = ("active", "trialing", "past_due")
@@ -84,6 +103,24 @@ _LOOKED: Final = (
     .group_by(stack.c.tenant)
     .order_by(stack.c.tenant)
 )
+_DRIFTED: Final = (
+    select(stack.c.tenant, stack.c.checked_at, stack.c.drift)
+    .select_from(stack.join(tenant, tenant.c.id == stack.c.tenant))
+    .where(tenant.c.state == "active")
+    .where(stack.c.state == "drifted")
+    .order_by(stack.c.tenant)
+)
+# Under a legal hold everything stays.
+_LEFT: Final = (
+    select(database.c.tenant, database.c.id, database.c.kept_until)
+    .select_from(database.join(tenant, tenant.c.id == database.c.tenant))
+    .where(tenant.c.state.in_(("active", "suspended")))
+    .where(tenant.c.legal_hold.is_(False))
+    .where(database.c.purpose == "former")
+    .where(database.c.state.in_(("available", "stopped", "failed")))
+    .where(database.c.kept_until <= bindparam("now"))
+    .order_by(database.c.tenant, database.c.kept_until)
+)
 
 
 @dataclass(frozen=True)
@@ -107,12 +144,10 @@ class Wish:
 
 
 def wishes(connection: Connection, now: datetime) -> list[Wish]:
-    """Everything that stands to be asked for at `now` (aware), at most one thing a tenant."""
-    found: dict[str, Wish] = {}
+    """Everything that stands to be asked for at `now` (aware), of a tenant the most urgent first."""
     due = (*_debtors(connection, now), *_behind(connection), *_shut(connection, now))
-    for wish in (*due, *_unseen(connection, now)):
-        found.setdefault(wish.tenant, wish)
-    return list(found.values())
+    # What was found a day ago is looked at again before anything is repaired by it.
+    return [*due, *_unseen(connection, now), *_drifted(connection), *_left(connection, now)]
 
 
 def _debtors(connection: Connection, now: datetime) -> Iterator[Wish]:
@@ -170,6 +205,36 @@ def _unseen(connection: Connection, now: datetime) -> Iterator[Wish]:
             Cause(
                 reason="stack_unseen",
                 told=f"Nobody has looked at the stack since {row.looked_at}.",
+            ),
+        )
+
+
+def _drifted(connection: Connection) -> Iterator[Wish]:
+    for row in connection.execute(_DRIFTED):
+        found: Mapping[str, list[Json]] = row.drift or {}
+        count = len(found.get("resources", ()))
+        yield Wish(
+            "drift_repair",
+            row.tenant,
+            RepairDrift(tenant=row.tenant),
+            row.checked_at,
+            Cause(
+                reason="stack_drifted",
+                told=f"The look of {row.checked_at} found {count} resources otherwise than applied.",
+            ),
+        )
+
+
+def _left(connection: Connection, now: datetime) -> Iterator[Wish]:
+    for row in connection.execute(_LEFT, {"now": instant(now)}):
+        yield Wish(
+            "finalise_move",
+            row.tenant,
+            FinaliseMove(tenant=row.tenant, database=row.id),
+            row.id,
+            Cause(
+                reason="way_back_over",
+                told=f"It was kept as the way back until {row.kept_until}.",
             ),
         )
 

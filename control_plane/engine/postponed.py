@@ -1,7 +1,8 @@
-"""What a run waits out: parts that do not answer now, and a catalog that is being put in force. Moves no run."""
+"""What a run waits out: parts that do not answer now, a catalog that is being put in force, a freeze. Moves no run."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
@@ -9,6 +10,8 @@ from sqlalchemy import Connection
 from control_plane.domain.run_record import Run
 from control_plane.errors import PaybillError
 from control_plane.handlers.catalog_in_force import waits_for_catalog
+from control_plane.handlers.freezes import FROZEN
+from control_plane.handlers.run_waits import is_run_frozen, waits_for
 
 PASSING: Final = frozenset(
     {
@@ -22,9 +25,10 @@ PASSING: Final = frozenset(
         "catalog_moved",
         "worker_leaves",
         "postponed",
+        # A freeze that came while it was decided.
+        FROZEN,
     }
 )
-_UNBEGUN: Final = frozenset({"pending", "planned", "policy_checking", "approved"})
 
 
 class Postponed(PaybillError):
@@ -39,14 +43,14 @@ def postpone(error: PaybillError) -> None:
         raise Postponed from error
 
 
-def is_put_off(connection: Connection, run: Run) -> bool:
-    """Whether it has not begun, and another catalog is being put in force: to wait is no attempt."""
-    if run.state not in _UNBEGUN or run.cancel_requested:
-        return False
-    return waits_for_catalog(connection, run.id)
+def is_put_off(connection: Connection, run: Run, now: datetime) -> bool:
+    """Whether it waits for something at `now` (aware): to wait is no attempt."""
+    return waits_for(connection, run, now) is not None
 
 
-def wait_for_catalog(connection: Connection, run: Run) -> None:
-    """Raise Postponed while another run puts a catalog in force: nothing is begun beside it."""
+def require_beginning(connection: Connection, run: Run) -> None:
+    """Raise Postponed while nothing begins: another catalog is put in force, or a freeze is."""
     if waits_for_catalog(connection, run.id):
         raise Postponed("Another catalog is being put in force.")
+    if is_run_frozen(connection, run):
+        raise Postponed("A freeze is in force.")

@@ -154,7 +154,9 @@ class Runbook:
         if permit_id is not None:
             values["permit_id"] = permit_id
         if state == "dispatched":
-            values["dispatched_at"] = now
+            # Begun again after a kill, it has been under way since the first time.
+            if known is None or known.dispatched_at is None:
+                values["dispatched_at"] = now
         else:
             values["ended_at"] = now
             values["observed"] = None if observed is None else dict(observed)

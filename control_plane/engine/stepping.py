@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from control_plane.engine.runbook import Runbook
 from control_plane.errors import Failed, PaybillError, Unavailable, Unknown
 from control_plane.facts.load import run_row
 from control_plane.handlers.handler import Lifecycle, Ports, Step, Work
+from control_plane.handlers.run_waits import LOOKS, LOST, looks_at
 from control_plane.plane import Plane
 from control_plane.ports import Regate
 
@@ -131,17 +133,47 @@ class Stepping:
 
         A part of an effect is no effect to go on with: it is undone with the rest.
         """
-        for position, step in enumerate(self._lifecycle.steps):
-            if self._state(step) != "unknown":
-                continue
-            if step.probe(self._work) == "present":
-                with self._book.writing() as connection:
-                    self._book.write_step(
-                        connection, step, position, "succeeded", observed={"reconciled": True}
-                    )
-                return "present"
+        position, step = self._doubted()
+        if step is None:
+            return "present"
+        if step.probe(self._work) != "present":
             return "absent"
+        with self._book.writing() as connection:
+            looks = looks_at(self._book.step(connection, step.name))
+            seen: dict[str, Json] = {"reconciled": True, **({LOOKS: looks} if looks else {})}
+            self._book.write_step(connection, step, position, "succeeded", observed=seen)
         return "present"
+
+    def looked_in_vain(self, connection: Connection) -> None:
+        """Count one more look at the step whose effect is not known, which did not show it.
+
+        At the first one it is kept how the run came to be of unknown standing.
+        """
+        position, step = self._doubted()
+        run = run_row(connection, self._book.run_id)
+        if step is None or run is None:
+            return
+        row = self._book.step(connection, step.name)
+        lost: dict[str, Json] = {"reason": run.reason, "detail": run.detail}
+        known = {LOST: lost} if row is None or row.observed is None else row.observed
+        seen: dict[str, Json] = {**known, LOOKS: looks_at(row) + 1}
+        self._book.write_step(connection, step, position, "unknown", observed=seen)
+
+    def lost_by(self) -> dict[str, Json]:
+        """How the run came to be of unknown standing; empty where its own words still say so."""
+        _, step = self._doubted()
+        if step is None:
+            return {}
+        with self._ports.store.read() as connection:
+            row = self._book.step(connection, step.name)
+        found = None if row is None or row.observed is None else row.observed.get(LOST)
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    def _doubted(self) -> tuple[int, Step | None]:
+        for position, step in enumerate(self._lifecycle.steps):
+            if self._state(step) == "unknown":
+                return position, step
+        return 0, None
 
     def remains(self) -> bool:
         """Whether any step has begun and is not undone."""

@@ -15,6 +15,8 @@ class Approvable(Facts):
         {
             "stage",
             "step",
+            # A freeze passes: what was decided on before it is the same behind it.
+            "frozen",
             "approval_present",
             "approval_by",
             "approval_digest",
@@ -25,6 +27,8 @@ class Approvable(Facts):
 
     stage: Literal["", "propose", "apply"] = ""
     step: str = ""
+    # Whether nothing begins here; what has begun goes on.
+    frozen: bool = False
     approval_rule: Literal["two_people", "own_hand"] = "two_people"
     approval_present: bool = False
     approval_by: str = ""

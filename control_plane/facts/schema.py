@@ -11,7 +11,11 @@ from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.audit_leaf import AuditLeafFacts
 from control_plane.facts.base import Facts
 from control_plane.facts.catalog import CatalogFacts
+from control_plane.facts.connection import ConnectionFacts
+from control_plane.facts.database import DatabaseFacts
 from control_plane.facts.entitlement import EntitlementFacts
+from control_plane.facts.fleet import FleetFacts
+from control_plane.facts.freeze import FreezeFacts
 from control_plane.facts.invoice import InvoiceFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
@@ -26,7 +30,11 @@ FACT_CLASSES: tuple[type[Facts], ...] = (
     ApprovalFacts,
     AuditLeafFacts,
     CatalogFacts,
+    ConnectionFacts,
+    DatabaseFacts,
     EntitlementFacts,
+    FleetFacts,
+    FreezeFacts,
     InvoiceFacts,
     RecordFacts,
     RunFacts,

@@ -50,6 +50,8 @@ class TenantFacts(Approvable):
     proposed_plan: str = ""
     proposed_cloud: Literal["", "local", "aws", "azure", "gcp", "oci", "ibm"] = ""
     proposed_region: str = ""
+    proposed_server: str = ""
+    way_back_over: bool = False
     proposed_reason: str = ""
     proposed_access: Literal["", "read_only", "none"] = ""
     proposed_cancel: bool = False

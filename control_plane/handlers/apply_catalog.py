@@ -44,7 +44,7 @@ class ApplyCatalogHandler:
         known = {
             "exists": True,
             "member": EVERY_TENANT in view.caller.tenants,
-            **run_facts(view, run, approval, step),
+            **run_facts(view, run, approval, step, ""),
         }
         facts = CatalogFacts.model_validate(known)
         return Subject(id=asked.catalog, facts=facts, acts=(facts.stage,))

@@ -17,7 +17,7 @@ from control_plane.commands import ApplyCatalog
 from control_plane.data.collection import Collection
 from control_plane.databases.migration import MigrationPhase
 from control_plane.domain.canonical import Json, instant
-from control_plane.domain.isolation import Isolation
+from control_plane.domain.home import Home
 from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.run_record import Run
 from control_plane.engine.runbook import Fenced
@@ -30,6 +30,7 @@ from control_plane.handlers.catalog_in_force import (
     others_at_work,
     put_in_force,
 )
+from control_plane.handlers.database_rows import homes
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.ports import Catalogs
 from control_plane.store import tables
@@ -75,16 +76,17 @@ def expand(work: Work, connection: Connection | None) -> dict[str, Json]:
         # Looked at again, now that nobody else subscribes to anything.
         require_plans(inside, before, after)
     old, new = _declared(work)
-    count, looked_at = 0, set[Isolation]()
-    for tenant, model in _tenants(work):
+    count, looked_at = 0, set[Home]()
+    for tenant, home in _tenants(work):
         if work.should_stop():
             raise Failed("The run was asked to stop.", code="canceled")
-        count += _migrate(work, tenant, model, old, new, "expand")
-        if model not in looked_at:
-            _patiently(work, partial(work.ports.databases.require_fit, tenant, model, old, new))
-        if model == "pooled":
+        count += _migrate(work, tenant, home, old, new, "expand")
+        if home not in looked_at:
+            engine = work.ports.databases.at(home)
+            _patiently(work, partial(engine.require_fit, tenant, home.isolation, old, new))
+        if home.isolation == "pooled":
             # They share their tables, and all their rows have been looked at.
-            looked_at.add(model)
+            looked_at.add(home)
     return {"tenants": count}
 
 
@@ -93,9 +95,9 @@ def retract(work: Work, connection: Connection | None) -> None:
     if _switched(work):
         return
     old, new = _declared(work)
-    for tenant, model in _tenants(work):
+    for tenant, home in _tenants(work):
         try:
-            _migrate(work, tenant, model, old, new, "retract")
+            _migrate(work, tenant, home, old, new, "retract")
         except Refused as error:
             # On its way to yet another one: this run has never led it anywhere.
             if error.code != "schema_differs":
@@ -153,9 +155,9 @@ def contract(work: Work, connection: Connection | None) -> dict[str, Json]:
     _await(work, _INTENTS_S_MAX, "calls_under_way", _intents_of_others)
     old, new = _declared(work)
     count, refusals = 0, list[tuple[str, Refused]]()
-    for tenant, model in _tenants(work):
+    for tenant, home in _tenants(work):
         try:
-            count += _migrate(work, tenant, model, old, new, "contract")
+            count += _migrate(work, tenant, home, old, new, "contract")
         except Refused as error:
             refusals.append((tenant, error))
     if refusals:
@@ -212,19 +214,18 @@ def _declared(work: Work) -> tuple[Sequence[Collection], Sequence[Collection]]:
     return catalogs_of(work).collections(before), catalogs_of(work).collections(after)
 
 
-def _tenants(work: Work) -> Iterator[tuple[str, Isolation]]:
-    table = tables.tenant
+def _tenants(work: Work) -> Iterator[tuple[str, Home]]:
     with work.ports.store.read() as connection:
-        found = connection.execute(select(table.c.id, table.c.isolation).order_by(table.c.id)).all()
-    for tenant, model in found:
-        if work.ports.databases.exists(tenant, model):
-            yield tenant, model
+        found = homes(connection)
+    for tenant, home in found:
+        if work.ports.databases.at(home).exists(tenant, home.isolation):
+            yield tenant, home
 
 
 def _migrate(
     work: Work,
     tenant: str,
-    model: Isolation,
+    home: Home,
     old: Sequence[Collection],
     new: Sequence[Collection],
     phase: MigrationPhase,
@@ -233,7 +234,8 @@ def _migrate(
 
     def act() -> None:
         epoch = _epoch(work, tenant)
-        work.ports.databases.migrate(tenant, model, old, new, phase, epoch)
+        engine = work.ports.databases.at(home)
+        engine.migrate(tenant, home.isolation, old, new, phase, epoch)
 
     return _patiently(work, act)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from control_plane.audit.leaf import Guard
 from control_plane.audit.recorder import guard
@@ -14,6 +15,7 @@ from control_plane.data.tables import schema_digest
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, digest, instant
 from control_plane.errors import Refused
+from control_plane.handlers.backup_proof import archives_of
 from control_plane.handlers.handler import Work
 from control_plane.store import rows, tables
 
@@ -31,9 +33,24 @@ def backup_of_run(connection: Connection, run_id: str) -> Backup | None:
 
 
 def proven(connection: Connection, tenant: str) -> Backup | None:
-    """The one backup of a tenant that was restored on trial and not superseded, or None."""
-    where = (_TABLE.c.tenant == tenant) & _TABLE.c.verified_at.is_not(None)
-    return rows.first(connection, _TABLE, Backup, where)
+    """The tenant's backup that was restored on trial last and is still kept, or None."""
+    where = (
+        (_TABLE.c.tenant == tenant)
+        & _TABLE.c.verified_at.is_not(None)
+        & _TABLE.c.removed_at.is_(None)
+    )
+    newest = rows.every(
+        connection, _TABLE, Backup, where, order_by=_TABLE.c.verified_at.desc(), limit=1
+    )
+    return newest[0] if newest else None
+
+
+def restorable(connection: Connection, tenant: str, backup_id: str) -> Backup | None:
+    """The tenant's backup of that id, where it was restored on trial and is still kept; or None."""
+    found = rows.by(connection, _TABLE.c.id, Backup, backup_id)
+    if found is None or found.tenant != tenant or found.removed_at is not None:
+        return None
+    return None if found.verified_at is None else found
 
 
 def declared(work: Work, backup: Backup) -> tuple[Collection, ...]:
@@ -45,6 +62,8 @@ def declared(work: Work, backup: Backup) -> tuple[Collection, ...]:
     present = work.ports.catalog
     with work.ports.store.read() as connection:
         digest = _made_under(connection, backup)
+    if digest is None and backup.kind is not None:
+        digest = _told_beside(work, backup)
     if digest == present.digest:
         found = tuple(present.collections.values())
     elif digest is None or work.ports.catalogs is None:
@@ -70,6 +89,14 @@ def _made_under(connection: Connection, backup: Backup) -> str | None:
     return None
 
 
+def _told_beside(work: Work, backup: Backup) -> str | None:
+    """What the manifest says, where no run of ours is known to have made it: our rows were lost."""
+    for one in archives_of(work).manifests():
+        if one.backup_id == backup.id and one.manifest is not None:
+            return one.manifest.catalog_digest
+    return None
+
+
 def proven_by(connection: Connection, run_id: str, step: str) -> bool:
     """Whether a run has itself restored its backup on trial, in the step of that name."""
     found = backup_of_run(connection, run_id)
@@ -88,6 +115,8 @@ def keep(work: Work, backup: Backup) -> None:
 
 def take_over(work: Work, backup: Backup, keep_until: str) -> None:
     """Let this run answer for an earlier one's backup, which it has yet to prove for itself."""
+    if backup.kind is not None:
+        archives_of(work).prolong(backup.tenant, backup.id, keep_until)
     with _fenced(work) as connection:
         found = guard(connection, _TABLE.name, backup.id)
         mine = {"run_id": work.run.id, "keep_until": keep_until}
@@ -98,20 +127,31 @@ def take_over(work: Work, backup: Backup, keep_until: str) -> None:
 def mark_verified(work: Work, backup: Backup) -> None:
     """Say that this run has restored the backup on trial, and found in it what it must hold.
 
-    It supersedes every other one of the tenant: by no clock, which may have been set back.
+    It is the newest of the tenant from here on, even by a clock that was set back meanwhile.
     """
-    now = instant(work.ports.clock.now())
     with _fenced(work) as connection:
-        others = select(_TABLE.c.id).where(
-            _TABLE.c.tenant == backup.tenant,
-            _TABLE.c.verified_at.is_not(None),
-            _TABLE.c.id != backup.id,
+        found = guard(connection, _TABLE.name, backup.id)
+        newest = select(func.max(_TABLE.c.verified_at)).where(
+            _TABLE.c.tenant == backup.tenant, _TABLE.c.id != backup.id
         )
-        touched = (backup.id, *connection.execute(others).scalars())
-        found = tuple(guard(connection, _TABLE.name, one) for one in touched)
-        rows.change(connection, _TABLE, _TABLE.c.id.in_(touched[1:]), verified_at=None)
-        rows.change(connection, _TABLE, _TABLE.c.id == backup.id, verified_at=now)
-        _leaf(work, connection, "backup.verified", touched, found)
+        at = work.ports.clock.now()
+        if (last := connection.execute(newest).scalar()) is not None:
+            at = max(at, datetime.fromisoformat(last) + timedelta(microseconds=1))
+        rows.change(connection, _TABLE, _TABLE.c.id == backup.id, verified_at=instant(at))
+        _leaf(work, connection, "backup.verified", (backup.id,), (found,))
+
+
+def discard(work: Work) -> None:
+    """Remove what this run has archived and not proven, if anything."""
+    archives_of(work).drop(work.run.tenant, own_id(work.run.id))
+    with _fenced(work) as connection:
+        made = backup_of_run(connection, work.run.id)
+        if made is None or made.removed_at is not None:
+            return
+        found = guard(connection, _TABLE.name, made.id)
+        now = instant(work.ports.clock.now())
+        rows.change(connection, _TABLE, _TABLE.c.id == made.id, removed_at=now, verified_at=None)
+        _leaf(work, connection, "backup.removed", (made.id,), (found,))
 
 
 @contextmanager

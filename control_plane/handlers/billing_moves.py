@@ -12,13 +12,13 @@ from control_plane.billing.book import Book, Note
 from control_plane.billing.clockwork import advance
 from control_plane.billing.collecting import take_in
 from control_plane.billing.refunding import take_in as take_in_refund
-from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.payment import PaymentAttempt
 from control_plane.domain.refund import Refund
 from control_plane.errors import NotFound
 from control_plane.handlers.billing_messages import publish_notes
-from control_plane.handlers.handler import Catalog, Ports, Work
+from control_plane.handlers.declared import Catalog
+from control_plane.handlers.handler import Ports, Work
 from control_plane.handlers.record_quota import records_held
 from control_plane.handlers.teller import RefundVerdict, Verdict
 from control_plane.store import rows
@@ -29,22 +29,22 @@ def loaded(
     connection: Connection,
     catalog: Catalog,
     tenant: str,
-    databases: DatabaseEngine | None = None,
+    ports: Ports | None = None,
 ) -> Book:
     """The tenant's book as it was left, to go on by a catalog. NotFound without a subscription.
 
-    Without `databases` nobody looks whether the tenant's records fit into a smaller plan.
+    Without `ports` nobody looks whether the tenant's records fit into a smaller plan.
     """
 
     def records() -> int:
-        return 0 if databases is None else records_held(connection, databases, tenant)
+        return 0 if ports is None else records_held(connection, ports, tenant)
 
     return book_store.load(connection, tenant, catalog.plans, catalog.coupons, catalog.tax, records)
 
 
 def opened(connection: Connection, ports: Ports, tenant: str) -> Book:
     """The tenant's book, brought up to now. NotFound without a subscription."""
-    book = loaded(connection, ports.catalog, tenant, ports.databases)
+    book = loaded(connection, ports.catalog, tenant, ports)
     advance(book, ports.clock.now())
     return book
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +16,7 @@ from control_plane.domain.run_record import Run
 from control_plane.domain.stack_record import StackRecord
 from control_plane.errors import NotFound
 from control_plane.handlers.cost_estimates import no_stack
+from control_plane.handlers.drift_messages import tell_found
 from control_plane.handlers.handler import (
     Observed,
     Ports,
@@ -89,6 +91,7 @@ def note(work: Work, connection: Connection | None) -> dict[str, Json]:
     drifted = seen.get("drifted") is True
     if drifted:
         _LOG.warning("the stack of %s is no longer as it was applied", known.tenant)
+    tell_found(work, inside, as_applied(work, known), drifted_in(seen))
     checked_at = instant(work.ports.clock.now())
     mine = (
         (stack.c.tenant == known.tenant)
@@ -111,6 +114,12 @@ def note(work: Work, connection: Connection | None) -> dict[str, Json]:
         "resources": seen["resources"],
         "checked_at": checked_at,
     }
+
+
+def drifted_in(seen: Mapping[str, Json]) -> list[Json]:
+    """The resources that a look has noted; a settled one noted none."""
+    found = seen.get("resources")
+    return list(found) if isinstance(found, list) else []
 
 
 class CheckDriftHandler(TenantLifecycle):

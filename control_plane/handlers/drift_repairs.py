@@ -28,6 +28,7 @@ from control_plane.handlers.handler import (
     View,
     Work,
 )
+from control_plane.handlers.house_cause import cause_parts
 from control_plane.handlers.infrastructure import addresses
 from control_plane.handlers.offers import offered_by
 from control_plane.handlers.stack_records import record_stack, stack_of_tenant
@@ -151,7 +152,9 @@ class RepairDriftHandler(TenantLifecycle):
         """Plan the stack against what stands; changes nothing."""
         provisioner = stack_steps.provisioner_of(work)
         request = as_applied(work, known_now(work))
-        return stack_steps.observed(provisioner.observe(request, should_stop=work.should_stop))
+        seen = provisioner.observe(request, should_stop=work.should_stop)
+        planned = stack_steps.observed(seen)
+        return replace(planned, parts={**planned.parts, **cause_parts(work.run)})
 
     def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
         """The row that is written."""

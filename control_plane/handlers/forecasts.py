@@ -26,7 +26,8 @@ from control_plane.domain.invoice import Invoice
 from control_plane.domain.subscription import Subscription
 from control_plane.errors import NotFound, Refused
 from control_plane.handlers.billing_moves import loaded
-from control_plane.handlers.handler import Catalog, SingleAnswer, Subject, View
+from control_plane.handlers.declared import Catalog
+from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.handlers.invoices import invoices_subject
 from control_plane.handlers.quota_told import quantity_told
 from control_plane.subscription_commands import SimulateSubscription

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
 from control_plane.billing.provider import PaymentProvider
-from control_plane.billing.tax_file import Taxation
 from control_plane.commands import Command
-from control_plane.data.collection import Collection
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.call import Call
 from control_plane.domain.caller import Caller
 from control_plane.domain.canonical import Json
-from control_plane.domain.coupon_catalog import CouponCatalog
-from control_plane.domain.plans import PlanCatalog
+from control_plane.domain.handover import HandoverTerms
 from control_plane.domain.run_record import Run
 from control_plane.facts.base import Facts
+from control_plane.handlers.declared import Catalog
 from control_plane.ports import (
     Archives,
     Artifacts,
     Asker,
     Catalogs,
     Clock,
-    DatabaseEngine,
+    DatabaseServers,
     Ids,
+    KeyShredder,
     Notes,
     Provisioner,
     Recorder,
@@ -36,47 +34,9 @@ from control_plane.ports import (
     Store,
 )
 from control_plane.provisioning.progress import Told, untold
+from control_plane.secrets.secret_place import SecretPlace
 
 Probe = Literal["present", "absent", "differs"]
-
-
-class Catalog(Protocol):
-    """What the workspace declares, as it was applied."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over everything declared."""
-        ...
-
-    @property
-    def plans(self) -> PlanCatalog:
-        """The plans on offer."""
-        ...
-
-    @property
-    def coupons(self) -> CouponCatalog:
-        """The coupons that may be redeemed."""
-        ...
-
-    @property
-    def tax(self) -> Taxation | None:
-        """How what is billed is taxed; None where it is not."""
-        ...
-
-    @property
-    def stacks(self) -> Mapping[tuple[str, str], Path]:
-        """The workspace's own stacks, by cloud and isolation model."""
-        ...
-
-    @property
-    def collections(self) -> Mapping[str, Collection]:
-        """The declared collections, by name."""
-        ...
-
-    @property
-    def row_rules(self) -> Mapping[str, frozenset[str]]:
-        """Of each collection whose rows have a policy of their own, the fields that it names."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +58,7 @@ class Ports:
     recorder: Recorder
     notes: Notes
     catalog: Catalog
-    databases: DatabaseEngine
+    databases: DatabaseServers
     cursor_key: bytes
     hmac_key: bytes
     root: tuple[str, bytes]
@@ -106,12 +66,15 @@ class Ports:
     limits: Limits = field(default_factory=Limits)
     workspace: str = "00000000"
     """The workspace's short id, which names what stands in a cloud."""
-    # Only the worker holds these five: a face that reached for them would find nothing.
+    handover: HandoverTerms = field(default_factory=HandoverTerms)
+    # Only the worker holds these seven: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
     archives: Archives | None = None
+    data_keys: KeyShredder | None = None
     catalogs: Catalogs | None = None
     payments: Mapping[str, PaymentProvider] | None = None
+    secrets: SecretPlace | None = None
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
-
 from control_plane.commands import Command, OffboardTenant
-from control_plane.data.tables import collection_table
+from control_plane.data.record_count import counted
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json, instant
 from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import TENANT
 from control_plane.errors import Refused
 from control_plane.facts.tenant import TenantFacts
+from control_plane.fleet.team_rows import require_no_team_rows
 from control_plane.handlers import backups, offboard_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.house_cause import cause_parts, require_last_rung
-from control_plane.handlers.tenant_moves import model_of, tenant_now, tenant_subject
+from control_plane.handlers.tenant_moves import database_of, tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
 
 OPERATION = "offboard"
@@ -92,16 +91,11 @@ class OffboardTenantHandler(TenantLifecycle):
 
 def _data(work: Work) -> dict[str, Json]:
     """The database that would be dropped, and its rows as they are counted now."""
-    tenant, model = tenant_now(work), model_of(work)
+    tenant, (engine, model) = tenant_now(work), database_of(work)
     told: dict[str, Json] = {"display_name": tenant.display_name, "isolation": model}
-    if not work.ports.databases.exists(tenant.id, model):
+    if not engine.exists(tenant.id, model):
         return {**told, "database": "absent"}
-    counts: dict[str, Json] = {}
-    with work.ports.databases.reading(tenant.id, model) as connection:
-        for collection in stack_steps.collections_of(work):
-            if collection.reference:
-                continue
-            table = collection_table(collection)
-            mine = select(func.count()).where(table.c.tenant_id == tenant.id)
-            counts[collection.name] = int(connection.execute(mine).scalar_one())
-    return {**told, "database": "dropped", "records": counts}
+    with engine.reading(tenant.id, model) as connection:
+        require_no_team_rows(connection, tenant.id)
+        counts = counted(connection, stack_steps.collections_of(work), tenant.id)
+    return {**told, "database": "dropped", "records": {**counts}}

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from sqlalchemy import Connection, select
 
 from control_plane.commands import OffboardTenant
-from control_plane.data import archive
+from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.backup_record import Backup
-from control_plane.domain.canonical import Json, canonical, instant, plain
+from control_plane.domain.canonical import Json
 from control_plane.domain.house import is_house
-from control_plane.errors import Failed, Refused
-from control_plane.handlers import backups, stack_steps, suspend_steps
+from control_plane.domain.isolation import Isolation
+from control_plane.errors import Failed
+from control_plane.handlers import backups, handovers, stack_steps, suspend_steps
+from control_plane.handlers.backup_proof import Wanted, prove, taken
+from control_plane.handlers.database_rows import move_database, settle_database, standing
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.house_cause import still_unsettled
+from control_plane.handlers.removing import destroy_stack
 from control_plane.handlers.stack_records import record_gone
 from control_plane.handlers.subscription_moves import end_subscription
 from control_plane.handlers.tenant_moves import (
+    database_of,
     inside_of,
-    model_of,
     move_tenant,
     noted,
     noted_now,
     set_data_epoch,
+    tenant_now,
     tenant_of,
 )
-from control_plane.ports import Archives
-from control_plane.provisioning.port import ObservedPlan
 from control_plane.store import tables
 
 PROVING = "verify_backup"
@@ -36,13 +39,6 @@ PROVING = "verify_backup"
 DESTROYING = ("drop_database", "destroy")
 # Tenants that nobody could write for since their data was last backed up, or that never had any.
 _SHUT_BEFORE = frozenset({"provision_failed", "deprovision_failed"})
-
-
-def archives_of(work: Work) -> Archives:
-    """The archives; only the worker has them."""
-    if work.ports.archives is None:
-        raise Failed("Only the worker keeps archives.", code="not_the_worker")
-    return work.ports.archives
 
 
 def retention(work: Work) -> tuple[int, str]:
@@ -59,7 +55,9 @@ def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Take the tenant out of use; what it was is noted for the way back."""
     inside = inside_of(connection)
     tenant = tenant_of(work, inside)
+    settle_database(work, inside, "stop")
     move_tenant(inside, tenant, "deprovision", access_mode="none")
+    handovers.tell_access(work, inside, "none")
     set_data_epoch(inside, tenant.id, 0)
     return {"from": tenant.state}
 
@@ -69,6 +67,7 @@ def stand_down(work: Work, connection: Connection | None) -> None:
     inside = inside_of(connection)
     tenant = tenant_of(work, inside)
     came_from = noted(work, inside, "begin").get("from")
+    _leave_databases(work, inside)
     if _destroying_begun(work, inside) or came_from in _SHUT_BEFORE:
         move_tenant(inside, tenant, "fail")
         return
@@ -77,6 +76,14 @@ def stand_down(work: Work, connection: Connection | None) -> None:
     if not by_house or not reasons:
         reasons |= {"billing" if by_house else "operator"}
     move_tenant(inside, tenant, "cancel", suspend_reasons=sorted(reasons))
+
+
+def _leave_databases(work: Work, connection: Connection) -> None:
+    for one in standing(connection, tenant_of(work, connection)):
+        if one.state == "stopping":
+            move_database(work, connection, one, "succeed")
+        elif one.state == "deleting":
+            move_database(work, connection, one, "fail")
 
 
 def _destroying_begun(work: Work, connection: Connection) -> bool:
@@ -105,37 +112,18 @@ def back_up(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 
 def _archived(work: Work, *, may_be_absent: bool) -> Backup:
-    tenant, model = work.run.tenant, model_of(work)
-    databases, collections = work.ports.databases, stack_steps.collections_of(work)
-    if databases.exists(tenant, model):
-        source = databases.reading(tenant, model)
+    tenant, (engine, model) = work.run.tenant, database_of(work)
+    collections = stack_steps.collections_of(work)
+    if engine.exists(tenant, model):
+        source = engine.reading(tenant, model)
     elif may_be_absent:
         # Onboarding never came so far: an empty database is what it would have been.
-        source = databases.scratch(tenant, model, collections)
+        source = engine.scratch(tenant, model, collections)
     else:
         raise Failed("The tenant's database is gone.", code="database_missing")
-    made: list[archive.Summary] = []
-    backup_id = backups.own_id(work.run.id)
+    wanted = Wanted(backups.own_id(work.run.id), tenant_now(work).home, retention(work)[1])
     with source as rows_of:
-        kept = archives_of(work).put(
-            tenant,
-            backup_id,
-            lambda target: made.append(archive.export_tenant(rows_of, collections, tenant, target)),
-        )
-    return Backup.model_validate(
-        {
-            "id": backup_id,
-            "tenant": tenant,
-            "run_id": work.run.id,
-            "isolation": model,
-            "made_at": instant(work.ports.clock.now()),
-            "digest": kept.digest,
-            "bytes": kept.size_bytes,
-            "contents": plain(made[-1]),
-            "schema_digest": made[-1].schema_digest,
-            "keep_until": retention(work)[1],
-        }
-    )
+        return taken(work, rows_of, collections, wanted)
 
 
 def probe_backup(work: Work) -> Probe:
@@ -147,24 +135,16 @@ def probe_backup(work: Work) -> Probe:
 
 def verify_backup(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Restore the archive on trial; it must come to what its manifest says, and to what stands."""
-    tenant, model = work.run.tenant, model_of(work)
-    databases, backup = work.ports.databases, backup_in_hand(work)
+    tenant, (engine, model) = work.run.tenant, database_of(work)
+    backup = backup_in_hand(work)
     own = backup.id == backups.own_id(work.run.id)
     # One that was taken over from an earlier run may be of an earlier catalog.
     collections = stack_steps.collections_of(work) if own else backups.declared(work, backup)
-    with (
-        archives_of(work).open(tenant, backup.id, backup.digest) as source,
-        databases.scratch(tenant, model, collections) as trial,
-    ):
-        archive.load_tenant(trial, collections, tenant, source)
-        restored = plain(archive.summary(trial, collections, tenant))
-    if own and databases.exists(tenant, model):
-        with databases.reading(tenant, model) as standing:
-            stands = plain(archive.summary(standing, collections, tenant))
+    if own and engine.exists(tenant, model):
+        with engine.reading(tenant, model) as source:
+            prove(work, backup, engine, collections, source)
     else:
-        stands = restored
-    if not restored == stands == backup.contents:
-        raise Failed("The backup does not restore to what stands.", code="backup_differs")
+        prove(work, backup, engine, collections)
     backups.mark_verified(work, backup)
     return {"backup_id": backup.id}
 
@@ -181,57 +161,48 @@ def backup_in_hand(work: Work) -> Backup:
 # Removing ------------------------------------------------------------------------------------
 
 
+def condemn(work: Work, connection: Connection) -> None:
+    """What the run was asked for still holds: from here on the tenant's databases are being deleted."""
+    still_unsettled(work, connection)
+    for one in standing(connection, tenant_of(work, connection)):
+        if one.state == "stopping":
+            move_database(work, connection, one, "succeed")
+    for one in standing(connection, tenant_of(work, connection)):
+        if one.state != "deleting":
+            move_database(work, connection, one, "delete")
+
+
 def drop_database(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Remove the tenant's data; what was removed already is fine."""
-    tenant, model = work.run.tenant, model_of(work)
-    work.ports.databases.drop(tenant, model, work.epoch)
-    if work.ports.databases.exists(tenant, model):
-        raise Failed("The database is still there.", code="database_remains", retryable=True)
+    """Remove the tenant's data wherever it stands; what was removed already is fine."""
+    for engine, model in _places(work):
+        engine.drop(work.run.tenant, model, work.epoch)
+        if engine.exists(work.run.tenant, model):
+            raise Failed("The database is still there.", code="database_remains", retryable=True)
+    # The logins went with the places that they were let into.
+    handovers.forget_secrets(work)
     return {"dropped": True}
 
 
 def probe_dropped(work: Work) -> Probe:
     """Whether the tenant's data is gone."""
-    stands = work.ports.databases.exists(work.run.tenant, model_of(work))
-    return "absent" if stands else "present"
+    remains = any(engine.exists(work.run.tenant, model) for engine, model in _places(work))
+    return "absent" if remains else "present"
+
+
+def _places(work: Work) -> list[tuple[DatabaseEngine, Isolation]]:
+    # The one that serves goes first, or who is refused another would still find rows in it.
+    with work.ports.store.read() as connection:
+        tenant = tenant_of(work, connection)
+        others = [one.home for one in standing(connection, tenant)]
+    databases = work.ports.databases
+    every = dict.fromkeys([tenant.home, *others])
+    return [(databases.at(home), home.isolation) for home in every]
 
 
 def destroy(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Apply the saved plan that was approved; what is left of it after a kill, planned anew."""
-    provisioner, request = stack_steps.provisioner_of(work), stack_steps.stack_request(work)
-    beat = stack_steps.beating(work)
-    if provisioner.settle(request, should_stop=beat) != "absent":
-        try:
-            saved = stack_steps.saved_plan(work)
-            provisioner.apply(request, saved, should_stop=beat, tell=work.tell)
-        except Refused as error:
-            if error.code not in ("stale_plan", "artifact_expired"):
-                raise
-            rest = provisioner.observe(request, destroy=True, should_stop=beat)
-            _assert_approved(work, rest)
-            provisioner.apply(request, rest.artifact, should_stop=beat, tell=work.tell)
-        if provisioner.settle(request, should_stop=beat) != "absent":
-            raise Failed("Some resources are still there.", code="stack_remains", retryable=True)
+    """Take the stack away, as it was approved."""
+    destroy_stack(work, stack_steps.stack_request(work))
     return {"destroyed": True}
-
-
-def _assert_approved(work: Work, rest: ObservedPlan) -> None:
-    # What was approved covers any part of itself: every change left must be one of its changes.
-    parts = _mapping((work.run.plan or {}).get("parts"))
-    approved = _mapping(parts.get("infrastructure"))
-    if rest.digest == approved.get("digest"):
-        return
-    known = {canonical(one) for one in _changes(_mapping(approved.get("changes")))}
-    left = [canonical(plain(one)) for one in _changes(rest.projection)]
-    if not left or not set(left) <= known:
-        raise Refused(
-            "What is left is not what was approved.", code="stale_plan", rule="saved_plan"
-        )
-
-
-def _changes(projection: Mapping[str, object]) -> Sequence[object]:
-    found = projection.get("resource_changes")
-    return cast("Sequence[object]", found) if isinstance(found, list | tuple) else ()
 
 
 def probe_destroyed(work: Work) -> Probe:
@@ -250,6 +221,9 @@ def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
         end_subscription(work, inside)
     until = retention(work)[1]
     record_gone(work, inside, stack_steps.request_of(work, tenant_of(work, inside)))
+    for one in standing(inside, tenant_of(work, inside)):
+        move_database(work, inside, one, "succeed")
+    handovers.tell_gone(work, inside)
     state = move_tenant(inside, tenant_of(work, inside), "succeed", restorable_until=until)
     return {"state": state, "restorable_until": until}
 
@@ -269,7 +243,7 @@ STEPS: tuple[Step, ...] = (
         probe=probe_dropped,
         outside=True,
         irreversible=True,
-        still=still_unsettled,
+        still=condemn,
     ),
     Step("destroy", do=destroy, probe=probe_destroyed, outside=True, irreversible=True),
     Step("finish", do=finish, irreversible=True),

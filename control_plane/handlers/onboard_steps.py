@@ -8,8 +8,9 @@ from control_plane.commands import OnboardTenant
 from control_plane.domain.canonical import Json
 from control_plane.domain.tenant import TENANT, Tenant
 from control_plane.facts.load import tenant_row
-from control_plane.handlers import stack_steps
+from control_plane.handlers import handovers, stack_steps
 from control_plane.handlers.billing_moves import attempt_of
+from control_plane.handlers.database_rows import begin_database, settle_database
 from control_plane.handlers.handler import Step, Work
 from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import subscribe, take_back_subscription
@@ -43,6 +44,7 @@ def register(work: Work, connection: Connection | None) -> dict[str, Json]:
         rows.put(inside, tables.tenant, Tenant.model_validate(born))
     else:
         move_tenant(inside, found, "provision", **values)
+    begin_database(work, inside)
     attempt = subscribe(work, inside, command.tenant, offer, command.agreement)
     return {"tenant": command.tenant, "attempt": attempt}
 
@@ -53,6 +55,7 @@ def unregister(work: Work, connection: Connection | None) -> None:
     tenant = tenant_row(inside, work.run.tenant)
     if tenant is None or tenant.state != "provisioning":
         return
+    settle_database(work, inside, "fail")
     move_tenant(inside, tenant, "fail")
     named = noted(work, inside, "register").get("attempt")
     attempt = attempt_of(inside, named) if isinstance(named, str) else None
@@ -64,8 +67,10 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
     inside = inside_of(connection)
     tenant = tenant_of(work, inside)
     state = move_tenant(inside, tenant, "succeed")
+    settle_database(work, inside, "succeed")
     set_data_epoch(inside, tenant.id, data_epoch_of(work, inside))
     record_verified(work, inside)
+    handovers.tell_first(work, inside)
     return {"state": state}
 
 
@@ -87,5 +92,12 @@ STEPS: tuple[Step, ...] = (
         outside=True,
     ),
     Step("verify", do=stack_steps.verify_ready, outside=True),
+    Step(
+        "hand_over",
+        do=handovers.make_first,
+        undo=handovers.unmake_first,
+        probe=handovers.probe_first,
+        outside=True,
+    ),
     Step("activate", do=activate, irreversible=True),
 )

@@ -52,7 +52,7 @@ class AggregateRecordsHandler(SingleAnswer):
         any_row, rule = sight.rule(named)
         rows_min = _rows_min(collection, named, grouped=bool(by))
         limits = view.ports.limits
-        with view.ports.databases.reading(command.tenant, located(subject).isolation) as connection:
+        with located(subject).reading(view.ports, command.tenant) as connection:
             groups, more = aggregate(
                 connection,
                 collection,

@@ -68,7 +68,7 @@ class RecordChange(ABC):
         """The rows and the proof of this call commit together in the tenant's database."""
         tenant, name = place_named(command)
         collection = offered(ports, name, self.verb)
-        isolation, epoch = located(subject)
+        place = located(subject)
         now = ports.clock.now()
         most = self._records_max(tenant, ports)
 
@@ -77,8 +77,8 @@ class RecordChange(ABC):
             redeemed = redeemed_again(command, call, collection, ports, writing)
             self.write(writing, redeemed, call, collection, now)
 
-        with ports.databases.transaction(tenant, isolation) as inside:
-            apply_once(inside, tenant, epoch, call.id, command.digest(), write, now=now)
+        with place.transaction(ports, tenant) as inside:
+            apply_once(inside, tenant, place.epoch, call.id, command.digest(), write, now=now)
         return self.made(command, call)
 
     def _records_max(self, tenant: str, ports: Ports) -> int | None:
@@ -94,7 +94,7 @@ class RecordChange(ABC):
             place = place_of(connection, call.tenant)
         if place is None:
             return None
-        with ports.databases.reading(call.tenant, place.isolation) as connection:
+        with place.reading(ports, call.tenant) as connection:
             digest = was_applied(connection, call.tenant, call.id)
         # Update and delete name their row themselves: what is told of them is only that it was.
         return None if digest is None else row_id_of(call)
@@ -160,8 +160,7 @@ def standing_row(
     sight: Sight,
 ) -> tuple[dict[str, Json], frozenset[str]]:
     """The row as it is, and the fields of it that the caller may see. Raises NotFound."""
-    isolation, _ = located(subject)
-    with ports.databases.reading(command.tenant, isolation) as connection:
+    with located(subject).reading(ports, command.tenant) as connection:
         row = get_row(connection, collection_table(collection), command.tenant, row_id)
     if row is None:
         sight.phantom()
@@ -199,7 +198,7 @@ def told_of(
     collection = view.ports.catalog.collections.get(command.collection)
     if place is None or collection is None:
         raise NotFound
-    with view.ports.databases.reading(command.tenant, place.isolation) as connection:
+    with place.reading(view.ports, command.tenant) as connection:
         row = get_row(connection, collection_table(collection), command.tenant, row_id)
     sight = Sight(collection, view.rows, may, giving(view, command.tenant, collection))
     seen = [] if row is None else sight.seen([row], None)

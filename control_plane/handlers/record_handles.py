@@ -102,9 +102,9 @@ class Redeemer:
         may = self._standing(source)
         if not {"read", "query"} <= may:
             return None
-        tenant, isolation = self._subject.tenant, located(self._subject).isolation
+        tenant, place = self._subject.tenant, located(self._subject)
         sight = Sight(source, self._rows, may)
-        with self._ports.databases.reading(tenant, isolation) as connection:
+        with place.reading(self._ports, tenant) as connection:
             row = get_row(connection, collection_table(source), tenant, handle.row_id)
         if row is None:
             sight.phantom()

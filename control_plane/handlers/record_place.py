@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from control_plane.data.collection import Collection, Verb
-from control_plane.domain.isolation import Isolation
+from control_plane.domain.home import Home
 from control_plane.domain.tenant import Tenant
 from control_plane.errors import NotFound, Refused
 from control_plane.facts.load import record_facts, tenant_row
@@ -19,8 +20,16 @@ from control_plane.store import tables
 class Place(NamedTuple):
     """Where a tenant's data is, and the epoch at which it stands open."""
 
-    isolation: Isolation
+    home: Home
     epoch: int
+
+    def reading(self, ports: Ports, tenant: str) -> AbstractContextManager[Connection]:
+        """A snapshot of the tenant's rows that cannot write. Raises NotFound."""
+        return ports.databases.at(self.home).reading(tenant, self.home.isolation)
+
+    def transaction(self, ports: Ports, tenant: str) -> AbstractContextManager[Connection]:
+        """A write transaction in the tenant's rows. Raises NotFound."""
+        return ports.databases.at(self.home).transaction(tenant, self.home.isolation)
 
 
 _DATA_EPOCH = select(tables.fence.c.data_epoch).where(tables.fence.c.tenant == bindparam("tenant"))
@@ -73,4 +82,4 @@ def _place(connection: Connection, tenant: str, found: Tenant | None) -> Place |
     epoch = connection.execute(_DATA_EPOCH, {"tenant": tenant}).scalar()
     if found is None or epoch is None:
         return None
-    return Place(found.isolation, int(epoch))
+    return Place(found.home, int(epoch))

@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select
 
 from control_plane.data.record_count import records_of
-from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.plans import PlanCatalog
 from control_plane.errors import NotFound
+from control_plane.handlers.handler import Ports
 from control_plane.handlers.record_place import place_of
 from control_plane.store.tables import subscription
 
@@ -32,13 +32,13 @@ def records_max(connection: Connection, plans: PlanCatalog, tenant: str) -> int:
         return 0
 
 
-def records_held(connection: Connection, databases: DatabaseEngine, tenant: str) -> int:
+def records_held(connection: Connection, ports: Ports, tenant: str) -> int:
     """How many records the tenant has: none without a database. Raises Unavailable."""
     place = place_of(connection, tenant)
     if place is None:
         return 0
     try:
-        with databases.reading(tenant, place.isolation) as inside:
+        with place.reading(ports, tenant) as inside:
             return records_of(inside, tenant)
     except NotFound:
         return 0

@@ -33,8 +33,7 @@ def selection(
     collection = work.ports.catalog.collections.get(asked.collection)
     if collection is None:
         raise NotFound
-    isolation = _place(work).isolation
-    found = Selection(asked, collection, isolation, work.ports, work.asker())
+    found = Selection(asked, collection, _place(work), work.ports, work.asker())
     return collection, found.found() if ids is None else found.again(ids)
 
 
@@ -65,7 +64,7 @@ def change(work: Work, connection: Connection | None) -> dict[str, Json]:
         if asked.op == "undo":
             forget_images(inside, run.tenant, asked.undone_run)
 
-    with work.ports.databases.transaction(run.tenant, place.isolation) as inside:
+    with place.transaction(work.ports, run.tenant) as inside:
         apply_once(inside, run.tenant, place.epoch, run.id, run.plan_digest, write, now=now)
     return {"rows": len(changes)}
 
@@ -86,7 +85,7 @@ def revert(work: Work, connection: Connection | None) -> None:
             writing.put_back(image)
         forget_images(inside, run.tenant, run.id)
 
-    with work.ports.databases.transaction(run.tenant, place.isolation) as inside:
+    with place.transaction(work.ports, run.tenant) as inside:
         if was_applied(inside, run.tenant, run.id) is not None:
             undoing = f"undo-{run.id}"
             apply_once(inside, run.tenant, place.epoch, undoing, run.plan_digest, write, now=now)
@@ -94,7 +93,7 @@ def revert(work: Work, connection: Connection | None) -> None:
 
 def probe(work: Work) -> Probe:
     """Whether the proof of this run stands in the tenant's database."""
-    with work.ports.databases.reading(work.run.tenant, _place(work).isolation) as connection:
+    with _place(work).reading(work.ports, work.run.tenant) as connection:
         standing = was_applied(connection, work.run.tenant, work.run.id)
     return "present" if standing == work.run.plan_digest else "absent"
 

@@ -57,7 +57,7 @@ class ChangeRecordsHandler:
         """The collection of the tenant; with a run in hand, what its plan weighs."""
         asked = resolved(_asked(command), view.connection)
         subject = record_subject(view, asked.tenant, asked.collection, asked.op)
-        known = run_facts(view, run, approval, step)
+        known = run_facts(view, run, approval, step, asked.tenant)
         if run is not None:
             told = (run.plan_facts or {}).get("change_groups") or []
             known["change_groups"] = group_names(told)
@@ -82,9 +82,9 @@ class ChangeRecordsHandler:
         collection = view.ports.catalog.collections.get(asked.collection)
         if collection is None:
             raise NotFound
-        isolation, asker = located(subject).isolation, Asker(view.rows, may)
+        place, asker = located(subject), Asker(view.rows, may)
         handles = giving(view, asked.tenant, collection)
-        selection = Selection(asked, collection, isolation, view.ports, asker, handles)
+        selection = Selection(asked, collection, place, view.ports, asker, handles)
         told: list[Json] = [_shown(collection, change) for change in selection.found()]
         return {"rows": {"collection": collection.name, "op": asked.op, "changes": told}}
 
@@ -129,7 +129,7 @@ def _require_room(work: Work, more: int) -> None:
     ports, tenant = work.ports, work.run.tenant
     with ports.store.read() as connection:
         most = records_max(connection, ports.catalog.plans, tenant)
-        require_room(records_held(connection, ports.databases, tenant), more, most)
+        require_room(records_held(connection, ports, tenant), more, most)
 
 
 def _said(collection: Collection, asked: ChangeRecords) -> dict[str, Json]:

@@ -21,11 +21,11 @@ from control_plane.data.sort import Sort
 from control_plane.data.tables import collection_table
 from control_plane.data.undo import Image, images_of
 from control_plane.domain.canonical import Json, keyed_digest
-from control_plane.domain.isolation import Isolation
 from control_plane.domain.run_record import Run
 from control_plane.errors import NotFound, Refused
 from control_plane.facts.load import run_row
 from control_plane.handlers.handler import Ports
+from control_plane.handlers.record_place import Place
 from control_plane.handlers.record_sight import Sight, image_of
 from control_plane.handlers.record_values import changed_values, new_values, require_known
 from control_plane.handlers.record_weights import RowChange
@@ -42,14 +42,14 @@ class Selection:
         self,
         command: ChangeRecords,
         collection: Collection,
-        isolation: Isolation,
+        place: Place,
         ports: Ports,
         asker: Asker,
         giving: Giving | None = None,
     ) -> None:
         self._command = command
         self._collection = collection
-        self._isolation: Isolation = isolation
+        self._place = place
         self._ports = ports
         self._rows = asker.rows
         self._sight = Sight(collection, asker.rows, asker.may, giving)
@@ -97,7 +97,7 @@ class Selection:
         any_row, rule = self._sight.rule(named, acts=(_verb(command.op),))
         if not any_row:
             return []
-        with self._ports.databases.reading(command.tenant, self._isolation) as connection:
+        with self._place.reading(self._ports, command.tenant) as connection:
             page = query_page(
                 connection,
                 self._table,
@@ -197,7 +197,7 @@ class Selection:
         return [found[row_id] for row_id in ids if row_id in found]
 
     def _reading(self) -> AbstractContextManager[Connection]:
-        return self._ports.databases.reading(self._command.tenant, self._isolation)
+        return self._place.reading(self._ports, self._command.tenant)
 
     def _standing(self, connection: Connection, ids: Sequence[str]) -> dict[str, Row]:
         return get_rows(connection, self._table, self._command.tenant, ids)

@@ -67,7 +67,7 @@ class QueryRecordsHandler(SingleAnswer):
             tree = all_of(search.tree, rule)
             limit = min(command.limit, view.ports.limits.rows_max)
             limit = min(limit, search.collection.limits.page_rows_max)
-            with view.ports.databases.reading(command.tenant, place.isolation) as connection:
+            with place.reading(view.ports, command.tenant) as connection:
                 deadline_ms = view.ports.limits.statement_ms_max
                 records, position = _filled(
                     connection, search, command.tenant, tree, limit, position, deadline_ms
@@ -104,7 +104,7 @@ class GetRecordHandler(SingleAnswer):
         sight = Sight(collection, view.rows, may, giving_now)
         fields = _chosen(command.fields, sight.searchable(command.fields))
         table = collection_table(collection)
-        with view.ports.databases.reading(command.tenant, located(subject).isolation) as connection:
+        with located(subject).reading(view.ports, command.tenant) as connection:
             row = get_row(connection, table, command.tenant, command.record_id)
         if row is None:
             sight.phantom()

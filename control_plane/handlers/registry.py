@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from control_plane import commands
+from control_plane import commands, fleet_commands
+from control_plane.database_commands import (
+    AcknowledgeConnection,
+    GetConnection,
+    GetDatabase,
+    ListBackups,
+    ListDatabases,
+)
 from control_plane.engine.failpoints import (
     BILLING_BOUNDARIES,
     FACE_BOUNDARIES,
@@ -18,16 +25,36 @@ from control_plane.engine.failpoints import (
 from control_plane.handlers.apply_catalog import ApplyCatalogHandler
 from control_plane.handlers.approvals import GetApprovalHandler, ListApprovalsHandler
 from control_plane.handlers.audit import SearchAuditHandler
+from control_plane.handlers.backup_told import ListBackupsHandler
 from control_plane.handlers.change_preview import PreviewChangeHandler
+from control_plane.handlers.connections import (
+    AcknowledgeConnectionHandler,
+    GetConnectionHandler,
+)
 from control_plane.handlers.cost_estimates import EstimateCostHandler
+from control_plane.handlers.credential_rotation import RotateCredentialsHandler
+from control_plane.handlers.database_backup import BackUpDatabaseHandler
+from control_plane.handlers.database_clone import CloneDatabaseHandler
+from control_plane.handlers.database_drop import DropCloneHandler
+from control_plane.handlers.database_restore import RestoreDatabaseHandler
+from control_plane.handlers.databases import GetDatabaseHandler, ListDatabasesHandler
 from control_plane.handlers.drift_checks import CheckDriftHandler
 from control_plane.handlers.drift_repairs import RepairDriftHandler
 from control_plane.handlers.entitlement_checks import CheckEntitlementHandler
+from control_plane.handlers.finalise_move import FinaliseMoveHandler
+from control_plane.handlers.fleet_migration import FleetMigrationHandler
+from control_plane.handlers.fleet_orders import (
+    AbortFleetMigrationHandler,
+    PauseFleetMigrationHandler,
+)
+from control_plane.handlers.fleet_views import GetFleetMigrationHandler
 from control_plane.handlers.follow_plan import FollowPlanHandler
 from control_plane.handlers.forecasts import SimulateSubscriptionHandler
+from control_plane.handlers.freeze_changes import ChangeFreezeHandler
 from control_plane.handlers.handler import Change, Lifecycle, Query
 from control_plane.handlers.infrastructure import ListInfrastructureHandler
 from control_plane.handlers.invoices import GetInvoiceHandler, ListInvoicesHandler
+from control_plane.handlers.move import MoveTenantHandler
 from control_plane.handlers.offboard import OffboardTenantHandler
 from control_plane.handlers.onboard import OnboardTenantHandler
 from control_plane.handlers.payment_moves import (
@@ -113,6 +140,11 @@ QUERIES: Mapping[str, Query] = MappingProxyType(
         GetRunPlan.name: GetRunPlanHandler(),
         GetRunLog.name: GetRunLogHandler(),
         EstimateCost.name: EstimateCostHandler(),
+        fleet_commands.GetFleetMigration.name: GetFleetMigrationHandler(),
+        GetDatabase.name: GetDatabaseHandler(),
+        ListDatabases.name: ListDatabasesHandler(),
+        ListBackups.name: ListBackupsHandler(),
+        GetConnection.name: GetConnectionHandler(),
     }
 )
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
@@ -125,6 +157,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         commands.ChangeRecords.name: ChangeRecordsHandler(),
         commands.ApplyCatalog.name: ApplyCatalogHandler(),
         commands.FollowPlan.name: FollowPlanHandler(),
+        fleet_commands.StartFleetMigration.name: FleetMigrationHandler(),
         **{
             one.command_type.name: one
             for one in (
@@ -139,6 +172,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 IssueCreditNoteHandler(),
                 CheckDriftHandler(),
                 RepairDriftHandler(),
+                BackUpDatabaseHandler(),
+                RotateCredentialsHandler(),
+                RestoreDatabaseHandler(),
+                CloneDatabaseHandler(),
+                DropCloneHandler(),
+                MoveTenantHandler(),
+                FinaliseMoveHandler(),
             )
         },
     }
@@ -146,6 +186,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
 CHANGES: Mapping[str, Change] = MappingProxyType(
     {
         commands.CancelRun.name: CancelRunHandler(LIFECYCLES.values()),
+        commands.ChangeFreeze.name: ChangeFreezeHandler(),
         commands.CreateRecord.name: CreateRecordHandler(),
         commands.UpdateRecord.name: UpdateRecordHandler(),
         commands.DeleteRecord.name: DeleteRecordHandler(),
@@ -154,6 +195,9 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
         commands.ReleaseQuota.name: ReleaseQuotaHandler(),
         commands.AssignSeat.name: AssignSeatHandler(),
         commands.ReleaseSeat.name: ReleaseSeatHandler(),
+        AcknowledgeConnection.name: AcknowledgeConnectionHandler(),
+        fleet_commands.PauseFleetMigration.name: PauseFleetMigrationHandler(),
+        fleet_commands.AbortFleetMigration.name: AbortFleetMigrationHandler(),
     }
 )
 

@@ -11,18 +11,21 @@ from control_plane.data import archive
 from control_plane.data.applied import require_fence
 from control_plane.data.carry_over import CarryOver
 from control_plane.databases.migration import rows_that_stand
+from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, plain
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed, NotFound, Refused
-from control_plane.handlers import backups, stack_steps
+from control_plane.handlers import backups, handovers, stack_steps
+from control_plane.handlers.backup_proof import contents_of, lines_of
+from control_plane.handlers.database_rows import begin_database, settle_database
 from control_plane.handlers.handler import Probe, Step, Work
-from control_plane.handlers.offboard_steps import archives_of
 from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import agreed_before, subscribe
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
+    database_of,
     inside_of,
-    model_of,
     move_tenant,
     set_data_epoch,
     tenant_of,
@@ -32,12 +35,15 @@ from control_plane.handlers.tenant_moves import (
 def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Take the tenant out of its rest."""
     inside = inside_of(connection)
-    return {"state": move_tenant(inside, tenant_of(work, inside), "restore")}
+    state = move_tenant(inside, tenant_of(work, inside), "restore")
+    begin_database(work, inside)
+    return {"state": state}
 
 
 def rest(work: Work, connection: Connection | None) -> None:
     """Leave the tenant as it was: gone, and restorable as long as before."""
     inside = inside_of(connection)
+    settle_database(work, inside, "fail")
     move_tenant(inside, tenant_of(work, inside), "fail")
 
 
@@ -64,26 +70,31 @@ def foreseen(work: Work, backup: Backup) -> tuple[CarryOver | None, dict[str, Js
     before, after = backups.declared(work, backup), stack_steps.collections_of(work)
     carry = CarryOver(before, after)
     if carry.evolution.before == carry.evolution.after:
-        return None, backup.contents
-    with archives_of(work).open(backup.tenant, backup.id, backup.digest) as source:
+        return None, contents_of(backup)
+    with lines_of(work, backup, before) as source:
         archived, carried = archive.foresee(source, carry, backup.tenant)
-    if plain(archived) != backup.contents:
+    if plain(archived) != contents_of(backup):
         raise Refused("The archive is not what its manifest says.", code="archive_differs")
     return carry, cast("dict[str, Json]", plain(carried))
 
 
 def load(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Load the archive, whole in one transaction: what stands already is not loaded again."""
-    tenant, model = work.run.tenant, model_of(work)
-    collections, backup = stack_steps.collections_of(work), planned_backup(work)
+    return load_into(work, *database_of(work), planned_backup(work))
+
+
+def load_into(
+    work: Work, engine: DatabaseEngine, model: Isolation, backup: Backup
+) -> dict[str, Json]:
+    """The same into the tenant's place of that model in an engine, which is open for this run."""
+    tenant, collections = work.run.tenant, stack_steps.collections_of(work)
     carry, contents = foreseen(work, backup)
-    databases = work.ports.databases
-    databases.fence(tenant, model, work.epoch, open=True)
-    with rows_that_stand(), databases.transaction(tenant, model) as target:
+    engine.fence(tenant, model, work.epoch, open=True)
+    with rows_that_stand(), engine.transaction(tenant, model) as target:
         require_fence(target, tenant, work.epoch)
         if plain(archive.summary(target, collections, tenant)) == contents:
             return {"loaded": False}
-        with archives_of(work).open(tenant, backup.id, backup.digest) as source:
+        with lines_of(work, backup, backups.declared(work, backup)) as source:
             loaded = archive.load_tenant(target, collections, tenant, source, carry)
         if plain(loaded) != contents:
             raise Refused("The archive is not what its manifest says.", code="archive_differs")
@@ -96,13 +107,18 @@ def probe_loaded(work: Work) -> Probe:
 
 
 def _as_backed_up(work: Work) -> bool:
+    return holds_backup(work, *database_of(work), planned_backup(work))
+
+
+def holds_backup(work: Work, engine: DatabaseEngine, model: Isolation, backup: Backup) -> bool:
+    """Whether the tenant's place of that model in an engine holds just what comes of the backup."""
     tenant, collections = work.run.tenant, stack_steps.collections_of(work)
     try:
-        with work.ports.databases.reading(tenant, model_of(work)) as source:
+        with engine.reading(tenant, model) as source:
             stands = plain(archive.summary(source, collections, tenant))
     except NotFound:
         return False
-    return stands == foreseen(work, planned_backup(work))[1]
+    return stands == foreseen(work, backup)[1]
 
 
 def verify(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -129,8 +145,10 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
         deletion_protection=True,
         restorable_until=None,
     )
+    settle_database(work, inside, "succeed")
     set_data_epoch(inside, tenant.id, data_epoch_of(work, inside))
     record_verified(work, inside)
+    handovers.tell_first(work, inside)
     return {"state": state}
 
 
@@ -152,5 +170,12 @@ STEPS: tuple[Step, ...] = (
     ),
     Step("load", do=load, probe=probe_loaded, outside=True),
     Step("verify", do=verify, outside=True),
+    Step(
+        "hand_over",
+        do=handovers.make_first,
+        undo=handovers.unmake_first,
+        probe=handovers.probe_first,
+        outside=True,
+    ),
     Step("activate", do=activate, irreversible=True),
 )

@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 from control_plane.commands import ResumeTenant
 from control_plane.domain.canonical import Json
 from control_plane.errors import Failed, NotFound
-from control_plane.handlers import stack_steps
+from control_plane.handlers import handovers, stack_steps
+from control_plane.handlers.database_rows import settle_database
 from control_plane.handlers.handler import Step, Work
 from control_plane.handlers.tenant_moves import (
     change_tenant,
     data_epoch_of,
+    database_of,
     inside_of,
-    model_of,
     move_tenant,
     noted,
     set_data_epoch,
@@ -37,6 +38,7 @@ def clear(work: Work, connection: Connection | None) -> dict[str, Json]:
         change_tenant(inside, tenant, suspend_reasons=left)
     else:
         move_tenant(inside, tenant, "clear", suspend_reasons=left)
+        settle_database(work, inside, "start")
     return {"suspend_reasons": [*sorted(tenant.suspend_reasons)]}
 
 
@@ -46,6 +48,7 @@ def put_back(work: Work, connection: Connection | None) -> None:
     was = noted(work, inside, "clear")["suspend_reasons"]
     tenant = tenant_of(work, inside)
     if tenant.state == "resuming":
+        settle_database(work, inside, "fail")
         move_tenant(inside, tenant, "fail", suspend_reasons=was)
     elif tenant.state == "suspended":
         change_tenant(inside, tenant, suspend_reasons=was)
@@ -58,15 +61,19 @@ def open_database(work: Work, connection: Connection | None) -> dict[str, Json]:
         return {"ready": False}
     # At this worker's epoch: what was decided before the suspension is of an earlier one.
     opened = stack_steps.verify_ready(work, connection)
-    if work.ports.databases.open_at(tenant.id, tenant.isolation) != work.epoch:
+    engine, model = database_of(work)
+    if engine.open_at(tenant.id, model) != work.epoch:
         raise Failed("The database did not open.", code="database_not_ready", retryable=True)
+    handovers.limit(work, "full")
     return opened
 
 
 def shut_database(work: Work, connection: Connection | None) -> None:
     """Shut it again; a tenant that was left suspended was never opened."""
     with suppress(NotFound):
-        work.ports.databases.fence(work.run.tenant, model_of(work), work.epoch, open=False)
+        handovers.limit(work, tenant_now(work).access_mode)
+        engine, model = database_of(work)
+        engine.fence(work.run.tenant, model, work.epoch, open=False)
 
 
 def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -76,6 +83,8 @@ def activate(work: Work, connection: Connection | None) -> dict[str, Json]:
     if tenant.state != "resuming":
         return {"state": tenant.state}
     state = move_tenant(inside, tenant, "succeed", access_mode="full")
+    settle_database(work, inside, "succeed")
+    handovers.tell_access(work, inside, "full")
     set_data_epoch(inside, tenant.id, data_epoch_of(work, inside, "open"))
     return {"state": state}
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import instant
 from control_plane.domain.run_record import Run
+from control_plane.handlers.freezes import is_frozen
 from control_plane.handlers.handler import View
 from control_plane.handlers.settings import approval_rule
 
 
 def run_facts(
-    view: View, run: Run | None, approval: Approval | None, step: str
+    view: View,
+    run: Run | None,
+    approval: Approval | None,
+    step: str,
+    tenant: str,
+    cloud: str = "",
 ) -> dict[str, object]:
-    """Values under the names of Approvable: stage ``propose``, or ``apply`` with a run in hand."""
+    """Values under the names of Approvable: stage ``propose``, or ``apply`` with a run in hand.
+
+    ``tenant`` is whom it is about, or empty; ``cloud`` where that is to stand, if it stands nowhere.
+    """
     facts: dict[str, object] = {
         "stage": "propose" if run is None else "apply",
         "step": step,
         "approval_rule": approval_rule(view.connection),
+        "frozen": is_frozen(view.connection, tenant, cloud),
         "requester": view.caller.principal if run is None else run.principal,
     }
     if run is None:

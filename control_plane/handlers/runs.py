@@ -25,11 +25,18 @@ from control_plane.handlers.handler import (
     View,
 )
 from control_plane.handlers.newest import Newest, within_grant
+from control_plane.handlers.run_waits import waits_for
 from control_plane.store import rows, tables
 
 
-def describe(run: Run, steps: list[RunStep]) -> dict[str, Json]:
-    """A run as a reader may see it."""
+def described_run(view: View, run: Run) -> dict[str, Json]:
+    """A run as a reader may see it, with its steps and what it waits for."""
+    steps = steps_of(view.connection, run.id)
+    waits = waits_for(view.connection, run, view.ports.clock.now())
+    return _described(run, steps, waits)
+
+
+def _described(run: Run, steps: list[RunStep], waits: str | None) -> dict[str, Json]:
     return {
         "run_id": run.id,
         "tenant": run.tenant,
@@ -38,6 +45,7 @@ def describe(run: Run, steps: list[RunStep]) -> dict[str, Json]:
         "state": run.state,
         "reason": run.reason or None,
         "detail": run.detail or None,
+        "waits_for": waits,
         "created_at": run.created_at,
         "updated_at": run.updated_at,
         "plan_digest": run.plan_digest or None,
@@ -88,7 +96,7 @@ class GetRunHandler(SingleAnswer):
     ) -> dict[str, Json]:
         """The run and its steps."""
         assert isinstance(subject.loaded, Run)
-        return describe(subject.loaded, steps_of(view.connection, subject.id))
+        return described_run(view, subject.loaded)
 
 
 class ListRunsHandler:
@@ -221,4 +229,4 @@ class CancelRunHandler(BlindChange):
         """The run as it stands now."""
         run = run_row(view.connection, str(effect))
         assert run is not None, "runs are never deleted"
-        return describe(run, steps_of(view.connection, run.id))
+        return described_run(view, run)

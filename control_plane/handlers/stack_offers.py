@@ -12,7 +12,8 @@ from control_plane.commands import Command
 from control_plane.domain.canonical import Json
 from control_plane.domain.isolation import CLOUDS, ISOLATIONS, Cloud, Isolation
 from control_plane.facts.workspace import WorkspaceFacts
-from control_plane.handlers.handler import Catalog, SingleAnswer, Subject, View
+from control_plane.handlers.declared import Catalog
+from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.provisioning import module
 from control_plane.provisioning.stacks import MODULES
 

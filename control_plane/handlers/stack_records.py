@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 from sqlalchemy import ColumnElement, Connection, delete, insert
 
 from control_plane.domain.canonical import Json, instant
+from control_plane.domain.run_record import Run
 from control_plane.domain.stack_record import StackRecord
+from control_plane.facts.load import run_row
+from control_plane.handlers.drift_messages import tell_applied
 from control_plane.handlers.handler import Work
 from control_plane.handlers.stack_steps import request_of
 from control_plane.handlers.tenant_moves import noted, tenant_of
+from control_plane.provisioning.site import UNNAMED
 from control_plane.provisioning.stacks import StackRequest
 from control_plane.store import rows
 from control_plane.store.infrastructure_tables import stack
+
+# What a run of these states was planned with holds for nothing yet: it is planned again.
+_UNPLANNED: Final = frozenset({"pending", "planning"})
+
+
+def account_held(connection: Connection, request: StackRequest) -> str | None:
+    """In which account of its cloud a tenant's stack stands, or is about to; None where none does.
+
+    The run in hand says it once it is planned, and of what stands the run that applied it last:
+    both were decided on with it. UNNAMED where that run was planned before accounts were told.
+    """
+    run = run_row(connection, request.run_id)
+    if run is not None and run.tenant == request.tenant and run.state not in _UNPLANNED:
+        planned = _account_of(run)
+        if planned != UNNAMED:
+            return planned
+    mine = (stack.c.tenant == request.tenant) & (stack.c.cloud == request.cloud)
+    standing = mine & (stack.c.state != "gone")
+    found = rows.first(connection, stack, StackRecord, standing)
+    if found is None:
+        return None
+    applied = run_row(connection, found.run_id)
+    return UNNAMED if applied is None else _account_of(applied)
+
+
+def _account_of(run: Run) -> str:
+    parts = _mapping((run.plan or {}).get("parts"))
+    changes = _mapping(_mapping(parts.get("infrastructure")).get("changes"))
+    return _text(changes.get("account")) or UNNAMED
 
 
 def stack_of_tenant(connection: Connection, tenant: str) -> StackRecord | None:
@@ -41,6 +74,7 @@ def record_stack(
     """Write down how a run leaves a stack; `seen` is what the step that looked has noted."""
     infrastructure = _infrastructure(work)
     facts = work.run.plan_facts or {}
+    tell_applied(work, connection, request)
     _forget(connection, request)
     record = StackRecord(
         tenant=request.tenant,

@@ -10,8 +10,9 @@ from control_plane.data.collection import Collection
 from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.tenant import Tenant
 from control_plane.errors import Failed, Refused
+from control_plane.handlers.fleet_bring_up import bring_up
 from control_plane.handlers.handler import Observed, Probe, Work
-from control_plane.handlers.tenant_moves import model_of, tenant_now
+from control_plane.handlers.tenant_moves import database_of, tenant_now
 from control_plane.provisioning.port import ObservedPlan, Provisioner
 from control_plane.provisioning.stacks import StackRequest
 
@@ -132,19 +133,21 @@ def beating(work: Work) -> Callable[[], bool]:
 
 def create_database(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Make the tenant's database, or its place in the shared one."""
-    model = model_of(work)
-    work.ports.databases.create(work.run.tenant, model, collections_of(work), work.epoch)
+    engine, model = database_of(work)
+    engine.create(work.run.tenant, model, collections_of(work), work.epoch)
     return {"model": model}
 
 
 def drop_database(work: Work, connection: Connection | None) -> None:
     """Drop it again: whatever is in it, this run has put there."""
-    work.ports.databases.drop(work.run.tenant, model_of(work), work.epoch)
+    engine, model = database_of(work)
+    engine.drop(work.run.tenant, model, work.epoch)
 
 
 def probe_database(work: Work) -> Probe:
     """Whether the database stands and can be used."""
-    seen = work.ports.databases.probe(work.run.tenant, model_of(work), collections_of(work))
+    engine, model = database_of(work)
+    seen = engine.probe(work.run.tenant, model, collections_of(work))
     return "present" if seen == "ready" else seen
 
 
@@ -153,10 +156,13 @@ def verify_ready(work: Work, connection: Connection | None) -> dict[str, Json]:
     stands = provisioner_of(work).look(stack_request(work), should_stop=work.should_stop)
     if stands.settled != "present":
         raise Failed("The stack is not as planned.", code="stack_not_ready", retryable=True)
+    # Made just now, or back after others went on: it leaves here with every migration in force.
+    bring_up(work)
     if probe_database(work) != "present":
         raise Failed("The database is not ready.", code="database_not_ready", retryable=True)
     # Open at this worker's epoch: a write decided before it finds the fence shut.
-    work.ports.databases.fence(work.run.tenant, model_of(work), work.epoch, open=True)
+    engine, model = database_of(work)
+    engine.fence(work.run.tenant, model, work.epoch, open=True)
     held: dict[str, Json] = {
         "outputs": plain(stands.outputs),
         "resources": plain(stands.resources),

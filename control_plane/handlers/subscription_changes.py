@@ -46,9 +46,10 @@ def wanted_of(command: Command) -> Wanted:
     return Wanted.model_validate({name: getattr(command, name) for name in names})
 
 
-def _change(
+def change_plan(
     connection: Connection, book: Book, command: Command, at: datetime, reference: str
 ) -> None:
+    """Make the change that a command asks for in a book, as of an instant. Raises as `quote` does."""
     began = book.subscription.current_period_start
     if began is not None and at < began:
         # The period that was quoted is over.
@@ -64,8 +65,8 @@ class ChangeSubscriptionHandler(SubscriptionMove):
     operation = "change"
     kind = "change_subscription"
     command_type: type[Command] = ChangeSubscription
-    move = staticmethod(_change)
-    steps: tuple[Step, ...] = (booking(_change, collects=True), COLLECT, PROVISION, FINISH)
+    move = staticmethod(change_plan)
+    steps: tuple[Step, ...] = (booking(change_plan, collects=True), COLLECT, PROVISION, FINISH)
 
     def observe(self, work: Work) -> Observed:
         """The money on a copy of the book; the stack against what stands, where the plan is another."""

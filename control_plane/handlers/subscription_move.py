@@ -46,7 +46,7 @@ class SubscriptionMove:
         asked = {
             "operation": self.operation,
             "ends_now": self.ends_now(command),
-            **run_facts(view, run, approval, step),
+            **run_facts(view, run, approval, step, tenant),
         }
         facts = SubscriptionFacts.model_validate(known.model_dump() | asked)
         return Subject(id=tenant, facts=facts, acts=(facts.stage,), tenant=tenant, loaded=found)

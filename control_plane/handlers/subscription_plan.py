@@ -58,7 +58,7 @@ def planned(
 def copied(connection: Connection, ports: Ports, tenant: str) -> Book:
     """The tenant's book brought up to now, to work on and never to save: it takes no number."""
     numbers = count(1)
-    book = loaded(connection, ports.catalog, tenant, ports.databases)
+    book = loaded(connection, ports.catalog, tenant, ports)
 
     def planned_number(_series: Series) -> str:
         return f"PLANNED-{next(numbers)}"

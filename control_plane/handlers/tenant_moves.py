@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, select
 
+from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json, instant
 from control_plane.domain.isolation import Isolation
@@ -38,7 +39,9 @@ def tenant_subject(
     ``loaded`` is empty.
     """
     known = tenant_facts(view.connection, view.caller, tenant, instant(view.ports.clock.now()))
-    asked = {"operation": operation, **proposed, **run_facts(view, run, approval, step)}
+    cloud = str(proposed.get("proposed_cloud") or "")
+    known_run = run_facts(view, run, approval, step, tenant, cloud)
+    asked = {"operation": operation, **proposed, **known_run}
     facts = TenantFacts.model_validate(known.model_dump() | asked)
     return Subject(id=tenant, facts=facts, reads=reads, acts=(facts.stage,), tenant=tenant)
 
@@ -85,9 +88,10 @@ def change_tenant(connection: Connection, tenant: Tenant, **values: object) -> N
         raise Refused("The tenant changed in the meantime.", code="tenant_moved", fact="state")
 
 
-def model_of(work: Work) -> Isolation:
-    """The isolation model that the tenant's database stands in."""
-    return tenant_now(work).isolation
+def database_of(work: Work) -> tuple[DatabaseEngine, Isolation]:
+    """The engine that sees the database which serves the tenant, and the model that it stands in."""
+    home = tenant_now(work).home
+    return work.ports.databases.at(home), home.isolation
 
 
 # The fence -----------------------------------------------------------------------------------

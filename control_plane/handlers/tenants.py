@@ -21,6 +21,7 @@ from control_plane.facts.load import (
     tenant_row,
 )
 from control_plane.facts.workspace import WorkspaceFacts
+from control_plane.handlers.freezes import any_holds, freezes
 from control_plane.handlers.handler import SingleAnswer, Subject, View
 from control_plane.store import rows, tables
 
@@ -126,6 +127,8 @@ class GetTenantHandler(SingleAnswer):
         page: list[Subject],
         may: frozenset[str],
     ) -> dict[str, Json]:
-        """The tenant."""
+        """The tenant, and whether nothing begins about it."""
         assert isinstance(subject.loaded, _Listed), "the subject was decided to exist"
-        return describe(subject.loaded.tenant, subject.loaded.standing)
+        found = subject.loaded.tenant
+        held = any_holds(freezes(view.connection), found.id, found.cloud)
+        return {**describe(found, subject.loaded.standing), "frozen": held}

@@ -17,12 +17,15 @@ from control_plane.domain.canonical import Json
 from control_plane.domain.isolation import Cloud
 from control_plane.domain.plans import Region
 from control_plane.domain.strict_yaml import parse_yaml
+from control_plane.domain.tenant import TenantId
 from control_plane.errors import BadInput
+from control_plane.provisioning import state_settings
 
 _Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 _Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 _ARGUMENTS_MAX: Final = 32
 _ACCOUNTS_MAX: Final = 6
+_DEDICATED_MAX: Final = 1000
 
 
 class _Strict(BaseModel):
@@ -60,12 +63,19 @@ BackendKind: TypeAlias = Literal["local", "s3", "azurerm", "gcs", "oci", "cos", 
 class StateBackend(_Strict):
     """Where the states of an account's stacks lie: one for each tenant and stack.
 
-    `settings` go to Terraform's backend as they stand; what tells one state from another (a key, a
-    prefix, a schema) is ours to say and is refused here.
+    `settings` go to Terraform's backend as they stand, those of them that an account may give:
+    state_settings.py.
     """
 
     kind: BackendKind = "local"
     settings: Mapping[_Name, Json] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _may_be_given(self) -> Self:
+        if (found := state_settings.mistake(self.kind, self.settings)) is not None:
+            name, rule = found
+            raise ValueError(f"settings.{name} {rule}")
+        return self
 
 
 class CloudAccount(_Strict):
@@ -89,6 +99,15 @@ class CloudAccount(_Strict):
     state: StateBackend = Field(default=StateBackend(), description="Where states lie.")
 
 
+class DedicatedAccount(CloudAccount):
+    """An account that some tenants have, and nobody else."""
+
+    cloud: Cloud = Field(description="Of which cloud it is.")
+    tenants: Annotated[tuple[TenantId, ...], Field(min_length=1, max_length=_DEDICATED_MAX)] = (
+        Field(description="Whose stacks on that cloud stand there.")
+    )
+
+
 class Clouds(_Strict):
     """Every account that the worker may use, by cloud; `local` needs none."""
 
@@ -99,13 +118,46 @@ class Clouds(_Strict):
     accounts: Mapping[Cloud, CloudAccount] = Field(
         default_factory=dict[Cloud, CloudAccount],
         max_length=_ACCOUNTS_MAX,
-        description="The accounts.",
+        description="The accounts of all tenants that have none of their own.",
     )
+    dedicated: tuple[DedicatedAccount, ...] = Field(
+        default=(), max_length=_DEDICATED_MAX, description="Accounts that some tenants have alone."
+    )
+
+    def account_of(self, cloud: Cloud, tenant: str) -> CloudAccount | None:
+        """The account in which a tenant's stacks on a cloud stand: its own, else everybody's."""
+        for one in self.dedicated:
+            if one.cloud == cloud and tenant in one.tenants:
+                return one
+        return self.accounts.get(cloud)
 
     @model_validator(mode="after")
     def _local_has_none(self) -> Self:
-        if "local" in self.accounts:
+        if "local" in self.accounts or any(one.cloud == "local" for one in self.dedicated):
             raise ValueError("local needs no account")
+        return self
+
+    @model_validator(mode="after")
+    def _each_tenant_has_one(self) -> Self:
+        seen: set[tuple[Cloud, str]] = set()
+        for number, one in enumerate(self.dedicated):
+            for place, tenant in enumerate(one.tenants):
+                if (one.cloud, tenant) in seen:
+                    raise ValueError(
+                        f"dedicated.{number}.tenants.{place} has an account of this cloud already"
+                    )
+                seen.add((one.cloud, tenant))
+        return self
+
+    @model_validator(mode="after")
+    def _each_account_has_one_place_for_states(self) -> Self:
+        # Between two entries of one account tenants may be moved: that must move no state.
+        states = {(cloud, one.account): one.state for cloud, one in self.accounts.items()}
+        for number, one in enumerate(self.dedicated):
+            if states.setdefault((one.cloud, one.account), one.state) != one.state:
+                raise ValueError(
+                    f"dedicated.{number}.state must be as in the other entry of this account"
+                )
         return self
 
 

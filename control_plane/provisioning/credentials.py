@@ -9,11 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import selectors
-import signal
 import stat
-import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -25,6 +21,7 @@ from control_plane.provisioning.accounts import (
     FromEnvironment,
     FromFile,
 )
+from control_plane.secrets.exchange import ProgramFailed, SaidTooMuch, exchange
 
 Fetch: TypeAlias = Callable[[Credentials], Mapping[str, str]]
 
@@ -75,56 +72,11 @@ def _read(path: Path) -> bytes:
 
 def _run(source: FromCommand, environment: Mapping[str, str]) -> bytes:
     try:
-        child = subprocess.Popen(  # noqa: S603 - the worker's user named the program; no shell
-            source.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: environment[name] for name in ("PATH", "HOME") if name in environment},
-            start_new_session=True,
-        )
-    except (OSError, ValueError):
-        raise _missing("the program for credentials does not start") from None
-    with child:
-        try:
-            printed = _printed(child, time.monotonic() + source.deadline_s)
-        finally:
-            _end(child)
-    if printed is None:
-        raise _missing("the program for credentials did not answer in time")
-    if len(printed) <= _BYTES_MAX and child.returncode != 0:
-        raise _missing(f"the program for credentials ended with {child.returncode}")
-    return printed
-
-
-def _printed(child: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-    """All that it prints, or a byte more than may be; None when it has not ended in time."""
-    assert child.stdout is not None, "opened as a pipe"
-    read = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while len(read) <= _BYTES_MAX:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                return None
-            part = os.read(child.stdout.fileno(), _BYTES_MAX + 1 - len(read))
-            if not part:
-                break
-            read += part
-    try:
-        if len(read) <= _BYTES_MAX:
-            child.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return None
-    return read
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """A program that has not ended by itself ends now, with whatever it has started."""
-    if child.returncode is None:  # it is not reaped, so its group is nobody else's yet
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
-            return
+        return exchange(source.argv, b"", environment, source.deadline_s)
+    except SaidTooMuch:
+        raise _unreadable() from None
+    except ProgramFailed as error:
+        raise _missing(f"the program for credentials {error}") from None
 
 
 def _parsed(content: bytes) -> dict[str, str]:

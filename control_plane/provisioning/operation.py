@@ -19,8 +19,10 @@ from control_plane.provisioning.progress import Following, Told, untold
 from control_plane.provisioning.reason import Reason, classify
 from control_plane.provisioning.runner import Finished, Runner, RunnerSettings
 from control_plane.provisioning.site import Site, cli_config
+from control_plane.provisioning.state_backend import ends_with_its_session
 from control_plane.provisioning.state_lock import lock_in
 from control_plane.provisioning.state_view import (
+    NO_STATE,
     StateView,
     begin_state,
     read_state,
@@ -29,6 +31,7 @@ from control_plane.provisioning.state_view import (
 
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _UNSAVED: Final = "errored.tfstate"
+_EMPTY: Final = "empty.tfstate"
 NO_CHANGES, CHANGES = 0, 2
 
 
@@ -52,6 +55,11 @@ class Operation:
 
         Raises Failed.
         """
+        self._init(kept)
+        if ends_with_its_session(self.site.backend):
+            self._begin_elsewhere()
+
+    def _init(self, kept: Path) -> None:
         lock = self.folder.module / module.LOCK_FILE
         given = lock.read_bytes() if lock.is_file() else None
         if workspace.reuse(kept, self.folder.module, module.LOCK_FILE, given):
@@ -60,6 +68,15 @@ class Operation:
         self._must("init", self.arguments.init(locked=given is not None))
         made = [self.folder.module / ".terraform", lock]
         workspace.keep([one for one in made if one.exists()], kept)
+
+    def _begin_elsewhere(self) -> None:
+        # Of a state that is not there yet Postgres knows no lock of its own: whoever makes it, and
+        # applies for an hour, would hold up every other state of that database.
+        if self.state() != NO_STATE:
+            return
+        empty = self.folder.home / _EMPTY
+        begin_state(empty, self.terraform.version, str(self.folder.home).encode())
+        self._must("state push", self.arguments.state_push(empty))
 
     def plan(self, out: Path | None, *, destroy: bool = False, refresh_only: bool = False) -> bool:
         """Plan into `out`; whether anything would change. Raises Failed."""
@@ -161,7 +178,9 @@ class Operation:
     def _broke_lock(self, finished: Finished) -> bool:
         """Whether the state was locked by one that is gone, and no longer is."""
         held = lock_in(finished.log_path, finished.error_path)
-        if held is None or not held.is_ours or workspace.has_others(self.folder):
+        if held is None or not held.is_ours or ends_with_its_session(self.site.backend):
+            return False
+        if workspace.has_others(self.folder):
             return False
         return self.run("force-unlock", self.arguments.force_unlock(held.id)).rc == 0
 

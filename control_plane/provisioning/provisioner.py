@@ -95,7 +95,7 @@ class TerraformProvisioner:
         projected = projection(
             plan_json, hashlib.sha256(lock).hexdigest(), module_digest, self._hmac_key
         )
-        projected["site_digest"] = site.digest(self._hmac_key)
+        projected |= {"site_digest": site.digest(self._hmac_key), **site.named()}
         kept = artifacts.ArtifactFacts(
             request_digest=digest(request),
             module_digest=module_digest,

@@ -26,6 +26,18 @@ STATE_UNSAVED: Final = Reason("state_not_saved", True, "the state could not be w
 BAD_MODULE: Final = Reason("bad_module", False, "the module is not valid")
 BAD_VALUE: Final = Reason("invalid_variable", False, "a variable breaks a rule")
 
+NETWORK: Final = Reason("network", True, "a service does not answer")
+
+# What Terraform and the clouds' providers say where an answer did not come whole, or not in time.
+_UNANSWERED: Final = (
+    "connection refused",
+    "connection reset by peer",
+    "use of closed network connection",
+    "exceeded maximum number of attempts",
+    "i/o timeout",
+    "no such host",
+    "TLS handshake timeout",
+)
 # What Terraform says of a module that is not valid.
 _MISTAKES: Final = (
     "Terraform encountered problems during initiali",
@@ -72,10 +84,7 @@ _PATTERNS: Final[tuple[tuple[str, Reason], ...]] = (
     ("Failed to load plugin schemas", PROVIDER_SILENT),
     ("Failed to save state", STATE_UNSAVED),
     ("Error releasing the state lock", STATE_UNSAVED),
-    ("connection refused", Reason("network", True, "a service does not answer")),
-    ("i/o timeout", Reason("network", True, "a service does not answer")),
-    ("no such host", Reason("network", True, "a service does not answer")),
-    ("TLS handshake timeout", Reason("network", True, "a service does not answer")),
+    *((said, NETWORK) for said in _UNANSWERED),
     (
         "local-exec provisioner error",
         Reason("provisioner", False, "a provisioner failed"),

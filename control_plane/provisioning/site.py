@@ -1,7 +1,7 @@
 """Where a stack stands: its account, provider, credentials and state. Not what is made there.
 
-A `local` stack stands in the worker's own folder; any other in the one account that the worker's
-user declares for its cloud.
+A `local` stack stands in the worker's own folder; any other in the account that the worker's user
+declares for its cloud: the tenant's own, or everybody's. A stack that stands is never moved by that.
 """
 
 from __future__ import annotations
@@ -27,9 +27,14 @@ from control_plane.provisioning.clouds.port import CloudAdapter
 from control_plane.provisioning.credentials import Fetch
 from control_plane.provisioning.scan import BUILTIN
 from control_plane.provisioning.stacks import NOTHING_SHARED, StackRequest
-from control_plane.provisioning.state_backend import backend, state_path
+from control_plane.provisioning.state_backend import backend, state_path, variables
 
 Adapt: TypeAlias = Callable[[Cloud, CloudAccount, Mapping[str, str]], CloudAdapter]
+HeldIn: TypeAlias = Callable[[StackRequest], str | None]
+"""In which account what a request is about stands already: its id; UNNAMED; None where nothing does."""
+
+UNNAMED: Final = ""
+"""Made before accounts were written down: then each cloud had one."""
 
 
 class Provider(NamedTuple):
@@ -64,16 +69,22 @@ class Site:
     """The state's file, where it is a file here."""
     environment: Mapping[str, str] = field(repr=False)
     """What Terraform sees beside our own variables; it holds the credentials."""
+    account: str = ""
+    """Who the credentials must turn out to be; empty where none are needed."""
     adapter: Callable[[], CloudAdapter] | None = field(default=None, repr=False)
 
     def digest(self, hmac_key: bytes) -> str:
         """What a plan made here is bound to; keyed, because settings may tell of an account."""
         settled = {"backend": self.backend, "provider": self.provider, "shared": dict(self.shared)}
-        return keyed_digest(hmac_key, settled)
+        return keyed_digest(hmac_key, settled | self.named())
+
+    def named(self) -> dict[str, Json]:
+        """The account as a plan shows it to who decides; nothing where there is none."""
+        return {"account": self.account} if self.account else {}
 
 
 class Sites:
-    """The sites below `root` and in the accounts of `clouds`."""
+    """The sites below `root` and in the accounts of `clouds`; `held_in` tells what stands where already."""
 
     def __init__(
         self,
@@ -81,22 +92,24 @@ class Sites:
         clouds: Clouds = NO_CLOUDS,
         adapt: Adapt | None = None,
         fetch_credentials: Fetch | None = None,
+        held_in: HeldIn | None = None,
     ) -> None:
         self.root = root
         self.mirror = clouds.mirror
-        self._accounts = clouds.accounts
+        self._clouds = clouds
         self._adapt = adapt
+        self._held_in = held_in or _nowhere
         self._fetch = fetch_credentials or _none
 
     def site(self, request: StackRequest) -> Site:
         """Where the request's stack stands.
 
-        Raises Refused(`cloud_not_configured`, `region_not_configured`) and Unavailable
-        (`credentials_missing`, `credentials_unreadable`).
+        Raises Refused(`cloud_not_configured`, `account_moved`, `region_not_configured`) and
+        Unavailable (`credentials_missing`, `credentials_unreadable`).
         """
         if request.cloud == "local":
             return self._embedded(request)
-        account = self._accounts.get(request.cloud)
+        account = self._clouds.account_of(request.cloud, request.tenant)
         if account is None:
             raise Refused(
                 f"No account of the cloud {request.cloud} is configured for the worker.",
@@ -104,6 +117,7 @@ class Sites:
                 rule="clouds.accounts",
                 fact="proposed_cloud",
             )
+        self._require_unmoved(request, account)
         if request.region not in account.regions:
             raise Refused(
                 "The account is not used in this region.",
@@ -112,6 +126,19 @@ class Sites:
                 fact="proposed_region",
             )
         return self._in_account(request, account)
+
+    def _require_unmoved(self, request: StackRequest, account: CloudAccount) -> None:
+        held = self._held_in(request)
+        if held == UNNAMED:
+            everybodys = self._clouds.accounts.get(request.cloud)
+            held = "" if everybodys is None else everybodys.account
+        if held not in (None, account.account):
+            raise Refused(
+                "The tenant's stack stands in another account than the worker is given for it.",
+                code="account_moved",
+                rule="clouds.dedicated",
+                fact="cloud",
+            )
 
     def _embedded(self, request: StackRequest) -> Site:
         return Site(
@@ -134,7 +161,8 @@ class Sites:
             shared=account.shared.get(request.region, NOTHING_SHARED),
             providers=frozenset({BUILTIN, provider.source}),
             state=state_path(self.root, request) if is_local else None,
-            environment=secrets,
+            environment={**secrets, **variables(account.state.kind, secrets)},
+            account=account.account,
             adapter=None if adapt is None else lambda: adapt(request.cloud, account, secrets),
         )
 
@@ -148,6 +176,10 @@ def _literal(value: Json) -> Json:
     if isinstance(value, Sequence):
         return [_literal(one) for one in value]
     return value
+
+
+def _nowhere(_request: StackRequest) -> None:
+    """Nothing stands yet."""
 
 
 def _none(_source: Credentials) -> Mapping[str, str]:

@@ -6,13 +6,12 @@ What tells one state from another is said here and nowhere else: two tenants nev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from control_plane.domain.canonical import Json
-from control_plane.errors import BadInput
 from control_plane.provisioning.accounts import BackendKind, StateBackend
 from control_plane.provisioning.stacks import StackRequest
 
@@ -35,17 +34,6 @@ _ALWAYS: Final[MappingProxyType[BackendKind, dict[str, Json]]] = MappingProxyTyp
         "pg": {},
     }
 )
-_OURS: Final = frozenset(
-    {"key", "prefix", "schema_name", "path", "workspace_key_prefix", "workspace_dir"}
-    | {"use_lockfile", "encrypt"}
-)
-# A state holds what a plan does not show, so it never lies where anybody may read it.
-_SECRETS: Final = frozenset(
-    {"access_key", "secret_key", "token", "sas_token", "client_secret", "credentials", "conn_str"}
-    | {"access_token", "encryption_key", "sse_customer_key", "password"}
-    | {"private_key", "private_key_password", "client_certificate", "client_certificate_password"}
-    | {"oidc_token", "oidc_request_token", "web_identity_token"}
-)
 
 
 def state_path(root: Path, request: StackRequest) -> Path:
@@ -54,35 +42,35 @@ def state_path(root: Path, request: StackRequest) -> Path:
 
 
 def backend(settings: StateBackend, root: Path, request: StackRequest) -> dict[str, Json]:
-    """The content of Terraform's `backend` block, as JSON.
-
-    Raises BadInput for a setting that is ours to make or that is a secret: secrets come by the
-    account's credentials, as variables.
-    """
+    """The content of Terraform's `backend` block, as JSON."""
     if settings.kind == "local":
         return {"local": {"path": str(state_path(root, request))}}
-    named = settings.settings.keys()
-    if taken := sorted(named & _OURS):
-        raise BadInput(f"state.settings.{taken[0]}", "Paybill says it")
-    if secret := sorted(_secrets(settings.settings)):
-        raise BadInput(
-            f"state.settings.{secret[0]}", "is a secret: pass it as a variable of the credentials"
-        )
     word = _WORD.get(settings.kind, settings.kind)
     place = _place(settings.kind, request)
     return {word: {**settings.settings, **_ALWAYS[settings.kind], **place}}
 
 
-def _secrets(settings: Json) -> Iterator[str]:
-    """The paths of settings that are secrets, at any depth."""
-    if isinstance(settings, Mapping):
-        for name, value in settings.items():
-            if name in _SECRETS:
-                yield name
-            yield from (f"{name}.{one}" for one in _secrets(value))
-    elif isinstance(settings, Sequence) and not isinstance(settings, str):
-        for value in settings:
-            yield from _secrets(value)
+def variables(kind: BackendKind, credentials: Mapping[str, str]) -> dict[str, str]:
+    """The credentials under further names, where the backend knows them by others than the provider.
+
+    Oracle's reads `OCI_user_ocid`, where its provider reads `OCI_USER_OCID`.
+    """
+    if kind != "oci":
+        return {}
+    named = {
+        name.removeprefix("OCI_"): one
+        for name, one in credentials.items()
+        if name.startswith("OCI_")
+    }
+    return {f"OCI_{name.lower()}": one for name, one in named.items()}
+
+
+def ends_with_its_session(block: Mapping[str, Json]) -> bool:
+    """Whether a lock on the state goes with whoever holds it, so that there is never one to break.
+
+    Of a database's session nobody tells who holds it: what Terraform tells of is its own attempt.
+    """
+    return "pg" in block
 
 
 def _place(kind: BackendKind, request: StackRequest) -> dict[str, Json]:

@@ -20,7 +20,7 @@ _VERSION: Final = 4
 
 @dataclass(frozen=True)
 class StateView:
-    """One reading of a state. An empty `digest` says that there is none."""
+    """One reading of a state. An empty `digest` says that there is none; else it is of what it holds."""
 
     digest: str = ""
     addresses: tuple[str, ...] = ()
@@ -38,13 +38,18 @@ def read_state(content: bytes) -> StateView:
         state: Any = json.loads(content, parse_float=Decimal)
         if state["version"] != _VERSION:
             raise ValueError
+        if not (
+            state.get("lineage") or state.get("resources")
+        ):  # what Terraform fetches of a state that nobody has made
+            return NO_STATE
         addresses = sorted(_addresses(state.get("resources") or ()))
         outputs = dict(_outputs(state.get("outputs") or {}))
+        digest = _digest(state)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Failed(
             "the state is of a format that is not known", code="state_unreadable"
         ) from None
-    return StateView(hashlib.sha256(content).hexdigest(), tuple(addresses), outputs)
+    return StateView(digest, tuple(addresses), outputs)
 
 
 def read_state_file(path: Path) -> StateView:
@@ -83,6 +88,12 @@ def begin_state(path: Path, terraform_version: str, seed: bytes) -> None:
         file.flush()
         os.fsync(descriptor)
     draft.replace(path)
+
+
+def _digest(state: Any) -> str:
+    # Not of the bytes: a state that is fetched is written anew, its checks in another order each time.
+    held = [state.get(name) for name in ("lineage", "serial", "resources", "outputs")]
+    return hashlib.sha256(json.dumps(held, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _outputs(outputs: Any) -> Iterator[tuple[str, Any]]:

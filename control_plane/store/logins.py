@@ -23,6 +23,8 @@ _VERSION_MIN = 160_000
 _CONNECT_S = 5
 _STATEMENT_MS = 60_000
 _MARK = "paybill init "
+# The database that every login gets into.
+_EVERYBODYS = "postgres"
 # What each login is at the server. None is a superuser, sees past row policies or replicates.
 _ATTRIBUTES: Final[Mapping[Login, LiteralString]] = {
     "worker": "LOGIN CREATEDB CREATEROLE",
@@ -61,41 +63,73 @@ def make(owner: URL, names: Names, mark: str) -> dict[Login, URL]:
     `postgres_taken` when database or a login of these names stands, `postgres_rights` when the owner may
     make neither, `postgres_too_old`, `postgres_unavailable`.
     """
-    passwords = {login: secrets.token_urlsafe(32) for login in LOGINS}
     with _connected(owner) as server:
         _require_able(server)
         if _database_stands(server, names) or _roles_standing(server, names):
-            raise Unavailable(
-                f"a database or logins {names.database} stand on that server already, and are not "
-                "an unfinished init's of this home: drop them, or use another server",
-                code="postgres_taken",
-            )
-        with server.transaction():
-            for login in LOGINS:
-                _make_role(server, names.role(login), login, passwords[login])
-            # Who makes the tenants' roles lets the login for their data into each, and out again.
-            _run(
-                server,
-                "GRANT {} TO {} WITH ADMIN TRUE, INHERIT TRUE, SET FALSE",
-                sql.Identifier(names.role("data")),
-                sql.Identifier(names.role("worker")),
-            )
-            _run(
-                server,
-                "COMMENT ON ROLE {} IS {}",
-                sql.Identifier(names.role("worker")),
-                sql.Literal(_MARK + mark),
-            )
+            raise _taken(names)
+        made = _make_roles(server, owner, names, mark, LOGINS, names.database)
         _make_database(server, names)
-    made: dict[Login, URL] = {
-        login: owner.set(
-            database=names.database, username=names.role(login), password=passwords[login]
-        )
-        for login in LOGINS
-    }
     with _connected(made["worker"]) as inside:
         _run(inside, "CREATE SCHEMA {}", sql.Identifier(SCHEMA))
     return made
+
+
+def make_for_tenants(owner: URL, names: Names, mark: str) -> dict[Login, URL]:
+    """The logins alone that a server needs on which only tenants' databases are to stand.
+
+    Raises as `make`.
+    """
+    with _connected(owner) as server:
+        _require_able(server)
+        if _roles_standing(server, names):
+            raise _taken(names)
+        return _make_roles(server, owner, names, mark, ("worker", "data"), _EVERYBODYS)
+
+
+def remove_for_tenants(owner: URL, names: Names) -> None:
+    """Drop what `make_for_tenants` has made; nothing happens where it is gone."""
+    with _connected(owner) as server, server.transaction():
+        for login in LOGINS:
+            _run(server, "DROP ROLE IF EXISTS {}", sql.Identifier(names.role(login)))
+
+
+def _make_roles(
+    server: psycopg.Connection[Any],
+    owner: URL,
+    names: Names,
+    mark: str,
+    logins: tuple[Login, ...],
+    database: str,
+) -> dict[Login, URL]:
+    passwords = {login: secrets.token_urlsafe(32) for login in logins}
+    with server.transaction():
+        for login in logins:
+            _make_role(server, names.role(login), login, passwords[login])
+        # Who makes the tenants' roles lets the login for their data into each, and out again.
+        _run(
+            server,
+            "GRANT {} TO {} WITH ADMIN TRUE, INHERIT TRUE, SET FALSE",
+            sql.Identifier(names.role("data")),
+            sql.Identifier(names.role("worker")),
+        )
+        _run(
+            server,
+            "COMMENT ON ROLE {} IS {}",
+            sql.Identifier(names.role("worker")),
+            sql.Literal(_MARK + mark),
+        )
+    return {
+        login: owner.set(database=database, username=names.role(login), password=passwords[login])
+        for login in logins
+    }
+
+
+def _taken(names: Names) -> Unavailable:
+    return Unavailable(
+        f"a database or logins {names.database} stand on that server already, and are not "
+        "an unfinished init's of this home: drop them, or use another server",
+        code="postgres_taken",
+    )
 
 
 def remove(owner: URL, names: Names, mark: str) -> None:

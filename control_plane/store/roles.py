@@ -64,6 +64,13 @@ FACE: Final[Mapping[str, Right]] = {
     "coupon_tally": _READ,
     "stack": _READ,
     "run_event": _READ,
+    "database": _READ,
+    "tenant_move": _READ,
+    # A face asks for a pause or an end; how far a campaign is, is the worker's to say.
+    "fleet_migration": Right(select=(), update=("asked", "asked_by")),
+    "fleet_receipt": _READ,
+    # A service says which connection it has taken up; which there is, is the worker's to say.
+    "handover": Right(select=(), update=("acked_version", "acked_at", "acked_by")),
     "ledger_entry": _READ,
     "ledger_posting": _READ,
     # A reservation becomes a seat; how many there may be is decided under the tenant's lock.

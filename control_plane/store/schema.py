@@ -9,6 +9,7 @@ from sqlalchemy import MetaData
 from control_plane.store import (
     billing_tables,
     coupon_tables,
+    database_tables,
     infrastructure_tables,
     ledger_tables,
     seat_tables,
@@ -23,6 +24,7 @@ MODULES: Final = (
     tables,
     billing_tables,
     coupon_tables,
+    database_tables,
     infrastructure_tables,
     ledger_tables,
     seat_tables,

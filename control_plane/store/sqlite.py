@@ -79,6 +79,17 @@ class SqliteStore:
         with _named_faults(), self._reader.begin() as connection:
             yield connection
 
+    def cut_log(self) -> bool:
+        """Bring the write-ahead log home and cut it to nothing; False while a reader holds it.
+
+        What was overwritten stands in it no longer.
+        """
+        with self._in_turn(), _named_faults(), self._writer.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection), "the store is a file of SQLite"
+            (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
     def close(self) -> None:
         """Close every connection."""
         self._writer.dispose()

@@ -64,6 +64,9 @@ tenant = Table(
     Column("version", Integer, nullable=False),
     # None is the embedded one: so it was for every tenant before there were others.
     Column("cloud", WORD),
+    # Where its database stands; None is the workspace's own server, and the first place there.
+    Column("server", WORD),
+    Column("slot", Integer),
     CheckConstraint("isolation IN ('silo','bridge','pooled')", name="isolation"),
     CheckConstraint("access_mode IN ('full','read_only','none')", name="access_mode"),
     comment="A tenant; its id is its slug and is never used again.",
@@ -297,6 +300,10 @@ backup = Table(
     Column("schema_digest", DIGEST, nullable=False),
     Column("verified_at", INSTANT),
     Column("keep_until", INSTANT, nullable=False),
+    # None is an archive of before: the canonical kind, in a box to the workspace's key.
+    Column("kind", WORD),
+    Column("key_version", Integer),
+    Column("removed_at", INSTANT),
     Index("ix_backup_tenant", "tenant"),
     comment="A tenant's data at an instant: where it lies is the worker's; verified by restoring it.",
 )

@@ -17,15 +17,22 @@ from server.cli import (
     catalog,
     collections,
     connect,
+    databases,
     demo,
     doctor,
+    fleet,
+    freezes,
     init,
     invoices,
+    keys,
     licence,
     mcp_config,
+    migrations,
+    registry,
     runs,
     sample,
     serve,
+    servers,
     simulate,
     stacks,
     tenants,
@@ -95,3 +102,10 @@ app.command(name="simulate")(simulate.simulate)
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(stacks.app, name="stack")
 app.add_typer(runs.app, name="run")
+app.add_typer(freezes.app, name="freeze")
+app.add_typer(servers.app, name="server")
+app.add_typer(keys.app, name="keys")
+app.add_typer(databases.app, name="databases")
+app.add_typer(registry.app, name="registry")
+app.add_typer(migrations.app, name="migrations")
+app.add_typer(fleet.app, name="fleet")

@@ -14,7 +14,7 @@ from control_plane.errors import PaybillError
 from control_plane.provisioning.binary import find as find_terraform
 from policies.binary import find_binary
 from policies.errors import GateError
-from server.demo import acts, audit, crash, life, money
+from server.demo import acts, audit, crash, growth, life, money
 from server.demo.agents import connected
 from server.demo.desk import LOADER
 from server.demo.ledger import Ledger
@@ -35,6 +35,7 @@ _PARTS = (
     "Records: a help desk, without the rows and fields that the agent may not read",
     "A tenant's whole life",
     "Money: an upgrade with its proration, a declined payment, and its recovery",
+    "Growth: a backup that is proved, and a move while everybody goes on working",
     "Eight things that must not work",
     "A worker is killed in the middle",
     "The audit log",
@@ -100,14 +101,17 @@ async def _play(place: Place, voice: Narrator, ledger: Ledger, interrupts: _Inte
         await money.pay(stage)
         interrupts.check()
         voice.part(6, _PARTS[5])
+        await growth.grow(stage)
+        interrupts.check()
+        voice.part(7, _PARTS[6])
         await acts.try_forbidden(
             stage, globex_record=globex_record, alices_run=acme_run, waiting=waiting
         )
         interrupts.check()
-        voice.part(7, _PARTS[6])
+        voice.part(8, _PARTS[7])
         await crash.kill_and_resume(stage, waiting)
     interrupts.check()
-    voice.part(8, _PARTS[7])
+    voice.part(9, _PARTS[8])
     await audit.verify(stage)
     await audit.replay(stage)
 
@@ -171,10 +175,10 @@ async def _set_up(place: Place, voice: Narrator, ledger: Ledger) -> AsyncGenerat
 
 
 def _closing(place: Place, voice: Narrator, ledger: Ledger, took_s: float, *, keep: bool) -> None:
-    voice.part(9, _PARTS[8])
+    voice.part(10, _PARTS[9])
     if not ledger.missed:
         voice.say(
-            "Five tenants (acme and wonka pooled; hooli bridge; globex and initech silo), fourteen runs."
+            "Five tenants (acme pooled; hooli and wonka bridge; globex and initech silo), sixteen runs."
         )
     if keep:
         voice.say("The workspace is kept. To go on in it:")

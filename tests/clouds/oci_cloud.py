@@ -25,9 +25,7 @@ COMPARTMENT = "ocid1.compartment.oc1..aaaacompartment"
 FINGERPRINT = "20:3b:97:13:55:1c:5b:0d:d3:37:d8:50:4e:c5:3a:34"
 SPACE = "demospace"
 _PAGE = 3
-_SIGNED = re.compile(
-    r'Signature algorithm="rsa-sha256",headers="([^"]+)",keyId="([^"]+)",signature="([^"]+)",version="1"'
-)
+_SAID = re.compile(r'(\w+)="([^"]*)"')
 _BY_ID = re.compile(r"query all resources where identifier = '([^']+)'")
 _BY_TAG = re.compile(
     r"query all resources where \(freeformTags\.key = '([^']+)' && freeformTags\.value = '([^']+)'\)"
@@ -185,10 +183,12 @@ class OciBench(Bench):
 
 def is_signed(asked: Asked) -> bool:
     """Whether the request bears a signature of the user's key over what must be signed."""
-    found = _SIGNED.fullmatch(asked.headers.get("authorization", ""))
-    if found is None or found[2] != f"{TENANCY}/{USER}/{FINGERPRINT}":
+    scheme, _, words = asked.headers.get("authorization", "").partition(" ")
+    said = dict(_SAID.findall(words))
+    names, signature = said.pop("headers", "").split(" "), said.pop("signature", "")
+    key = {"algorithm": "rsa-sha256", "keyId": f"{TENANCY}/{USER}/{FINGERPRINT}", "version": "1"}
+    if scheme != "Signature" or said != key:
         return False
-    names = found[1].split(" ")
     wanted = {"date", "(request-target)", "host"}
     if asked.method == "POST":
         wanted |= {"content-length", "content-type", "x-content-sha256"}
@@ -201,7 +201,7 @@ def is_signed(asked: Asked) -> bool:
     text = "\n".join(f"{name}: {values[name]}" for name in names)
     try:
         private_key(0).public_key().verify(
-            base64.b64decode(found[3]), text.encode(), padding.PKCS1v15(), hashes.SHA256()
+            base64.b64decode(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256()
         )
     except InvalidSignature:
         return False

@@ -145,13 +145,22 @@ class StubServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def chunked(self) -> bytes:
+                body = b""
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
             def handle_one(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
+                in_parts = "chunked" in self.headers.get("transfer-encoding", "")
                 asked = Asked(
                     self.command,
                     self.path,
                     {name.lower(): value for name, value in self.headers.items()},
-                    self.rfile.read(length),
+                    self.chunked() if in_parts else self.rfile.read(length),
                 )
                 answer = server.respond(asked)
                 if answer is None:

@@ -32,6 +32,7 @@ _ONLY_IN = {
     "typer": "server/cli/",
     "rich": "server/",
     "stripe": "control_plane/billing/providers/",
+    "pyrage": "control_plane/secrets/",
     "fpdf": "control_plane/billing/",
     "anyio": "server/",
     "asyncio": "server/",

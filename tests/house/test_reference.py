@@ -34,7 +34,7 @@ from control_plane.domain.entitlement import (
     StaticEntitlement,
 )
 from control_plane.domain.outcome import Outcome, OutcomeName
-from control_plane.domain.plans import AddOn, PlanOffer, Quotas, Trial, parse_plans
+from control_plane.domain.plans import AddOn, BackupTerms, PlanOffer, Quotas, Trial, parse_plans
 from control_plane.domain.prices import Flat, Package, PerSeat, Tier, Tiered, Volume
 from control_plane.errors import BadInput
 from control_plane.facts.row import row_schemas
@@ -95,7 +95,7 @@ def gate(
 
 
 def test_there_is_a_page_for_each_part_and_no_other(pages: Pages) -> None:
-    parts = "catalog clouds commands failpoints integration invoices licences outcomes payments plan-facts policies settings simulate stacks state subscriptions tools usage webhooks"
+    parts = "backups catalog clouds commands direct-connections failpoints integration invoices licences migrations moves outcomes payments plan-facts policies settings simulate stacks state subscriptions tools usage webhooks"
     assert list(pages) == parts.split()
 
 
@@ -373,6 +373,7 @@ def test_the_example_of_a_workspaces_policy_makes_a_bundle(
     [
         ("Plans", PlanOffer),
         ("Quotas", Quotas),
+        ("Backups", BackupTerms),
         ("Charges", Charge),
         ("Tiers", Tier),
         ("Add-ons", AddOn),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.data.tables import PROTOCOL
+from control_plane.databases.migrated import MIGRATED
 from control_plane.handlers.registry import failpoint_names
 from control_plane.store.schema import METADATA
 from server.workspace import Workspace
@@ -38,7 +39,7 @@ def test_every_table_of_store_and_tenant_is_told_in_its_own_words(pages: Pages) 
     assert store.cells("table", "what") == known
     (tenant,) = pages["state"]["A tenant's database"].tables
     told = {code(one) for one in tenant.column("table")}
-    assert told == set(PROTOCOL.tables)
+    assert told == {*PROTOCOL.tables, MIGRATED.name}
 
 
 def test_the_state_of_a_new_workspace_is_as_it_is_told(

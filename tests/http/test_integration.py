@@ -25,6 +25,7 @@ from jsonschema import Draft202012Validator
 from control_plane.billing.providers.stripe_events import EVENT_KINDS
 from control_plane.domain.canonical import instant
 from control_plane.domain.outcome import Outcome, OutcomeName
+from server.connection_waits import ConnectionWaits
 from server.dispatch import Dispatch
 from server.front import Answer, Front
 from server.http_visits import CURRENT, Proven, TooManyRequests, Visit
@@ -358,6 +359,7 @@ REQUESTS: dict[str, Any] = {
     "usage_write": ("/v1/usage", lambda: batch(fresh_name("event"))),
     "usage_read": (f"/v1/usage/{TENANT}", lambda: None),
     "entitlement_read": (f"/v1/entitlements/{TENANT}/api_calls", lambda: None),
+    "connection": (f"/v1/tenants/{TENANT}/connection", lambda: None),
 }
 
 
@@ -455,7 +457,7 @@ def test_a_service_that_is_busy_with_one_tenant_still_reaches_its_others() -> No
             return Answer(outcome=Outcome(outcome="done", result=raw))
 
     statuses: dict[str, int] = {}
-    door = Integration(cast("Front", OneSlow()), RandomIds(), 2)
+    door = Integration(cast("Front", OneSlow()), RandomIds(), 2, cast("ConnectionWaits", None))
     proven = Proven("service:shop\nservice:shop", float("inf"), lambda _: pytest.fail("unread"))
 
     async def ask(name: str, tenant: str) -> None:
@@ -559,7 +561,7 @@ def test_the_commands_of_the_page_do_what_it_says(metered: House, served: HttpFa
         )
         for command in commands
     ]
-    recorded, allowed, summed, held, released = [one["result"] for one in told]
+    recorded, allowed, summed, held, released, reached, followed = [one["result"] for one in told]
     example = re.search(r'^{"outcome": "done", "result".*$', page, re.MULTILINE)
     assert example is not None
     assert recorded == json.loads(example[0])["result"]
@@ -569,6 +571,7 @@ def test_the_commands_of_the_page_do_what_it_says(metered: House, served: HttpFa
         (True, "2"),
         (True, "0"),
     ]
+    assert (reached["version"], followed["acknowledged_version"]) == (1, 1)
 
 
 def test_the_page_tells_of_every_operation_route_status_and_kind_of_event() -> None:

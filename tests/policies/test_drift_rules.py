@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.policies.test_house_rules import HOUSE
 from tests.policies.test_rules import CHANGERS, ROLES, Ask, refusal
 
 CHECK = {
@@ -34,9 +35,8 @@ def test_who_runs_tenants_may_and_nobody_else(
     assert {role for role in ROLES if may(role)} == CHANGERS
     assert not any(may(role, member=False) for role in ROLES)
     assert not any(may(role, exists=False) for role in ROLES)
-    # The house looks by itself, and repairs nothing.
-    by_house = ask("tenant", action, "house", **facts, actor_kind="house").allowed
-    assert by_house == (facts is CHECK)
+    # Whether the house asks at all is not a matter of policy.
+    assert ask("tenant", action, "house", **facts, **HOUSE).allowed
 
 
 def test_what_a_stack_says_of_itself_is_for_who_runs_tenants(ask: Ask) -> None:
@@ -88,6 +88,43 @@ def test_what_cannot_be_brought_back_or_is_not_known_waits_for_a_human(
     assert ask("tenant", "apply", "operator", **given, **SIGNED).allowed
     own = given | SIGNED | {"approval_by": "ann"}
     assert ask("tenant", "apply", "operator", **own).needs_approval
+
+
+@pytest.mark.parametrize(
+    "heavy",
+    [
+        {"infra_deletes": 1},
+        {"infra_replaces": 1},
+        {"infra_stateful_deletes": 1},
+        {"infra_iam_unread": 1},
+        {"infra_blast_radius": 41},
+    ],
+)
+def test_the_house_takes_nothing_away_without_another_ones_approval(
+    ask: Ask, heavy: dict[str, object]
+) -> None:
+    given = REPAIR | {"stage": "apply", "requester": "house:billing"} | heavy
+    assert ask("tenant", "apply", "house", **given, **HOUSE).needs_approval
+    assert ask("tenant", "apply", "house", **given, **SIGNED, **HOUSE).allowed
+    own = given | SIGNED | {"approval_by": "house:billing", "approval_rule": "own_hand"}
+    assert ask("tenant", "apply", "house", **own, **HOUSE).needs_approval
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"state": "suspended"}, "tenant_state"),
+        ({"billing_level": "no_new_resources"}, "payment_overdue"),
+        ({"infra_local_exec": True}, "provisioner_not_admitted"),
+        ({"infra_public_ingress": 1}, "public_ingress"),
+        ({"infra_foreign": 1}, "foreign_resource"),
+    ],
+)
+def test_what_stops_a_humans_repair_stops_the_houses(
+    ask: Ask, change: dict[str, object], code: str
+) -> None:
+    given = REPAIR | SIGNED | {"stage": "apply"} | change
+    assert refusal(ask("tenant", "apply", "house", **given, **HOUSE))[0] == code
 
 
 def test_that_there_is_drift_asks_nobody_of_its_repair(ask: Ask) -> None:

@@ -157,7 +157,11 @@ def test_it_asks_for_no_other_change_of_a_tenant(ask: Ask, operation: str) -> No
         assert not ask("tenant", action, "house", **given, **HOUSE).allowed
 
 
-@pytest.mark.parametrize("kind", sorted(set(NEUTRAL) - {"tenant", "mcp_tool", "workspace"}))
+# What it may do with a database: test_database_rules.py.
+OPEN = {"tenant", "mcp_tool", "workspace", "database"}
+
+
+@pytest.mark.parametrize("kind", sorted(set(NEUTRAL) - OPEN))
 def test_it_may_do_nothing_with_anything_else(ask: Ask, kind: str) -> None:
     actions = (
         *("read", "propose", "apply", "query", "create", "update", "delete", "record"),

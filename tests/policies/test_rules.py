@@ -31,10 +31,12 @@ SEATED = BILLED | {("seat", "write")}
 MONEY = {("invoice", "read")}
 DOMAINS: tuple[str, ...] = (
     *("workspace", "tenant", "plan", "run", "approval", "record", "audit"),
-    *("subscription", "seat", "usage", "entitlement", "invoice", "billing"),
+    *("subscription", "seat", "usage", "entitlement", "invoice", "billing", "connection"),
 )
 RISKS = ("read", "write", "destructive")
 MOVES = {("subscription", "write"), ("subscription", "destructive")}
+# How to reach a database past us is told to services alone.
+FOLLOWED = {("connection", risk) for risk in RISKS}
 
 TOOLS: dict[str, set[tuple[str, str]]] = {
     "viewer": COMMON | BILLED,
@@ -52,7 +54,7 @@ TOOLS: dict[str, set[tuple[str, str]]] = {
     "auditor": BILLED
     | MONEY
     | {(d, "read") for d in ("workspace", "tenant", "run", "approval", "audit")},
-    "platform_admin": set(product(DOMAINS, RISKS)),
+    "platform_admin": {(str(one), str(risk)) for one, risk in product(DOMAINS, RISKS)} - FOLLOWED,
 }
 
 ALLOWED: dict[tuple[str, str], set[str]] = {
@@ -70,6 +72,8 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("usage", "read"): EVERYONE - {"approver"},
     ("usage", "record"): CHANGERS,
     ("entitlement", "read"): EVERYONE - {"approver"},
+    ("connection", "read"): set(),
+    ("connection", "acknowledge"): set(),
     ("invoice", "read"): EVERYONE - {"approver", "viewer"},
     ("seat", "read"): EVERYONE - {"approver"},
     ("seat", "assign"): CHANGERS | {"support"},
@@ -115,22 +119,25 @@ def test_a_role_lists_and_calls_exactly_its_tools(ask: Ask, role: str) -> None:
         assert seen == TOOLS[role]
 
 
-SERVED: dict[str, tuple[str, str]] = {
-    "service_usage_write": ("usage", "write"),
-    "service_usage_read": ("usage", "read"),
-    "service_entitlement_read": ("entitlement", "read"),
+SERVED: dict[str, set[tuple[str, str]]] = {
+    "service_usage_write": {("usage", "write")},
+    "service_usage_read": {("usage", "read")},
+    "service_entitlement_read": {("entitlement", "read")},
+    "service_connection": FOLLOWED,
 }
 SERVED_OBJECTS: dict[tuple[str, str], set[str]] = {
     ("usage", "read"): {"service_usage_read", "service_usage_write"},
     ("usage", "record"): {"service_usage_write"},
     ("entitlement", "read"): {"service_entitlement_read"},
+    ("connection", "read"): {"service_connection"},
+    ("connection", "acknowledge"): {"service_connection"},
 }
 
 
 @pytest.mark.parametrize("role", SERVED)
 def test_a_services_role_lists_and_calls_its_own_operation(ask: Ask, role: str) -> None:
     nothing: set[tuple[str, str]] = set()
-    for kind, expected in (("service", {SERVED[role]}), ("agent", nothing), ("human", nothing)):
+    for kind, expected in (("service", SERVED[role]), ("agent", nothing), ("human", nothing)):
         for action in ("list", "call"):
             seen = {
                 (domain, risk)
@@ -160,7 +167,7 @@ def test_a_services_role_is_good_for_its_tenants_and_in_no_other_hand(
 
 
 def test_whatever_role_a_service_had_it_would_reach_no_other_tool(ask: Ask) -> None:
-    for domain in set(DOMAINS) - {"usage", "entitlement"}:
+    for domain in set(DOMAINS) - {"usage", "entitlement", "connection"}:
         found = ask("mcp_tool", "call", "platform_admin", actor_kind="service", domain=domain)
         assert refusal(found) == ("not_for_services", "actor_kind")
 

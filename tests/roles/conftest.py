@@ -178,6 +178,21 @@ class Cast:
             "cost_estimate": {"run_id": run["run_id"]},
             "drift_check": _dry(tenant),
             "drift_repair": _dry(tenant),
+            "database_list": {"tenant": tenant},
+            "database_get": {"tenant": tenant},
+            "database_backup": _dry(tenant),
+            "database_restore": _dry(tenant, backup="0" * 32),
+            "database_clone": _dry(tenant),
+            "backup_list": {"tenant": tenant},
+            "database_rotate_credentials": _dry(tenant),
+            "connection_get": {"tenant": tenant},
+            "connection_acknowledge": _dry(tenant, version=1),
+            "tenant_move": _dry(tenant, isolation="bridge"),
+            "tenant_move_finalise": _dry(tenant, database="0" * 32),
+            "fleet_migration_start": _dry_of_all(),
+            "fleet_migration_status": {"tenant": tenant},
+            "fleet_migration_pause": _dry_of_all(),
+            "fleet_migration_abort": _dry_of_all(),
         }.get(tool, {})
 
     def _cancelable(self, run: dict[str, Any], column: str) -> str:
@@ -186,6 +201,10 @@ class Cast:
 
 def _dry(tenant: str, **more: Any) -> dict[str, Any]:
     return {"tenant": tenant, "dry_run": True, "idempotency_key": fresh_key(), **more}
+
+
+def _dry_of_all() -> dict[str, Any]:
+    return {"dry_run": True, "idempotency_key": fresh_key()}
 
 
 def _seated(tenant: str) -> dict[str, Any]:

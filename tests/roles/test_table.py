@@ -21,6 +21,9 @@ from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 
 ALLOWED = {"done", "running", "planned"}
+# What they need no tenant of these has: a proven backup, a database that it has left. Done in
+# tests/control_plane/handlers: test_database_restore.py, test_finalise_move.py.
+WAITING = {"database_restore", "tenant_move_finalise"}
 UNLISTED = {"code": types.INVALID_PARAMS, "message": "Unknown tool"}
 # Every one of them is its own cell as well; the step meets each column in turn.
 UNLISTED_STEP = 4
@@ -135,7 +138,7 @@ def test_a_listed_tool_has_a_call_that_is_done(role: str) -> None:
     # Each such cell is called below.
     for tool, columns in TABLE[role].items():
         if "unlisted" not in columns.values():
-            assert ALLOWED & set(columns.values()), tool
+            assert ALLOWED & set(columns.values()) or tool in WAITING, tool
 
 
 def test_the_cells_that_stand_for_the_others_have_each_kind_of_answer() -> None:

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from control_plane.domain.caller import AGENT_CEILING, ROLES, Caller, Grant
 from control_plane.facts.approval import ApprovalFacts
 from control_plane.facts.base import Facts
+from control_plane.facts.connection import ConnectionFacts
+from control_plane.facts.database import DatabaseFacts
 from control_plane.facts.entitlement import EntitlementFacts
+from control_plane.facts.fleet import FleetFacts
 from control_plane.facts.invoice import InvoiceFacts
 from control_plane.facts.record import RecordFacts
 from control_plane.facts.run import RunFacts
@@ -135,6 +138,21 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cost_estimate": ("run", ("read",)),
     "drift_check": ("tenant", ("read", "propose")),
     "drift_repair": ("tenant", ("read", "propose")),
+    "database_list": ("workspace", ("read",)),
+    "database_get": ("database", ("read",)),
+    "database_backup": ("database", ("read", "propose")),
+    "database_restore": ("database", ("read", "propose")),
+    "database_clone": ("database", ("read", "propose")),
+    "backup_list": ("tenant", ("read",)),
+    "database_rotate_credentials": ("database", ("read", "propose")),
+    "connection_get": ("connection", ("read",)),
+    "connection_acknowledge": ("connection", ("read", "acknowledge")),
+    "tenant_move": ("tenant", ("read", "propose")),
+    "tenant_move_finalise": ("tenant", ("read", "propose")),
+    "fleet_migration_start": ("fleet", ("read", "propose")),
+    "fleet_migration_status": ("fleet", ("read",)),
+    "fleet_migration_pause": ("fleet", ("read", "pause")),
+    "fleet_migration_abort": ("fleet", ("read", "abort")),
 }
 # Where it is there and a member asks, most is open: the search ends soonest from there.
 _BOTH = (True, False)
@@ -165,6 +183,18 @@ _SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
             "stage": ("propose",),
         },
     ),
+    "database": (
+        DatabaseFacts,
+        {
+            "state": ("available",),
+            "tenant_state": ("active",),
+            "operation": ("backup", "restore", "clone", "rotate"),
+            "backup_verified": (True,),
+            "stage": ("propose",),
+        },
+    ),
+    "connection": (ConnectionFacts, {}),
+    "fleet": (FleetFacts, {"operation": ("migrate", "pause", "abort", "read")}),
     "run": (RunFacts, {"own": _BOTH, "cancelable": _BOTH, "state": ("pending",)}),
     "approval": (
         ApprovalFacts,

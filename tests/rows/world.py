@@ -169,7 +169,7 @@ class World:
     def standing(self, stand: Stand, tenant: str = TENANT) -> dict[str, Typed]:
         """The rows as the tenant's database has them."""
         table = collection_table(stand.collection)
-        with self.face.databases.reading(tenant, "pooled") as connection:
+        with self.face.databases.main.reading(tenant, "pooled") as connection:
             query = select(table).where(table.c.tenant_id == tenant)
             found = [dict(row) for row in connection.execute(query).mappings()]
         for row in found:
@@ -238,7 +238,7 @@ def _filled(
         for one, collection in zip(drawn, declared[1:], strict=True)
     ]
     for tenant in tenants:
-        with face.databases.transaction(tenant, "pooled") as connection:
+        with face.databases.main.transaction(tenant, "pooled") as connection:
             for anchor in ANCHOR_IDS:
                 table = collection_table(anchors)
                 insert_row(connection, table, tenant, anchor, {"title": "x"}, now=_NOW)

@@ -10,6 +10,8 @@ import pytest
 from control_plane.domain.isolation import CLOUDS, ISOLATIONS
 from control_plane.errors import BadInput
 from control_plane.provisioning import stacks
+from server.catalog import write_sample
+from server.catalog_check import read_working
 from server.catalog_stacks import own_stacks, stack_files, stack_folders
 
 LOCAL = stacks.MODULES / "local"
@@ -124,3 +126,12 @@ def test_each_shipped_stack_can_stand_in_a_catalog(tmp_path: Path) -> None:
     assert set(stack_folders(tmp_path)) == every
     assert set(own_stacks(tmp_path)) == every
     assert len(stack_files(tmp_path)) >= 3 * len(every)
+
+
+def test_what_the_commands_read_has_the_stacks_too(catalog: Path, tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    write_sample(sample)
+    shutil.copytree(catalog / "stacks", sample / "stacks")
+    files, unread = read_working(sample)
+    assert unread == ()
+    assert {name for name in files if name.startswith("stacks/")} == set(stack_files(sample))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 
-from control_plane.errors import BadInput, Unavailable
+from control_plane.errors import BadInput, Refused, Unavailable
+from control_plane.ports import Store
 from control_plane.provisioning.accounts import NO_CLOUDS
 from control_plane.provisioning.port import Provisioner
 from control_plane.provisioning.stacks import StackRequest
 from server.ids import RandomIds
 from server.initialise import Answers, initialise
+from server.opening import open_store
 from server.provisioning_wiring import read_clouds, wire_provisioner
 from server.settings import Settings, read_settings
 from server.workspace import Workspace
@@ -112,36 +115,64 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return initialise(folder, folder / "home", answers, TurnedClock(), RandomIds())
 
 
-def wired(workspace: Workspace, folder: Path, **changed: object) -> Provisioner:
-    settings: Settings = read_settings().model_copy(update=changed)
-    mine = replace(workspace, state=folder)
-    return wire_provisioner(mine, settings, b"k" * 32, frozenset(), None, dict)
+@pytest.fixture(scope="module")
+def store(workspace: Workspace) -> Iterator[Store]:
+    with closing(open_store(workspace)) as opened:
+        yield opened
+
+
+Wired: TypeAlias = Callable[..., Provisioner]
+
+
+@pytest.fixture
+def wired(workspace: Workspace, store: Store, tmp_path: Path) -> Wired:
+    def made(**changed: object) -> Provisioner:
+        settings: Settings = read_settings().model_copy(update=changed)
+        mine = replace(workspace, state=tmp_path / "state")
+        return wire_provisioner(mine, settings, b"k" * 32, frozenset(), None, dict, store)
+
+    return made
 
 
 def test_a_worker_without_terraform_is_wired_and_says_so_when_it_is_asked(
-    workspace: Workspace, tmp_path: Path
+    wired: Wired, tmp_path: Path
 ) -> None:
-    provisioner = wired(workspace, tmp_path, terraform_bin=tmp_path / "terraform")
+    provisioner = wired(terraform_bin=tmp_path / "terraform")
     with pytest.raises(Unavailable):
         provisioner.observe(REQUEST)
 
 
-def test_a_worker_whose_accounts_do_not_read_does_not_start(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_a_worker_whose_accounts_do_not_read_does_not_start(wired: Wired, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="PAYBILL_CLOUDS_FILE"):
-        wired(workspace, tmp_path, clouds_file=tmp_path / "nothing.yaml")
+        wired(clouds_file=tmp_path / "nothing.yaml")
 
 
-def test_a_worker_plans_with_the_accounts_of_its_file(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_worker_plans_with_the_accounts_of_its_file(wired: Wired, tmp_path: Path) -> None:
     declared = clouds_file(tmp_path, ACCOUNTS.replace("AWS_SECRET_ACCESS_KEY", "NOT_SET_ANYWHERE"))
-    provisioner = wired(workspace, tmp_path / "state", clouds_file=declared)
+    provisioner = wired(clouds_file=declared)
     request = REQUEST.model_copy(update={"cloud": "aws", "region": "eu-central-1"})
     with pytest.raises(Unavailable) as missing:
         provisioner.observe(request)
     assert missing.value.code == "credentials_missing"
     with pytest.raises(Exception, match="not used in this region"):
         provisioner.observe(request.model_copy(update={"region": "eu-west-1"}))
+
+
+def test_a_stack_that_the_store_knows_elsewhere_is_not_planned(
+    wired: Wired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[StackRequest] = []
+
+    def held(_connection: object, request: StackRequest) -> str:
+        asked.append(request)
+        return "another"
+
+    monkeypatch.setattr("server.provisioning_wiring.account_held", held)
+    provisioner = wired(clouds_file=clouds_file(tmp_path))
+    request = REQUEST.model_copy(update={"cloud": "aws", "region": "eu-central-1"})
+    with pytest.raises(Refused) as refused:
+        provisioner.observe(request)
+    assert (refused.value.code, asked) == ("account_moved", [request])
 
 
 def test_the_setting_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Scene:
             ).one()
             ports = face_ports(self.house.workspace, self.house.settings, store)
         contacts = collection_table(ports.catalog.collections["contacts"])
-        with ports.databases.reading("acme", "pooled") as connection:
+        with ports.databases.main.reading("acme", "pooled") as connection:
             counted = connection.execute(select(func.count()).select_from(contacts)).scalar_one()
         return self.house.effects(), state, canceled, counted
 

@@ -132,7 +132,7 @@ async def test_a_tenant_goes_with_an_approval_alone_and_comes_back_with_its_reco
         assert rows_left(shared, tenant) == 0
         assert not list(shared.workspace.data.rglob(f"*{tenant}*"))
         assert resources_left(shared, tenant) == 0
-        assert len(list((shared.workspace.backups / tenant).iterdir())) == 1
+        assert len(list((shared.workspace.backups / tenant).glob("*.archive"))) == 1
 
         run = await carried_out(shared, client, human, "tenant_restore", tenant)
         assert run["state"] == "applied", run

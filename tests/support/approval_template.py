@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.audit.recorder import LeafRecorder
-from control_plane.databases.archives import ArchiveFolder
 from control_plane.engine.executor import Executor
 from control_plane.engine.failpoints import Failpoints
 from control_plane.handlers.registry import LIFECYCLES
@@ -18,6 +17,7 @@ from graphs.approvals import Approvals
 from graphs.gatekeeper import Gate, Gatekeeper
 from server import keys
 from server.approving import Approving
+from server.backup_wiring import wire_backups
 from server.ids import RandomIds
 from server.initialise import Answers, ApprovalRule, initialise
 from server.opening import open_store
@@ -80,15 +80,15 @@ def make_world(template: Template, folder: Path, gate: Gate) -> World:
     workspace = replace(template.workspace, state=state)
     store, clock, provisioner = open_store(workspace), TurnedClock(), CountedProvisioner()
     worker_keys = keys.load(workspace.keys)
+    backing = wire_backups(workspace, template.settings, worker_keys, store, clock, RandomIds())
     ports = replace(
         face_ports(workspace, template.settings, store),
         clock=clock,
         recorder=_recorder(workspace, clock),
         provisioner=provisioner,
         artifacts=SealedArtifacts(store, worker_keys.public.seal_bytes, worker_keys.seal_private),
-        archives=ArchiveFolder(
-            workspace.backups, worker_keys.public.seal_bytes, worker_keys.seal_private
-        ),
+        archives=backing.archives,
+        data_keys=backing.keys,
     )
     keeper = Gatekeeper(gate)
     runner = make_runner(ports, keeper, RUNNABLE)

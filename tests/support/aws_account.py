@@ -61,6 +61,35 @@ def make_bucket(aws: EmulatedAws, name: str) -> None:
     aws.s3(f"/{name}", configuration)
 
 
+def stand_shared(aws: EmulatedAws) -> dict[str, str]:
+    """Make what pooled stacks stand on; its names."""
+    make_bucket(aws, SHARED["bucket"])
+    vpc = _query(aws, "ec2", "2016-11-15", "CreateVpc", CidrBlock="10.0.0.0/16").text
+    key = _json(aws, "kms", "TrentService.CreateKey").json()
+    instance = _query(
+        aws,
+        "rds",
+        "2014-10-31",
+        "CreateDBInstance",
+        DBInstanceIdentifier="shared",
+        DBInstanceClass="db.t4g.small",
+        Engine="postgres",
+        AllocatedStorage="20",
+        MasterUsername="owner",
+        MasterUserPassword="not-a-secret",
+    ).text
+    return {
+        **SHARED,
+        "network_id": _one(r"<vpcId>(.*?)</vpcId>", vpc),
+        "kms_key_arn": key["KeyMetadata"]["Arn"],
+        "database_host": _one(r"<Address>(.*?)</Address>", instance),
+    }
+
+
+def _one(pattern: str, text: str) -> str:
+    return str(re.findall(pattern, text)[0])
+
+
 @dataclass(frozen=True)
 class Tagged:
     """The adapter of the emulated account, as far as an apply's recovery asks it: what bears labels."""
@@ -133,9 +162,13 @@ def object_at(aws: EmulatedAws, path: str) -> str | None:
 
 
 def _iam(aws: EmulatedAws, action: str, **words: str) -> httpx2.Response:
-    return _asked(
-        aws, "iam", "POST", "/", data={"Action": action, "Version": "2010-05-08", **words}
-    )
+    return _query(aws, "iam", "2010-05-08", action, **words)
+
+
+def _query(
+    aws: EmulatedAws, service: str, version: str, action: str, **words: str
+) -> httpx2.Response:
+    return _asked(aws, service, "POST", "/", data={"Action": action, "Version": version, **words})
 
 
 def _json(aws: EmulatedAws, service: str, target: str, **body: Any) -> httpx2.Response:

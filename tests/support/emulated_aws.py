@@ -76,6 +76,10 @@ class EmulatedAws:
         """One PUT to S3."""
         self._said("s3", "PUT", path, content=body)
 
+    def delete(self, path: str) -> None:
+        """One DELETE to S3."""
+        self._said("s3", "DELETE", path)
+
     def secret(self, name: str) -> str:
         """What a secret of Secrets Manager holds."""
         headers = {

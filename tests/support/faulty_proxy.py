@@ -24,6 +24,7 @@ How: TypeAlias = Literal["error", "lost", "hang", "once"]
 STATES: Final = "states"
 _CHANGES: Final = re.compile(r"(Add|Attach|Create|Delete|Modify|Put|Remove|Set|Tag|Update)[A-Z]")
 _ACTION: Final = re.compile(rb"(?:^|&)Action=([A-Za-z]+)")
+_KEY: Final = re.compile(r"Credential=([^/,\s]+)/")
 _HANG_S: Final = 120.0
 _FORWARD_S: Final = 60.0
 _NOT_PASSED_ON: Final = frozenset(
@@ -66,10 +67,11 @@ NO_FAULT: Final = Fault("cloud", 10**9, "error")
 
 
 class FaultyProxy:
-    """One door, which works until a fault is armed."""
+    """One door, which works until a fault is armed. `keys` are those that came with signed requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.keys: set[str] = set()
         self.fault = NO_FAULT
 
     @contextmanager
@@ -116,6 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         assert isinstance(self.server, _Server)
+        self.server.door.keys.update(_KEY.findall(self.headers.get("Authorization", "")))
         fault = self.server.door.fault
         meets = fault.meets(_kind_of(self.command, self.path, self.headers, body))
         if meets == "before":

@@ -169,7 +169,8 @@ class Bench:
     @property
     def open_at(self) -> int | None:
         """The epoch at which the database itself stands open."""
-        return self.world.ports.databases.open_at(TENANT, self.tenant.isolation)
+        home = self.tenant.home
+        return self.world.ports.databases.at(home).open_at(TENANT, home.isolation)
 
     def create(self) -> dict[str, Any]:
         """The answer to one more record."""

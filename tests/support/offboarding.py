@@ -114,7 +114,7 @@ def tamper(bench: Bench, backup: Backup) -> None:
 
 def stands(bench: Bench) -> tuple[bool, bool]:
     """Whether the tenant's database stands, and whether its stack does."""
-    database = bench.world.ports.databases.exists(TENANT, bench.tenant.isolation)
+    database = bench.world.ports.databases.main.exists(TENANT, bench.tenant.isolation)
     stacks = bench.world.provisioner._stacks
     return database, any(tenant == TENANT for tenant, _ in stacks)
 
@@ -125,7 +125,7 @@ def unvouched(bench: Bench) -> list[Any]:
     with bench.world.store.read() as connection:
         standing = guarded_rows(connection)
     # What the bench's own set-up has written past every leaf is no matter here.
-    kept = ("tenant", "subscription", "backup")
+    kept = ("tenant", "subscription", "backup", "database")
     expected = {row: said for row, said in latest_guards(leaves).items() if row[0] in kept}
     standing = {row: digest for row, digest in standing.items() if row[0] in kept}
     return [row for row, _ in differences(expected, [], standing)]

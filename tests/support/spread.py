@@ -17,6 +17,9 @@ HEAVY: Final = "heavy"
 ONE_BY_ONE: Final = frozenset(
     {
         "tests/unwind/test_apply_faults_aws.py",
+        "tests/unwind/test_apply_faults_of_a_run_aws.py",
+        "tests/unwind/test_apply_faults_of_a_worker_aws.py",
+        "tests/control_plane/provisioning/test_two_accounts.py",
         "tests/control_plane/provisioning/test_aws_emulated.py",
         "tests/control_plane/provisioning/clouds/test_contract.py",
     }
@@ -29,6 +32,7 @@ LONGEST: Final = (
     "tests/unwind/test_kill_over_postgres.py",
     "tests/roles",
     "tests/unwind/test_kill_over_sqlite.py",
+    "tests/control_plane/provisioning/test_state_places.py",
     "tests/unwind/test_apply_faults_local.py",
     "tests/switch/test_killed_switch.py",
     "tests/switch/test_faults_of_a_switch.py",

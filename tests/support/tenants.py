@@ -33,7 +33,7 @@ class TenantServer:
         self, *, as_face: bool = False, statement_ms_max: int = 5_000
     ) -> Generator[PostgresDatabases]:
         """The engine as a worker or a face has it; its connections end with the block."""
-        databases = PostgresDatabases(
+        databases = PostgresDatabases.opened(
             owner=None if as_face else self.owner,
             face=self.face,
             prefix=self.prefix,

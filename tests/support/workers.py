@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 import psutil
 import pytest
@@ -22,13 +23,14 @@ from tests.support.waiting import until
 
 READY_S = 60.0
 _GRACE_S = 20.0
+Child: TypeAlias = subprocess.Popen[bytes] | Forked
 
 
 @dataclass
 class RunningWorker:
     """A worker that has said where its policy engine is."""
 
-    process: Forked
+    process: Child
     state: WorkerState
     log: Path
     pdp_pid: int
@@ -61,7 +63,7 @@ class RunningWorker:
         stop_process(self.process)
 
 
-def stop_process(process: subprocess.Popen[bytes] | Forked) -> None:
+def stop_process(process: Child) -> None:
     """End a child kindly, or by force; always reaped."""
     if process.poll() is None:
         process.terminate()
@@ -74,15 +76,18 @@ def stop_process(process: subprocess.Popen[bytes] | Forked) -> None:
 
 @contextmanager
 def running_worker(
-    house: House, *options: str, ahead: timedelta = timedelta()
+    house: House,
+    *options: str,
+    ahead: timedelta = timedelta(),
+    start: Callable[[Start], Child] = start_paybill,
 ) -> Generator[RunningWorker]:
     """Start `paybill worker` with options; stopped at the end of the block, whatever happens.
 
     Its clock stands `ahead` of ours, or behind it.
     """
     log = house.folder / "worker-under-test.log"
-    start = Start(("worker", *options), house.environment, house.workspace.root, log)
-    process = start_paybill(replace(start, own_session=True, ahead=ahead))
+    given = Start(("worker", *options), house.environment, house.workspace.root, log)
+    process = start(replace(given, own_session=True, ahead=ahead))
     worker: RunningWorker | None = None
     try:
         worker = _ready(house, process, log)
@@ -94,7 +99,22 @@ def running_worker(
             worker.stop()
 
 
-def _ready(house: House, process: Forked, log: Path) -> RunningWorker:
+def kill_with_its_children(worker: RunningWorker) -> frozenset[int]:
+    """End a worker and all that it has started, at once and without warning; whom it was.
+
+    It is stopped first, so that it neither sees its children go nor starts others.
+    """
+    process = psutil.Process(worker.pid)
+    process.suspend()
+    found = [process, *process.children(recursive=True)]
+    for one in found:
+        one.kill()
+    worker.process.wait(_GRACE_S)
+    until(lambda: not any(_alive(one.pid) for one in found), "all of them are gone")
+    return frozenset(one.pid for one in found)
+
+
+def _ready(house: House, process: Child, log: Path) -> RunningWorker:
     def state() -> WorkerState | None:
         if process.poll() is not None:
             pytest.fail(f"the worker ended at start:\n{log.read_text()[-4000:]}")

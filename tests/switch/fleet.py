@@ -241,7 +241,7 @@ def opened_fleet(
             stack.callback(raze, postgres, house.workspace.id)
         house = house.with_environment(TMPDIR=str(engines))
         store = stack.enter_context(house.store())
-        databases = face_ports(house.workspace, house.settings, store, "worker").databases
+        databases = face_ports(house.workspace, house.settings, store, "worker").databases.main
         stack.callback(databases.close)
         support = house.issue("platform_admin,support", "*", principal="sue")
         operator = Operator.of(house)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from control_plane.commands import ApplyCatalog
+from control_plane.commands import ApplyCatalog, ChangeFreeze
 from control_plane.data.collection import SAMPLES, load_collection
 from control_plane.errors import BadInput
-from control_plane.handlers.registry import LIFECYCLES
+from control_plane.handlers.registry import CHANGES, LIFECYCLES
 from tools.form import CollectionForm
 from tools.operator_tools import OPERATOR_TOOLS
 from tools.parsing import parse_arguments
@@ -18,6 +18,7 @@ from tools.toolbox import toolbox
 
 DIGEST = "0123456789abcdef" * 4
 APPLY = OPERATOR_TOOLS["catalog_apply"]
+FREEZE = OPERATOR_TOOLS["run_freeze"]
 
 
 def asked(**changed: Any) -> dict[str, Any]:
@@ -30,6 +31,41 @@ def test_applying_a_catalog_is_a_lifecycle_that_destroys() -> None:
     assert command == ApplyCatalog(catalog=DIGEST)
     assert LIFECYCLES[command.name].command_type is ApplyCatalog
     assert command.target() == ""
+
+
+FROZEN: dict[str, Any] = {"on": True, "reason": "An outage.", "idempotency_key": "freeze-1"}
+
+
+@pytest.mark.parametrize(
+    ("of", "scope", "name"),
+    [
+        ({}, "workspace", ""),
+        ({"tenant": "acme"}, "tenant", "acme"),
+        ({"cloud": "aws"}, "cloud", "aws"),
+    ],
+)
+def test_a_freeze_is_a_change_of_one_scope(of: dict[str, str], scope: Any, name: str) -> None:
+    assert (FREEZE.machine, FREEZE.risk, FREEZE.domain) == ("change", "write", "freeze")
+    command = FREEZE.to_command(parse_arguments(FREEZE, FROZEN | of))
+    assert command == ChangeFreeze(scope=scope, of=name, on=True, reason="An outage.")
+    assert CHANGES[command.name].outside is False
+    assert command.target() == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tenant": "acme", "cloud": "aws"},
+        {"cloud": "mars"},
+        {"tenant": "Acme"},
+        {"reason": ""},
+        {"reason": "two\nlines"},
+        {"on": "yes"},
+    ],
+)
+def test_what_is_no_freeze_is_bad_input(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        parse_arguments(FREEZE, FROZEN | wrong)
 
 
 @pytest.mark.parametrize("form", ["generic", "each"])

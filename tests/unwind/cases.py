@@ -66,6 +66,7 @@ SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
         ("run.observed", "onboard", "silo"),
         ("change_records.change.done", "change_records", "silo"),
         ("suspend.close.undo_done", "suspend", "silo"),
+        ("database_backup.verify.dispatched", "database_backup", "pooled"),
         ("offboard.destroy.dispatched", "offboard", "silo"),
         ("restore.load.done", "restore", "silo"),
     ),

@@ -61,6 +61,7 @@ DESCRIBED = {
             "record_bulk_update",
         ),
         Described("drift_check", "onboard", {}, "note.before", "drift_check"),
+        Described("database_backup", "onboard", {}, "finish.before", "database_backup"),
     )
 }
 
@@ -97,6 +98,9 @@ def expected(
         ("offboard", True): shut | _BACKED_UP | {"gone": 0},
         ("drift_check", False): active | {"gone": 0},
         ("drift_check", True): active | {"gone": 0},
+        ("database_backup", False): active | {"gone": 0, "backups": (1, 1)},
+        # What was not proven to its end does not stay.
+        ("database_backup", True): active | {"gone": 0},
         ("change_records", False): active | {"gone": 0},
         ("change_records", True): active | {"gone": 0},
         ("restore", False): active | _BACKED_UP | {"made": 2, "gone": 1, "protected": True},

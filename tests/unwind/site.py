@@ -193,7 +193,7 @@ def make_site(
             house=house,
             postgres=postgres,
             store=store,
-            databases=ports.databases,
+            databases=ports.databases.main,
             recorder=ports.recorder,
             contacts=ports.catalog.collections["contacts"],
             effects=effect_modules(folder),

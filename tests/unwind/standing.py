@@ -58,9 +58,15 @@ def whole(store: str, model: Isolation) -> tuple[str, ...]:
         "pooled": ("place in pooled",),
     }
     objects = {
-        "silo": ("database pb_*", "role pb_*"),
-        "bridge": ("role pb__br_*", "schema bridge_*"),
-        "pooled": ("place in pooled",),
+        "silo": ("database pb_*", "role pb_*", "role pb__la_*", "role pb__r0_*", "role pb__w0_*"),
+        "bridge": (
+            "role pb__br_*",
+            "role pb__la_*",
+            "role pb__p0_*",
+            "role pb__q0_*",
+            "schema bridge_*",
+        ),
+        "pooled": ("place in pooled", "role pb__la_*"),
     }
     return (files if store == "sqlite" else objects)[model]
 
@@ -182,9 +188,14 @@ def _backups(site: Site, tenant: str) -> tuple[int, int]:
     table = tables.backup
     with site.store.read() as connection:
         ids: Sequence[str] = (
-            connection.execute(select(table.c.id).where(table.c.tenant == tenant)).scalars().all()
+            connection.execute(
+                select(table.c.id).where(table.c.tenant == tenant, table.c.removed_at.is_(None))
+            )
+            .scalars()
+            .all()
         )
     folder = site.house.workspace.backups / tenant
     files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    assert files == sorted(f"{one}.archive" for one in ids), "an archive is nobody's"
-    return len(ids), len(files)
+    parts = sorted(f"{one}.{part}" for one in ids for part in ("archive", "json"))
+    assert files == parts, "an archive is nobody's"
+    return len(ids), sum(one.endswith(".archive") for one in files)

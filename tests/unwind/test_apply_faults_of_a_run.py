@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from control_plane.domain.tenant import TENANT as TENANTS
+from control_plane.handlers.run_waits import FIRST_WAIT
 from control_plane.provisioning import binary
 from control_plane.provisioning.port import Applied
 from control_plane.provisioning.progress import Told, untold
@@ -144,8 +145,10 @@ def test_a_run_whose_state_was_cut_off_does_nothing_until_somebody_has_put_it_ri
 ) -> None:
     run_id = scene.struck_run("short", step)
     stood = scene.struck.stands()
-    assert scene.world.work(run_id).state == "reconciling"
+    run = scene.world.work(run_id)
+    assert (run.state, run.reason) == ("unknown", "state_unreadable")
     assert scene.struck.stands() == stood
+    scene.world.clock.advance(FIRST_WAIT)
     # Put right from a copy; here of before the apply, and what it had made was removed by hand.
     scene.struck.folder.joinpath("cloud.log").unlink()
     scene.state.with_name("terraform.tfstate.backup").replace(scene.state)

@@ -28,7 +28,24 @@ OF_MONEY = {move.kind for move in MOVES.values() if move.kind} - {*DESCRIBED}
 OF_THE_HOUSE = {"follow_plan"}
 # It needs a stack that somebody has changed: tests/control_plane/handlers/test_drift.py kills at each.
 OF_DRIFT = {"drift_repair"}
-ELSEWHERE = SWITCHED | OF_MONEY | OF_THE_HOUSE | OF_DRIFT
+# They leave a tenant elsewhere: tests/control_plane/handlers/test_move.py kills at each.
+OF_MOVES = {"move", "finalise_move"}
+# It is about every tenant: tests/control_plane/handlers/test_fleet_migration.py kills at each.
+OF_THE_FLEET = {"fleet_migration"}
+# They leave a tenant elsewhere, or beside it: test_database_restore.py, test_database_clone.py there.
+OF_DATABASES = {"database_restore", "database_clone", "database_clone_drop"}
+# It needs something to log in to: tests/control_plane/handlers/test_credential_rotation.py kills at each.
+OF_SERVICES = {"rotate_credentials"}
+ELSEWHERE = (
+    OF_SERVICES
+    | OF_DATABASES
+    | OF_THE_FLEET
+    | OF_MOVES
+    | SWITCHED
+    | OF_MONEY
+    | OF_THE_HOUSE
+    | OF_DRIFT
+)
 CLOCKS = {"billing", "house"}
 SLICE = [case for store in STORES for case in some_kills_of_a_worker(store)]
 BLOWS = [blow for store in STORES for blow in some_blows(store)]

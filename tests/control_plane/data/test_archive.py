@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Table, create_engine, delete, insert, select
 
 from control_plane.data.archive import (
-    PAGE_ROWS,
     Summary,
     export_tenant,
     load_tenant,
     summary,
+    told,
 )
+from control_plane.data.archive_parts import PAGE_ROWS
 from control_plane.data.collection import SAMPLES, Collection, load_collection
-from control_plane.data.tables import APPLIED, FENCE, tenant_metadata
-from control_plane.domain.canonical import canonical
+from control_plane.data.tables import APPLIED, FENCE, UNDO, tenant_metadata
+from control_plane.data.undo import Image, images_of, keep_images
+from control_plane.domain.canonical import canonical, plain
 from control_plane.errors import Refused
 from tests.support.postgres import Postgres
 
@@ -83,7 +85,7 @@ def prove(connection: Connection, tenant: str, proofs: dict[str, datetime]) -> N
 
 
 def clear(connection: Connection, table: Table) -> None:
-    for one in (table, APPLIED, FENCE):
+    for one in (table, APPLIED, UNDO, FENCE):
         connection.execute(delete(one))
 
 
@@ -217,7 +219,7 @@ def test_neither_the_fence_nor_reference_rows_are_in_it(
     connection.execute(insert(FENCE).values(tenant_id="acme", epoch=7, open=True))
     target = io.BytesIO()
     made = export_tenant(connection, [things, currencies], "acme", target)
-    assert set(made.tables) == {"things", "paybill_applied"}
+    assert set(made.tables) == {"things", "paybill_applied", "paybill_undo"}
     assert b"fence" not in target.getvalue()
     assert b"currencies" not in target.getvalue()
 
@@ -333,6 +335,41 @@ def test_a_document_that_outgrew_a_later_bound_is_restored(
     content, made = exported(connection, narrower)
     clear(connection, table)
     assert load_tenant(connection, [narrower], "acme", io.BytesIO(content)) == made
+
+
+def test_what_an_undo_needs_is_in_it_whatever_its_size(
+    connection: Connection, things: Collection, table: Table
+) -> None:
+    long = {"label": "x" * 200_000, "deep": [[None, {"n": BIG}]]}
+    images = [Image(row_id(1), 2, long), Image(row_id(2), 1, None)]
+    for call in ("one", "two"):
+        keep_images(connection, "acme", call, images, now=NOW)
+    keep_images(connection, "other", "one", images, now=NOW)
+    content, made = exported(connection, things)
+    assert made.tables["paybill_undo"].rows == 2
+    connection.execute(delete(UNDO))
+    assert load_tenant(connection, [things], "acme", io.BytesIO(content)) == made
+    assert images_of(connection, "acme", "two", now=NOW) == tuple(images)
+    assert exported(connection, things) == (content, made)
+
+
+def test_an_archive_of_the_first_format_is_one_without_images(
+    connection: Connection, things: Collection, table: Table
+) -> None:
+    fill(connection, table, "acme", [plain_row(1)])
+    content, made = exported(connection, things)
+    head, *lines, end = content.splitlines(keepends=True)
+    before = json.loads(end)
+    del before["tables"]["paybill_undo"]
+    first = head.replace(b'"archive":2', b'"archive":1')
+    clear(connection, table)
+    old = b"".join([first, *lines, canonical(before) + b"\n"])
+    assert load_tenant(connection, [things], "acme", io.BytesIO(old)) == made
+    assert told(before) == plain(made)
+    clear(connection, table)
+    later = head.replace(b'"archive":2', b'"archive":3')
+    with pytest.raises(Refused):
+        load_tenant(connection, [things], "acme", io.BytesIO(b"".join([later, *lines, end])))
 
 
 def test_an_archive_of_other_collections_is_refused(

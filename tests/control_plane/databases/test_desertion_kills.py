@@ -34,7 +34,7 @@ sqlite.serves = postgres_worker.serves = wait_to_be_killed
 if len(where) == 1:
     databases = SqliteDatabases(Path(where[0]), busy_timeout_ms=2000)
 else:
-    databases = PostgresDatabases(
+    databases = PostgresDatabases.opened(
         owner=make_url(where[0]), face=make_url(where[1]), prefix=where[2], statement_ms_max=5000
     )
 databases.create("other", "pooled", AFTER, 1)

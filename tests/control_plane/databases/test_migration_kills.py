@@ -59,7 +59,7 @@ if moment == "before the declared rows":
 if len(where) == 1:
     databases = SqliteDatabases(Path(where[0]), busy_timeout_ms=2000)
 else:
-    databases = PostgresDatabases(
+    databases = PostgresDatabases.opened(
         owner=make_url(where[0]), face=make_url(where[1]), prefix=where[2], statement_ms_max=5000
     )
 databases.migrate("acme", model, BEFORE, AFTER, phase, 1)

@@ -251,7 +251,7 @@ def test_a_worker_that_could_not_end_the_faces_sessions_makes_no_database(
         raw.execute(
             SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(Identifier(str(stranger.username)))
         )
-    databases = PostgresDatabases(
+    databases = PostgresDatabases.opened(
         owner=server.owner, face=stranger, prefix=server.prefix, statement_ms_max=5_000
     )
     with pytest.raises(Failed) as caught:
@@ -265,7 +265,7 @@ def test_another_password_of_the_face_opens_nothing_until_the_worker_says_so(
 ) -> None:
     on_postgres.create("acme", any_model, [people], 1)
     name = str(server.face.username)
-    changed = PostgresDatabases(
+    changed = PostgresDatabases.opened(
         owner=server.owner,
         face=server.face.set(password="another"),
         prefix=server.prefix,

@@ -245,7 +245,7 @@ def test_more_at_once_than_there_are_connections_is_busy_and_passes(
 
 def test_a_server_that_is_not_there_is_unavailable(acme: Acme, people: Collection) -> None:
     nowhere = acme.server.face.update_query_dict({"host": "/nonexistent"})
-    databases = PostgresDatabases(
+    databases = PostgresDatabases.opened(
         owner=None, face=nowhere, prefix=acme.server.prefix, statement_ms_max=500
     )
     for model in ("silo", "pooled"):
@@ -256,7 +256,7 @@ def test_a_server_that_is_not_there_is_unavailable(acme: Acme, people: Collectio
 
 
 def test_a_wrong_password_is_no_absent_tenant(acme: Acme) -> None:
-    databases = PostgresDatabases(
+    databases = PostgresDatabases.opened(
         owner=None,
         face=acme.server.face.set(password="wrong"),
         prefix=acme.server.prefix,
@@ -268,7 +268,7 @@ def test_a_wrong_password_is_no_absent_tenant(acme: Acme) -> None:
 
 def test_a_face_without_a_password_is_refused(acme: Acme) -> None:
     with pytest.raises(BadInput, match="face"):
-        PostgresDatabases(
+        PostgresDatabases.opened(
             owner=None,
             face=acme.server.face.set(password=""),
             prefix=acme.server.prefix,

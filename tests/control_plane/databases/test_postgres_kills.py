@@ -26,7 +26,7 @@ from control_plane.databases.postgres_server import Server
 
 owner, face, prefix, model, moment = sys.argv[1:]
 contacts = load_collection(SAMPLES / "contacts.yaml")
-databases = PostgresDatabases(
+databases = PostgresDatabases.opened(
     owner=make_url(owner), face=make_url(face), prefix=prefix, statement_ms_max=5000
 )
 

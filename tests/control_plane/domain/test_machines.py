@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.approval import ApprovalState
+from control_plane.domain.campaign import CampaignState
+from control_plane.domain.database import DatabaseState
 from control_plane.domain.delivery import DeliveryState
 from control_plane.domain.effect import EffectState
 from control_plane.domain.invoice import InvoiceState
@@ -34,6 +36,8 @@ STATES = {
     "run": RunState,
     "approval": ApprovalState,
     "effect": EffectState,
+    "database": DatabaseState,
+    "fleet_migration": CampaignState,
 }
 TERMINAL = {
     "tenant": {"purged"},
@@ -45,6 +49,8 @@ TERMINAL = {
     "run": {"applied", "discarded", "canceled", "failed", "compensated"},
     "approval": {"rejected", "expired", "superseded", "void", "revoked", "consumed"},
     "effect": {"failed", "canceled", "undone"},
+    "database": {"deleted"},
+    "fleet_migration": {"done", "aborted"},
 }
 TRANSIENT: dict[str, set[str]] = {
     "tenant": {
@@ -72,6 +78,18 @@ TRANSIENT: dict[str, set[str]] = {
     },
     "approval": set(),
     "effect": {"dispatched", "undoing"},
+    "database": {
+        "creating",
+        "migrating",
+        "backing_up",
+        "restoring",
+        "rotating",
+        "cloning",
+        "stopping",
+        "starting",
+        "deleting",
+    },
+    "fleet_migration": {"canary", "wave", "rest"},
 }
 # Where work cannot be called off, because something irreversible has begun on every way in.
 SEALED: dict[str, set[str]] = {
@@ -84,6 +102,8 @@ SEALED: dict[str, set[str]] = {
     "run": {"verifying", "reconciling", "compensating"},
     "approval": set(),
     "effect": {"dispatched", "undoing"},
+    "database": {"deleting"},
+    "fleet_migration": set(),
 }
 every_machine = pytest.mark.parametrize("machine", MACHINES.values(), ids=list(MACHINES))
 

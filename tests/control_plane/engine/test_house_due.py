@@ -17,6 +17,7 @@ from control_plane.engine.house_due import Wish, wishes
 from control_plane.ports import Store
 from control_plane.store import rows, tables
 from control_plane.store.billing_tables import billing_account
+from control_plane.store.database_tables import database
 from control_plane.store.infrastructure_tables import stack
 from tests.support.ledgers import opened_store
 
@@ -77,9 +78,12 @@ def put(
 
 
 def found(store: Store, now: datetime = NOW) -> dict[str, Wish]:
-    """What would be asked for, by tenant."""
+    """What would be asked for first, by tenant."""
+    first: dict[str, Wish] = {}
     with store.read() as connection:
-        return {one.tenant: one for one in wishes(connection, now)}
+        for one in wishes(connection, now):
+            first.setdefault(one.tenant, one)
+    return first
 
 
 LADDER = {"no_upgrades": NOW - 30 * DAY, "deprovision": NOW}
@@ -199,7 +203,81 @@ def test_a_stack_of_a_tenant_out_of_service_waits(store: Store) -> None:
     assert found(store) == {}
 
 
-def test_a_stack_that_drifted_is_still_looked_at(store: Store) -> None:
+DRIFT = {"resources": [{"address": "aws_vpc.a"}, {"address": "aws_vpc.b"}]}
+
+
+def test_a_stack_that_drifted_is_looked_at_again_before_anything_is_repaired(store: Store) -> None:
     put(store, "old")
-    stands(store, "old", NOW - 2 * DAY, state="drifted")
-    assert set(found(store)) == {"old"}
+    stands(store, "old", NOW - 2 * DAY, state="drifted", drift=DRIFT)
+    assert found(store)["old"].kind == "drift_check"
+
+
+def test_what_the_last_look_found_is_to_be_repaired(store: Store) -> None:
+    for name, more in (("drifted", {"state": "drifted", "drift": DRIFT}), ("well", {})):
+        put(store, name)
+        stands(store, name, NOW, **more)
+    (wish,) = found(store).values()
+    assert (wish.kind, wish.tool, wish.tenant) == ("drift_repair", "drift_repair", "drifted")
+    assert (wish.since, wish.cause.reason) == (instant(NOW), "stack_drifted")
+    assert wish.cause.told.endswith("found 2 resources otherwise than applied.")
+    assert wish.command.model_dump() == {"tenant": "drifted"}
+
+
+def test_of_a_tenant_out_of_service_nothing_is_repaired(store: Store) -> None:
+    put(store, "old", state="suspended", reasons=("operator",))
+    stands(store, "old", NOW, state="drifted", drift=DRIFT)
+    assert found(store) == {}
+
+
+# What was left by a move --------------------------------------------------------------------------
+
+
+def left(store: Store, name: str, until: datetime, **more: object) -> None:
+    """A database that the tenant has left, kept until then."""
+    made = {
+        "id": f"db-{name}",
+        "tenant": name,
+        "server": "main",
+        "isolation": "pooled",
+        "slot": 0,
+        "purpose": "former",
+        "state": "available",
+        "run_id": "run-1",
+        "made_at": instant(NOW),
+        "changed_at": instant(NOW),
+        "kept_until": instant(until),
+        "version": 1,
+    }
+    with store.write() as connection:
+        connection.execute(insert(database), made | more)
+
+
+def test_what_was_left_goes_once_its_time_is_over(store: Store) -> None:
+    for name, until in (("over", NOW), ("kept", NOW + DAY)):
+        put(store, name)
+        left(store, name, until)
+    (wish,) = found(store).values()
+    assert (wish.kind, wish.tool, wish.tenant) == (
+        "finalise_move",
+        "tenant_move_finalise",
+        "over",
+    )
+    assert (wish.since, wish.cause.reason) == ("db-over", "way_back_over")
+    assert wish.command.model_dump() == {"tenant": "over", "database": "db-over"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"purpose": "serving"}, {"purpose": "clone"}, {"state": "deleting"}, {"state": "deleted"}],
+    ids=str,
+)
+def test_only_a_former_one_that_rests_is_removed(store: Store, more: dict[str, object]) -> None:
+    put(store, "over")
+    left(store, "over", NOW, **more)
+    assert found(store) == {}
+
+
+def test_of_a_tenant_that_is_under_way_nothing_is_removed(store: Store) -> None:
+    put(store, "over", state="migrating")
+    left(store, "over", NOW)
+    assert found(store) == {}

@@ -133,7 +133,7 @@ def test_a_smaller_plan_without_room_for_the_records_is_refused(
     bench: PayingBench, records: int, unfit: list[str]
 ) -> None:
     bench.on("pro")
-    databases = bench.world.ports.databases
+    databases = bench.world.ports.databases.main
     with databases.transaction(TENANT, "pooled") as connection:
         count_on(connection, TENANT, records)
     assert bench.preview("free")["unfit"] == unfit

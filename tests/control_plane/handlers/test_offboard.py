@@ -151,7 +151,7 @@ def test_an_offboarded_tenant_is_gone_and_its_backup_is_kept(bench: Bench) -> No
 
 
 def test_a_tenant_whose_onboarding_failed_can_be_offboarded(bench: Bench) -> None:
-    bench.world.ports.databases.drop(TENANT, "pooled", 100)
+    bench.world.ports.databases.main.drop(TENANT, "pooled", 100)
     bench.world.provisioner._stacks.clear()
     bench.world.alter(tables.tenant, tables.tenant.c.id == TENANT, state="provision_failed")
     lift(bench)
@@ -163,7 +163,7 @@ def test_a_tenant_whose_onboarding_failed_can_be_offboarded(bench: Bench) -> Non
 
 def test_a_tenant_in_service_whose_data_is_gone_is_not_offboarded(bench: Bench) -> None:
     lift(bench)
-    bench.world.ports.databases.drop(TENANT, "pooled", 100)
+    bench.world.ports.databases.main.drop(TENANT, "pooled", 100)
     run = bench.work(approved(bench))
     assert (run.state, run.reason) == ("compensated", "database_missing")
     assert bench.standing == ("suspended", ["operator"], "none")

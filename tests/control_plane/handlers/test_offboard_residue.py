@@ -29,14 +29,14 @@ def test_a_passing_fault_of_a_destroying_step_is_waited_out(
     lift(bench)
     run_id = approved(bench)
     left = [error, error]
-    drop = bench.world.ports.databases.drop
+    drop = bench.world.ports.databases.main.drop
 
     def failing(*given: object) -> None:
         if left:
             raise left.pop()
         drop(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.world.ports.databases, "drop", failing)
+    monkeypatch.setattr(bench.world.ports.databases.main, "drop", failing)
     assert bench.work(run_id).state == "applied"
     assert_gone(bench)
 
@@ -82,12 +82,12 @@ def test_data_that_is_half_gone_is_never_backed_up_in_place_of_the_whole(
     def half(*given: object) -> None:
         contacts = bench.world.ports.catalog.collections["contacts"]
         table = collection_table(contacts)
-        with bench.world.ports.databases.transaction(TENANT, "pooled") as connection:
+        with bench.world.ports.databases.main.transaction(TENANT, "pooled") as connection:
             connection.execute(table.delete().where(table.c.id == before[0]["id"]))
         raise Failed("It stopped half-way.", code="half")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.world.ports.databases, "drop", half)
+        patched.setattr(bench.world.ports.databases.main, "drop", half)
         assert bench.work(run_id).state == "failed"
     assert bench.tenant.state == "deprovision_failed"
     assert bench.work(approved(bench)).state == "applied"

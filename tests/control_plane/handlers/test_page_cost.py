@@ -79,7 +79,7 @@ class Desk:
 
     def add(self, tenant: str, first: int, last: int) -> None:
         declared = load(self.house.workspace.root / "catalog").collections
-        with self.face.databases.transaction(tenant, "pooled") as connection:
+        with self.face.databases.main.transaction(tenant, "pooled") as connection:
             for name, values in ROWS.items():
                 table = collection_table(declared[name])
                 fill(connection, table, tenant, last, values, first=first)

@@ -24,14 +24,14 @@ LEADS: Final[dict[str, Json]] = {"op": "eq", "field": "status", "value": "lead"}
 
 
 def counted(bench: Bench) -> int:
-    with bench.world.ports.databases.reading(TENANT, "pooled") as connection:
+    with bench.world.ports.databases.main.reading(TENANT, "pooled") as connection:
         mine = select(COUNT.c.records).where(COUNT.c.tenant_id == TENANT)
         return int(connection.execute(mine).scalar_one())
 
 
 def room(bench: Bench, left: int) -> None:
     """As if the tenant had so many records that just these may be added."""
-    with bench.world.ports.databases.transaction(TENANT, "pooled") as connection:
+    with bench.world.ports.databases.main.transaction(TENANT, "pooled") as connection:
         mine = update(COUNT).where(COUNT.c.tenant_id == TENANT)
         connection.execute(mine.values(records=MOST - left))
 
@@ -197,7 +197,7 @@ def test_a_tenant_that_comes_back_has_all_its_records_and_their_count(away: Benc
     run = away.do("tenant_restore", ADMIN)
     assert run.state == "applied"
     assert counted(away) == len(found(away)) == 2
-    with away.world.ports.databases.reading(TENANT, "pooled") as connection:
+    with away.world.ports.databases.main.reading(TENANT, "pooled") as connection:
         table = collection_table(away.world.ports.catalog.collections["contacts"])
         assert len(connection.execute(select(table)).all()) == 2
 
@@ -205,5 +205,5 @@ def test_a_tenant_that_comes_back_has_all_its_records_and_their_count(away: Benc
 def test_a_tenant_that_is_gone_leaves_no_count(bench: Bench) -> None:
     created(bench)
     offboard(bench)
-    with bench.world.ports.databases.reading(TENANT, "pooled") as connection:
+    with bench.world.ports.databases.main.reading(TENANT, "pooled") as connection:
         assert connection.execute(select(COUNT)).all() == []

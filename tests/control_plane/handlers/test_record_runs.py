@@ -31,7 +31,7 @@ def put(bench: Bench, count: int, **values: Any) -> list[str]:
     ports = bench.world.ports
     collection = ports.catalog.collections["contacts"]
     table, ids = collection_table(collection), [str(uuid4()) for _ in range(count)]
-    with ports.databases.transaction(TENANT, "pooled") as connection:
+    with ports.databases.main.transaction(TENANT, "pooled") as connection:
         for number, row_id in enumerate(ids):
             row = new_values(collection, contact(full_name=f"Person {number}", **values))
             insert_row(connection, table, TENANT, row_id, row, now=ports.clock.now())

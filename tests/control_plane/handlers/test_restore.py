@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.domain.plans import PlanCatalog
 from control_plane.errors import Failed
-from control_plane.handlers.handler import Catalog
+from control_plane.handlers.declared import Catalog
 from control_plane.handlers.offboard import RETENTION_DAYS
 from control_plane.handlers.registry import failpoint_names
 from control_plane.store import tables
@@ -68,8 +68,7 @@ def test_an_approval_that_was_given_before_is_good_for_no_second_going(away: Ben
     assert away.refused("tenant_offboard", cancel_subscription=True) == "deletion_protected"
     lift(away)
     assert away.work(approved(away)).state == "applied"
-    (older,) = [one for one in backups(away) if one.verified_at is None]
-    (newest,) = [one for one in backups(away) if one.verified_at is not None]
+    older, newest = sorted(backups(away), key=lambda one: one.verified_at or "")
     assert older.contents["tables"]["contacts"]["rows"] == 2  # type: ignore[index, call-overload]
     assert newest.contents["tables"]["contacts"]["rows"] == 3  # type: ignore[index, call-overload]
     run = away.do("tenant_restore")
@@ -211,7 +210,7 @@ def test_a_restoring_under_way_can_be_called_off(away: Bench) -> None:
 def test_data_that_does_not_come_to_the_manifest_is_not_opened(away: Bench) -> None:
     run_id = away.propose("tenant_restore")
     away.work_until_killed(run_id, "restore.verify.before")
-    with away.world.ports.databases.transaction(TENANT, "pooled") as connection:
+    with away.world.ports.databases.main.transaction(TENANT, "pooled") as connection:
         connection.exec_driver_sql("DELETE FROM contacts")
     run = away.work(run_id)
     assert (run.state, run.reason) == ("compensated", "restore_differs")

@@ -210,7 +210,7 @@ def test_rows_that_are_not_what_comes_of_the_archive_are_not_opened(bench: Bench
     later = under(bench, company=None, level=LEVEL)
     run_id = later.propose("tenant_restore")
     later.work_until_killed(run_id, "restore.verify.before")
-    with later.world.ports.databases.transaction(TENANT, "pooled") as connection:
+    with later.world.ports.databases.main.transaction(TENANT, "pooled") as connection:
         connection.exec_driver_sql("UPDATE contacts SET level = 4")
     run = later.work(run_id)
     assert (run.state, run.reason) == ("compensated", "restore_differs")

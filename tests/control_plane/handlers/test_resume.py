@@ -77,7 +77,7 @@ def test_a_tenant_whose_stack_is_gone_stays_suspended(bench: Bench) -> None:
 
 def test_a_tenant_whose_database_is_gone_stays_suspended(bench: Bench) -> None:
     suspend(bench, "operator")
-    bench.world.ports.databases.drop(TENANT, "pooled", 100)
+    bench.world.ports.databases.main.drop(TENANT, "pooled", 100)
     run = bench.work(bench.propose("tenant_resume", reason="operator"))
     assert (run.state, run.reason) == ("compensated", "database_not_ready")
     assert bench.standing == ("suspended", ["operator"], "none")

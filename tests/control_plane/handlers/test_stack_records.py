@@ -14,6 +14,7 @@ from control_plane.domain.stack_record import StackRecord
 from control_plane.facts.load import tenant_row
 from control_plane.handlers.handler import Work
 from control_plane.handlers.stack_records import (
+    account_held,
     record_gone,
     record_stack,
     record_verified,
@@ -21,7 +22,9 @@ from control_plane.handlers.stack_records import (
 )
 from control_plane.handlers.stack_steps import request_of
 from control_plane.provisioning.runner import never
+from control_plane.provisioning.site import UNNAMED
 from control_plane.provisioning.stacks import StackRequest
+from control_plane.store import rows, tables
 from control_plane.store.infrastructure_tables import stack
 from tests.support.approval_world import TENANT
 from tests.support.lifecycle_bench import Bench
@@ -162,3 +165,78 @@ def test_another_tenants_row_is_not_touched(
         found = stack_of_tenant(connection, "globex")
     assert found is not None
     assert found.state == "stands"
+
+
+# In which account ------------------------------------------------------------------------------
+
+
+def planned_in(bench: Bench, run_id: str, account: str | None, state: str = "applied") -> None:
+    """Have a run's plan tell of an account; of none as it did before accounts were told."""
+    changes = {} if account is None else {"account": account}
+    plan = {"parts": {"infrastructure": {"changes": changes}}}
+    run = bench.world.run(run_id)
+    bench.world.alter_run(run, plan=plan, state=state)
+
+
+def held(bench: Bench, request: StackRequest) -> str | None:
+    with bench.world.store.read() as connection:
+        return account_held(connection, request)
+
+
+@pytest.fixture
+def later(request_: StackRequest) -> StackRequest:
+    """The same stack, as another run asks for it."""
+    return request_.model_copy(update={"run_id": "run-2"})
+
+
+def test_a_stack_is_held_in_the_account_of_the_run_that_applied_it(
+    bench: Bench, work: Work, later: StackRequest
+) -> None:
+    assert held(bench, later) == UNNAMED
+    planned_in(bench, work.run.id, "111111111111")
+    assert held(bench, later) == "111111111111"
+    # Whatever its model: a tenant has one account of a cloud.
+    assert held(bench, later.model_copy(update={"isolation": "silo"})) == "111111111111"
+    for other in ({"cloud": "aws"}, {"tenant": "globex"}):
+        assert held(bench, later.model_copy(update=other)) is None
+
+
+def test_a_stack_that_is_gone_is_held_nowhere(
+    bench: Bench, work: Work, later: StackRequest
+) -> None:
+    planned_in(bench, work.run.id, "111111111111")
+    with bench.world.store.write(TENANT) as connection:
+        record_gone(work, connection, later)
+    assert held(bench, later) is None
+
+
+@pytest.mark.parametrize("state", ["planned", "awaiting_approval", "applying", "compensating"])
+def test_what_a_run_is_about_to_make_is_held_where_it_was_planned(
+    bench: Bench, work: Work, request_: StackRequest, state: str
+) -> None:
+    with bench.world.store.write(TENANT) as connection:
+        record_gone(work, connection, request_)
+    planned_in(bench, work.run.id, "222222222222", state)
+    assert held(bench, request_) == "222222222222"
+    assert held(bench, request_.model_copy(update={"tenant": "globex"})) is None
+    planned_in(bench, work.run.id, None, state)
+    assert held(bench, request_) is None
+
+
+def test_a_run_that_is_planned_again_holds_nothing_yet(
+    bench: Bench, work: Work, request_: StackRequest
+) -> None:
+    with bench.world.store.write(TENANT) as connection:
+        record_gone(work, connection, request_)
+    planned_in(bench, work.run.id, "222222222222", "planning")
+    assert held(bench, request_) is None
+
+
+def test_a_stack_whose_run_is_not_known_is_held_somewhere(
+    bench: Bench, later: StackRequest
+) -> None:
+    where = stack.c.tenant == TENANT
+    with bench.world.store.write(TENANT) as connection:
+        assert rows.change(connection, stack, where, run_id="lost") == 1
+        assert connection.execute(select(tables.run.c.id)).all()
+    assert held(bench, later) == UNNAMED

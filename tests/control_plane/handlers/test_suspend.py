@@ -179,7 +179,7 @@ def test_a_suspension_under_way_can_be_called_off(bench: Bench) -> None:
 
 
 def test_a_tenant_whose_database_is_gone_can_still_be_suspended(bench: Bench) -> None:
-    bench.world.ports.databases.drop(TENANT, "pooled", 100)
+    bench.world.ports.databases.main.drop(TENANT, "pooled", 100)
     bench.do("tenant_suspend", reason="security")
     assert bench.standing == ("suspended", ["security"], "none")
 

@@ -156,6 +156,80 @@ def test_local_needs_no_account_and_no_other_cloud_is_known() -> None:
     assert set(parse_clouds(json.dumps({"accounts": every}), FILE).accounts) == set(every)
 
 
+# Accounts that some tenants have alone ---------------------------------------------------------
+
+OWN: Final = AWS | {"cloud": "aws", "tenants": ["acme"], "account": "210987654321"}
+
+
+def dedicated(*several: dict[str, Any], **changed: Any) -> Clouds:
+    return parsed(None, dedicated=[OWN | changed] if not several else list(several))
+
+
+def refused_dedicated(*several: dict[str, Any], **changed: Any) -> BadInput:
+    with pytest.raises(BadInput) as error:
+        dedicated(*several, **changed)
+    return error.value
+
+
+def test_a_tenant_stands_in_its_own_account_and_any_other_in_everybodys() -> None:
+    clouds = dedicated(tenants=["acme", "globex"])
+    own, everybodys = clouds.dedicated[0], clouds.accounts["aws"]
+    assert [clouds.account_of("aws", one) for one in ("acme", "globex", "initech")] == [
+        own,
+        own,
+        everybodys,
+    ]
+    assert clouds.account_of("gcp", "acme") is None
+    alone = parse_clouds(json.dumps({"dedicated": [OWN]}), FILE)
+    assert alone.account_of("aws", "acme") is not None
+    assert alone.account_of("aws", "initech") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"tenants": []}, "dedicated.0.tenants"),
+        ({"tenants": ["Acme Inc"]}, "dedicated.0.tenants.0"),
+        ({"tenants": [f"{PLANTED}/x"]}, "dedicated.0.tenants.0"),
+        ({"tenants": "acme"}, "dedicated.0.tenants"),
+        ({"cloud": PLANTED}, "dedicated.0.cloud"),
+        ({"account": ""}, "dedicated.0.account"),
+        ({"isolation": PLANTED}, "dedicated.0.isolation"),
+    ],
+)
+def test_a_mistake_in_a_dedicated_account_is_named_by_its_place(
+    changed: dict[str, Any], field: str
+) -> None:
+    error = refused_dedicated(**changed)
+    assert error.field == f"{FILE}: {field}"
+    assert PLANTED not in str(error)
+
+
+def test_no_tenant_has_two_accounts_of_a_cloud() -> None:
+    other = OWN | {"account": "333333333333"}
+    assert "dedicated.1.tenants.1" in str(
+        refused_dedicated(OWN, other | {"tenants": ["globex", "acme"]})
+    )
+    assert "dedicated.0.tenants.1" in str(refused_dedicated(tenants=["acme", "acme"]))
+    assert len(dedicated(OWN, other | {"cloud": "gcp"}).dedicated) == 2
+
+
+def test_two_entries_of_one_account_keep_their_states_in_one_place() -> None:
+    s3 = {"kind": "s3", "settings": {"bucket": "states"}}
+    again = OWN | {"tenants": ["globex"]}
+    assert len(dedicated(OWN, again).dedicated) == 2
+    assert "dedicated.1.state" in str(refused_dedicated(OWN, again | {"state": s3}))
+    as_everybodys = {"account": AWS["account"]}
+    assert "dedicated.0.state" in str(refused_dedicated(**as_everybodys, state=s3))
+    assert len(dedicated(**as_everybodys).dedicated) == 1
+    # Of another cloud the same id is another account.
+    assert len(dedicated(OWN, again | {"cloud": "gcp", "state": s3}).dedicated) == 2
+
+
+def test_local_has_no_dedicated_account_either() -> None:
+    assert "local needs no account" in str(refused_dedicated(cloud="local"))
+
+
 @pytest.mark.parametrize("text", ["[]", "x", "accounts: [", "a: &x 1\nb: *x", "!!python/none x"])
 def test_a_file_that_is_no_object_is_refused_by_its_name(text: str) -> None:
     with pytest.raises(BadInput, match=r"^clouds\.yaml"):

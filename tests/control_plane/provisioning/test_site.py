@@ -17,11 +17,12 @@ from control_plane.provisioning.accounts import (
     CloudAccount,
     Clouds,
     Credentials,
+    DedicatedAccount,
     FromEnvironment,
     StateBackend,
 )
 from control_plane.provisioning.scan import BUILTIN
-from control_plane.provisioning.site import PROVIDERS, Sites, cli_config
+from control_plane.provisioning.site import PROVIDERS, UNNAMED, Sites, cli_config
 from control_plane.provisioning.stacks import StackRequest
 
 KEY: Final = b"k" * 32
@@ -164,6 +165,68 @@ def test_a_state_in_a_bucket_is_the_same_from_every_folder_and_one_in_a_file_is_
     near = [digest_of(sites_of(Path(root))) for root in ("/srv/one", "/srv/two")]
     assert far[0] == far[1]
     assert near[0] != near[1]
+
+
+# Which account --------------------------------------------------------------------------------
+
+
+def two_accounts(held_in: str | None = None, *, everybodys: bool = True) -> Sites:
+    """Of `one` everybody's, and of `two` acme's; whatever stands stands in `held_in`."""
+    two = DedicatedAccount(
+        cloud="aws",
+        tenants=("acme",),
+        **{name: getattr(account_of(account="two"), name) for name in CloudAccount.model_fields},
+    )
+    clouds = Clouds(accounts={"aws": account_of()} if everybodys else {}, dedicated=(two,))
+    return Sites(
+        Path("/srv/one"), clouds, fetch_credentials=lambda _: {}, held_in=lambda _request: held_in
+    )
+
+
+def test_a_tenants_stack_stands_in_its_own_account_and_anothers_in_everybodys() -> None:
+    sites = two_accounts()
+    assert sites.site(request_of()).account == "two"
+    assert sites.site(request_of(tenant="globex")).account == "one"
+    assert sites.site(request_of("local")).account == ""
+    with pytest.raises(Refused) as refused:
+        two_accounts(everybodys=False).site(request_of(tenant="globex"))
+    assert refused.value.code == "cloud_not_configured"
+
+
+@pytest.mark.parametrize(
+    ("tenant", "held", "stays"),
+    [
+        *[("acme", held, held in (None, "two")) for held in (None, "one", "two", UNNAMED, "gone")],
+        *[
+            ("globex", held, held in (None, "one", UNNAMED))
+            for held in (None, "one", "two", UNNAMED, "gone")
+        ],
+    ],
+)
+def test_what_stands_is_in_its_own_account_or_refused(
+    tenant: str, held: str | None, *, stays: bool
+) -> None:
+    sites, request = two_accounts(held), request_of(tenant=tenant)
+    if stays:
+        assert sites.site(request).account in ("one", "two")
+        return
+    with pytest.raises(Refused) as refused:
+        sites.site(request)
+    assert (refused.value.code, refused.value.rule) == ("account_moved", "clouds.dedicated")
+
+
+def test_what_stood_before_accounts_were_told_has_moved_where_everybodys_is_gone() -> None:
+    with pytest.raises(Refused) as refused:
+        two_accounts(UNNAMED, everybodys=False).site(request_of())
+    assert refused.value.code == "account_moved"
+
+
+def test_a_plan_is_bound_to_its_account_and_tells_it() -> None:
+    own = two_accounts().site(request_of())
+    assert own.named() == {"account": "two"}
+    assert own.digest(KEY) != digest_of(sites_of())
+    local = Sites(Path("/srv")).site(request_of("local"))
+    assert local.named() == {}
 
 
 TEMPLATES: Final = st.text(alphabet=st.sampled_from('${}%"a\\\n ~'), max_size=12)

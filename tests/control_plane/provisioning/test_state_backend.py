@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -12,9 +15,15 @@ from hypothesis import strategies as st
 from control_plane.domain.canonical import canonical
 from control_plane.domain.isolation import CLOUDS, ISOLATIONS
 from control_plane.errors import BadInput
-from control_plane.provisioning.accounts import BackendKind, StateBackend
+from control_plane.provisioning import binary, state_settings
+from control_plane.provisioning.accounts import BackendKind, StateBackend, parse_clouds
 from control_plane.provisioning.stacks import StackRequest
-from control_plane.provisioning.state_backend import backend, state_path
+from control_plane.provisioning.state_backend import (
+    backend,
+    ends_with_its_session,
+    state_path,
+    variables,
+)
 
 ROOT: Final = Path("/srv/paybill/terraform")
 PLANTED: Final = "s3cret-planted"
@@ -112,11 +121,16 @@ def test_a_schema_of_postgres_has_a_name_that_is_not_cut_off(request: StackReque
 
 @pytest.mark.parametrize("kind", AFAR)
 def test_each_backend_names_its_state_in_its_own_word(kind: BackendKind) -> None:
-    made = block(kind, request_of(), bucket="states")
+    given_ = dict.fromkeys(state_settings.PLAIN[kind], "given")
+    made = block(kind, request_of(), **given_)
     assert made["word"] == {"cos": "s3"}.get(kind, kind)
-    assert made["bucket"] == "states"
     if kind != "pg":
         assert made[NAMED_BY[kind]].startswith("paybill/0a1b2c3d/acme/aws-silo")
+    always = {"skip_credentials_validation", "skip_metadata_api_check", "skip_region_validation"}
+    ours = {"use_azuread_auth", *(always | {"skip_requesting_account_id"} if kind == "cos" else ())}
+    assert {name: made[name] for name in given_.keys() - ours} == dict.fromkeys(
+        given_.keys() - ours, "given"
+    )
 
 
 def test_a_state_in_s3_is_locked_and_encrypted_and_one_on_azure_needs_no_key() -> None:
@@ -126,44 +140,120 @@ def test_a_state_in_s3_is_locked_and_encrypted_and_one_on_azure_needs_no_key() -
     assert block("azurerm", request_of(), use_azuread_auth=False)["use_azuread_auth"] is True
 
 
-@pytest.mark.parametrize("kind", AFAR)
-@pytest.mark.parametrize(
-    "name",
-    ["key", "prefix", "schema_name", "path", "workspace_key_prefix", "use_lockfile", "encrypt"],
-)
-def test_a_setting_that_is_ours_to_make_is_refused(kind: BackendKind, name: str) -> None:
+def test_oracles_backend_is_given_its_credentials_under_the_names_that_it_reads() -> None:
+    given_ = {"OCI_USER_OCID": "user", "OCI_REGION": "eu", "NOT_OCI_X": "x"}
+    assert variables("oci", given_) == {"OCI_user_ocid": "user", "OCI_region": "eu"}
+    assert [variables(kind, given_) for kind in KINDS if kind != "oci"] == [{}] * (len(KINDS) - 1)
+
+
+def test_only_a_databases_lock_ends_with_its_session() -> None:
+    ends = {
+        kind: ends_with_its_session(backend(StateBackend(kind=kind), ROOT, request_of()))
+        for kind in KINDS
+    }
+    assert [kind for kind, ended in ends.items() if ended] == ["pg"]
+
+
+# Settings ---------------------------------------------------------------------------------------
+
+
+def refused(kind: str, settings: Any) -> BadInput:
+    """What is said of an account with these settings, in the file that it stands in."""
+    account = {
+        "account": "one",
+        "regions": ["eu"],
+        "credentials": {"kind": "environment", "names": ["UNUSED"]},
+        "state": {"kind": kind, "settings": settings},
+    }
     with pytest.raises(BadInput) as error:
-        block(kind, request_of(), bucket="b", **{name: PLANTED})
-    assert error.value.field == f"state.settings.{name}"
+        parse_clouds(json.dumps({"accounts": {"aws": account}}), "clouds.yaml")
+    assert error.value.field == "clouds.yaml: accounts.aws.state"
     assert PLANTED not in str(error.value)
+    return error.value
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", sorted(state_settings.OURS))
+def test_a_setting_that_is_ours_to_make_is_refused(kind: BackendKind, name: str) -> None:
+    assert f"settings.{name} Paybill says it" in str(refused(kind, {name: PLANTED}))
+
+
+# What the documentation of Terraform's backends marks as such, or tells to keep out of files.
 SECRETS: Final = (
     *("access_key", "secret_key", "token", "sas_token", "client_secret", "credentials"),
     *("conn_str", "access_token", "encryption_key", "sse_customer_key", "password"),
     *("private_key", "private_key_password", "client_certificate", "client_certificate_password"),
-    *("oidc_token", "oidc_request_token"),
+    *("oidc_token", "oidc_request_token", "http_proxy", "https_proxy"),
 )
 
 
-@pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_among_the_settings_is_refused_at_any_depth(name: str) -> None:
-    for settings in ({name: PLANTED}, {"assume_role": {name: PLANTED}}, {"a": [{name: PLANTED}]}):
-        with pytest.raises(BadInput) as error:
-            block("s3", request_of(), **settings)
-        assert error.value.field.startswith("state.settings.")
-        assert error.value.field.endswith(name)
-        assert PLANTED not in str(error.value)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [*SECRETS, "anything_else"])
+def test_a_secret_and_whatever_is_not_known_are_refused(kind: BackendKind, name: str) -> None:
+    assert f"settings.{name} is no setting" in str(refused(kind, {name: PLANTED}))
 
 
-def test_the_token_of_a_web_identity_is_refused_and_its_file_is_not() -> None:
-    inside = {"role_arn": "arn:aws:iam::1:role/x", "web_identity_token": PLANTED}
-    with pytest.raises(BadInput, match="web_identity_token"):
-        block("s3", request_of(), assume_role_with_web_identity=inside)
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"assume_role": {"token": PLANTED}}, "settings.assume_role.token is no"),
+        ({"assume_role": {f"{PLANTED} x": 1}}, "settings.assume_role.? is no"),
+        ({"assume_role": {"policy": {"a": PLANTED}}}, "settings.assume_role.policy must"),
+        ({"assume_role": {"tags": {"a": [[PLANTED]]}}}, "settings.assume_role.tags must"),
+        ({"assume_role": PLANTED}, "settings.assume_role must be an object"),
+        (
+            {"assume_role_with_web_identity": {"web_identity_token": PLANTED}},
+            "settings.assume_role_with_web_identity.web_identity_token is no",
+        ),
+        ({"endpoints": {"s3": {"password": PLANTED}}}, "settings.endpoints.s3 must"),
+        ({"bucket": {"password": PLANTED}}, "settings.bucket must be one value"),
+        ({"allowed_account_ids": [{"a": PLANTED}]}, "settings.allowed_account_ids must"),
+    ],
+)
+def test_what_a_setting_holds_is_looked_at_too(settings: Any, said: str) -> None:
+    for kind in ("s3", "cos"):
+        assert said in str(refused(kind, settings))
+
+
+def test_what_names_a_role_its_tags_and_the_file_of_its_token_may_be_given() -> None:
     inside = {"role_arn": "arn:aws:iam::1:role/x", "web_identity_token_file": "/run/token"}
     assert block("s3", request_of(), assume_role_with_web_identity=inside)["word"] == "s3"
+    role = {"role_arn": "arn:aws:iam::1:role/x", "tags": {"team": "one"}, "policy_arns": ["a", "b"]}
+    assert block("s3", request_of(), assume_role=role)["assume_role"] == role
 
 
 def test_a_local_state_takes_no_setting_of_an_account() -> None:
-    assert set(block("local", request_of(), path="/tmp/elsewhere", key="x")) == {"path", "word"}
-    assert block("local", request_of(), path="/tmp/elsewhere")["path"].startswith(str(ROOT))
+    assert "settings.path Paybill says it" in str(refused("local", {"path": "/tmp/elsewhere"}))
+    assert "settings.bucket is no setting" in str(refused("local", {"bucket": "b"}))
+
+
+SETTING: Final = st.from_regex(r"[a-z_][a-z0-9_]{0,20}", fullmatch=True)
+
+
+@given(st.sampled_from(KINDS), st.dictionaries(SETTING, st.text(max_size=3), max_size=4))
+def test_nothing_but_what_is_listed_is_ever_given(kind: str, settings: dict[str, str]) -> None:
+    found = state_settings.mistake(kind, settings)
+    listed = state_settings.PLAIN[kind] | state_settings.BLOCKS.get(kind, {}).keys()
+    assert (found is None) == (settings.keys() <= state_settings.PLAIN[kind])
+    assert found is None or found[0] not in listed or found[1] == "must be an object"
+
+
+@pytest.mark.parametrize("kind", [one for one in AFAR if one != "cos"])
+def test_every_setting_that_may_be_given_is_one_that_terraform_knows(
+    kind: BackendKind, tmp_path: Path
+) -> None:
+    terraform = binary.find(None, os.environ["PATH"] if kind != "oci" else "/nowhere")
+    known = [*state_settings.PLAIN[kind], *state_settings.BLOCKS.get(kind, {})]
+    given_ = {**dict.fromkeys(known), "unheard_of": 1}
+    file = {"terraform": {"backend": {kind: given_}}}
+    (tmp_path / "backend.tf.json").write_text(json.dumps(file))
+    done = subprocess.run(
+        [*terraform.argv, "init", "-no-color", "-input=false"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "is named" in line]
+    assert said == ['No argument or block type is named "unheard_of".']

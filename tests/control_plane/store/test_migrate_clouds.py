@@ -26,7 +26,7 @@ ROW: Final[dict[str, Any]] = Tenant(
     isolation="silo",
     plan="team",
     region="local",
-).model_dump(mode="json", exclude={"cloud"})
+).model_dump(mode="json", exclude={"cloud", "server", "slot"})
 
 
 @pytest.fixture

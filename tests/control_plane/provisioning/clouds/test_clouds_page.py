@@ -13,10 +13,12 @@ import pytest
 from pydantic import BaseModel
 
 from control_plane.domain.isolation import CLOUDS
+from control_plane.provisioning import state_settings
 from control_plane.provisioning.accounts import (
     BackendKind,
     CloudAccount,
     Clouds,
+    DedicatedAccount,
     FromCommand,
     FromEnvironment,
     FromFile,
@@ -54,12 +56,18 @@ def table_of(section: Section, column: str) -> Table:
 
 
 @pytest.mark.parametrize(
-    ("heading", "model"), [("File", Clouds), ("Account", CloudAccount), ("State", StateBackend)]
+    ("heading", "model"),
+    [
+        ("File", Clouds),
+        ("Account", CloudAccount),
+        ("Dedicated account", DedicatedAccount),
+        ("State", StateBackend),
+    ],
 )
 def test_every_field_of_the_accounts_file_is_told(
     page: Mapping[str, Section], heading: str, model: type[BaseModel]
 ) -> None:
-    (table,) = page[heading].tables
+    table = table_of(page[heading], "field")
     told = [(name, _normal(default)) for name, default in table.cells("field", "default")]
     assert told == [(name, _normal(default)) for name, default in _rows(model)]
     assert "" not in table.column("meaning")
@@ -69,6 +77,8 @@ def _rows(model: type[BaseModel]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
+        if model is DedicatedAccount and name in CloudAccount.model_fields:
+            continue
         if field.is_required():
             rows.append((f"`{name}`", "required"))
         elif isinstance(default, BaseModel):
@@ -94,15 +104,29 @@ def test_every_field_of_each_form_of_credentials_is_told(page: Mapping[str, Sect
 
 
 def test_every_kind_of_backend_and_every_cloud_is_told(page: Mapping[str, Section]) -> None:
-    (state,) = page["State"].tables
+    state = table_of(page["State"], "field")
     assert codes(state.column("meaning")[0]) == get_args(BackendKind)
     (file,) = page["File"].tables
     assert codes(file.column("meaning")[1]) == tuple(one for one in CLOUDS if one != "local")
 
 
+def test_every_setting_of_a_state_that_may_be_given_is_told(page: Mapping[str, Section]) -> None:
+    table = next(one for one in page["State"].tables if one.columns == ("kind", "settings"))
+    told = {
+        kind: set(codes(names))
+        for kinds, names in table.cells("kind", "settings")
+        for kind in codes(kinds)
+    }
+    assert told == {kind: set(names) for kind, names in state_settings.PLAIN.items()}
+    blocks = {name for names in state_settings.BLOCKS.values() for name in names}
+    assert all(f"`{name}`" in page["State"].text for name in blocks)
+
+
 def test_the_example_is_an_accounts_file(page: Mapping[str, Section]) -> None:
     (text,) = _YAML.findall(page["The accounts file"].text)
-    assert set(parse_clouds(text, "clouds.yaml").accounts) == {"aws", "gcp"}
+    clouds = parse_clouds(text, "clouds.yaml")
+    assert set(clouds.accounts) == {"aws", "gcp"}
+    assert [one.tenants for one in clouds.dedicated] == [("acme",)]
 
 
 def test_every_check_is_told(page: Mapping[str, Section]) -> None:

@@ -1,0 +1,105 @@
+"""What a tenant has left by a move is removed: when, by whom, and with what under it; killed at every boundary."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from control_plane.domain.database import Database
+from control_plane.domain.home import Home
+from control_plane.facts.load import tenant_row
+from control_plane.handlers.database_rows import database_row
+from control_plane.handlers.registry import failpoint_names
+from server.protection import protect
+from tests.support.approval_world import TENANT
+from tests.support.lifecycle_bench import ADMIN, Bench
+from tests.support.moving import approved, databases, moves, resumed
+from tests.support.offboarding import found, records, unvouched
+from tests.support.slices import sliced
+
+FINALISING = [one for one in failpoint_names() if one.startswith("finalise_move.")]
+KEPT = timedelta(days=7)
+
+
+@pytest.fixture
+def left(bench: Bench) -> Database:
+    """The database that the bench's tenant has left, with two records in it."""
+    records(bench, 2)
+    assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
+    return databases(bench)["former"]
+
+
+def assert_finalised(bench: Bench, left: Database) -> None:
+    """Nothing of it is there, nothing else is touched, and its row says so."""
+    engine = bench.world.ports.databases.at(left.home)
+    assert not engine.exists(TENANT, left.isolation)
+    assert (TENANT, "pooled") not in bench.world.provisioner._stacks
+    assert (TENANT, "bridge") in bench.world.provisioner._stacks
+    with bench.world.store.read() as connection:
+        tombstone = database_row(connection, left.id)
+    assert tombstone is not None
+    assert tombstone.state == "deleted"
+    assert [one.state for one in moves(bench)] == ["finalised"]
+    assert (bench.tenant.state, bench.tenant.home) == ("active", Home("bridge"))
+    assert len(found(bench)) == 2
+    assert bench.create()["outcome"] == "done"
+    assert unvouched(bench) == []
+
+
+def test_once_its_time_is_over_nobody_is_asked(bench: Bench, left: Database) -> None:
+    bench.world.clock.advance(KEPT + timedelta(seconds=1))
+    run = bench.work(bench.propose("tenant_move_finalise", database=left.id))
+    assert run.state == "applied", run
+    assert_finalised(bench, left)
+
+
+def test_before_that_a_human_is_asked(bench: Bench, left: Database) -> None:
+    run = resumed(bench, approved(bench, "tenant_move_finalise", database=left.id))
+    assert run.state == "applied", run
+    assert_finalised(bench, left)
+
+
+def test_what_serves_is_not_removed(bench: Bench, left: Database) -> None:
+    serving = databases(bench)["serving"]
+    assert bench.refused("tenant_move_finalise", database=serving.id) == "not_former"
+    assert bench.refused("tenant_move_finalise", database="0" * 32) == "not_former"
+
+
+def test_it_is_removed_once(bench: Bench, left: Database) -> None:
+    bench.world.clock.advance(KEPT)
+    assert bench.do("tenant_move_finalise", database=left.id).state == "applied"
+    assert bench.refused("tenant_move_finalise", database=left.id) == "not_former"
+
+
+def test_a_legal_hold_keeps_it(bench: Bench, left: Database) -> None:
+    bench.world.clock.advance(KEPT)
+    with bench.world.store.write() as connection:
+        protect(connection, bench.world.ports.recorder, TENANT, legal_hold=True)
+    assert bench.refused("tenant_move_finalise", ADMIN, database=left.id) == "legal_hold"
+
+
+def test_a_stack_that_something_stands_on_stays(bench: Bench, left: Database) -> None:
+    back = resumed(bench, approved(bench, isolation="pooled"))
+    assert back.state == "applied", back
+    bench.world.clock.advance(KEPT)
+    run = bench.work(bench.propose("tenant_move_finalise", database=left.id))
+    assert run.state == "applied", run
+    assert not bench.world.ports.databases.at(left.home).exists(TENANT, "pooled")
+    assert (TENANT, "pooled") in bench.world.provisioner._stacks
+    with bench.world.store.read() as connection:
+        tenant = tenant_row(connection, TENANT)
+    assert tenant is not None
+    assert tenant.home == Home("pooled", slot=1)
+    assert len(found(bench)) == 2
+
+
+@pytest.mark.parametrize("point", sliced(FINALISING, every=5))
+def test_a_worker_that_died_anywhere_has_another_finish_it(
+    bench: Bench, left: Database, point: str
+) -> None:
+    bench.world.clock.advance(KEPT)
+    run_id = bench.propose("tenant_move_finalise", database=left.id)
+    bench.work_until_killed(run_id, point)
+    assert resumed(bench, run_id).state == "applied"
+    assert_finalised(bench, left)
