@@ -300,7 +300,7 @@ def _gone(house: House, face: Face, tenant: str) -> None:
         made_at=START,
         digest="0" * 64,
         bytes=1,
-        contents={},
+        contents={"schema_digest": schema_digest(collections), "tables": {}},
         schema_digest=schema_digest(collections),
         verified_at=START,
         keep_until=FAR,

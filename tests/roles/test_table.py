@@ -21,9 +21,14 @@ from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 
 ALLOWED = {"done", "running", "planned"}
-# What they need no tenant of these has: a proven backup, a database that it has left. Done in
-# tests/control_plane/handlers: test_database_restore.py, test_finalise_move.py.
-WAITING = {"database_restore", "tenant_move_finalise"}
+# What they need nobody here has: a proven backup, a login, a database that was left, every tenant.
+# They are done in tests/control_plane/handlers, of credentials, restores, moves and fleets.
+WAITING = {
+    "database_restore",
+    "database_rotate_credentials",
+    "tenant_move_finalise",
+    *(f"fleet_migration_{act}" for act in ("start", "status", "pause", "abort")),
+}
 UNLISTED = {"code": types.INVALID_PARAMS, "message": "Unknown tool"}
 # Every one of them is its own cell as well; the step meets each column in turn.
 UNLISTED_STEP = 4
