@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 
@@ -33,6 +33,8 @@ from tests.support.emulated_aws import (
 )
 from tests.support.faulty_proxy import Fault, FaultyProxy, How, Kind, faulty_proxy
 
+T = TypeVar("T")
+TRIES: Final = 4
 CHANGES: Final = 3
 """How many requests of an apply of the pooled stack change the cloud."""
 EVERYTHING: Final = frozenset({"role", "policy", "parameter"})
@@ -70,6 +72,17 @@ EVERY_BLOW: Final = (
 ALWAYS: Final = EVERY_BLOW[0]
 
 
+def patiently(act: Callable[[], T]) -> T:
+    """As a run's worker does: what only went unanswered is asked again."""
+    for _ in range(TRIES - 1):
+        try:
+            return act()
+        except Failed as error:
+            if error.code != "network":
+                raise
+    return act()
+
+
 @dataclass
 class Account:
     """The account, its door, and a provisioner that works through it."""
@@ -81,7 +94,7 @@ class Account:
 
     def struck(self, request: StackRequest, blow: Blow) -> PaybillError | None:
         """Apply the stack under the blow; the error with which it ends."""
-        artifact = self.provisioner.observe(request).artifact
+        artifact = patiently(lambda: self.provisioner.observe(request)).artifact
         with self.door.armed(Fault(blow.kind, blow.nth, blow.how)) as fault:
             try:
                 self.provisioner.apply(request, artifact, should_stop=self._stopping(blow, fault))
@@ -150,10 +163,10 @@ def test_an_apply_killed_behind_its_first_change_is_adopted_and_taken_back(
     assert isinstance(account.struck(request, ALWAYS), Unknown)
     assert len(standing(account.aws, request)) == 1
     assert object_at(account.aws, lock_path(request)) is not None, "the killed one left no lock"
-    seen = account.provisioner.look(request)
+    seen = patiently(lambda: account.provisioner.look(request))
     assert (seen.settled, len(seen.resources)) == ("differs", 1)
     account.assert_known(request, seen)
-    removal = account.provisioner.observe(request, destroy=True)
+    removal = patiently(lambda: account.provisioner.observe(request, destroy=True))
     account.provisioner.apply(request, removal.artifact)
     assert standing(account.aws, request) == frozenset()
 
@@ -164,7 +177,7 @@ def test_a_lock_that_another_machine_holds_is_not_broken(account: Account) -> No
     lock = json.dumps({**held, "Operation": "OperationTypeApply", "Info": "", "Version": "1.11.4"})
     account.aws.s3(lock_path(request), lock)
     with pytest.raises(Failed) as failed:
-        account.provisioner.settle(request)
+        patiently(lambda: account.provisioner.settle(request))
     assert (failed.value.code, failed.value.retryable) == ("state_locked", True)
     assert object_at(account.aws, lock_path(request)) == lock
 
@@ -180,17 +193,17 @@ def test_an_apply_under_every_blow_loses_nothing_and_leaves_nothing(
     stood = standing(account.aws, request)
     if isinstance(error, Failed):
         assert not stood, "an apply that changed something says that it did not"
-    seen = account.provisioner.look(request)
+    seen = patiently(lambda: account.provisioner.look(request))
     account.assert_known(request, seen)
     if blow.how == "once":  # the state was written at last: nothing had to be found by its labels
         assert (seen.settled, seen.resources) == ("present", ADDRESSES)
     if way == "on":
-        again = account.provisioner.observe(request)
+        again = patiently(lambda: account.provisioner.observe(request))
         account.provisioner.apply(request, again.artifact)
-        seen = account.provisioner.look(request)
+        seen = patiently(lambda: account.provisioner.look(request))
         assert (seen.settled, seen.resources) == ("present", ADDRESSES)
         assert standing(account.aws, request) == EVERYTHING
-    account.provisioner.destroy(request)
+    patiently(lambda: account.provisioner.destroy(request))
     assert standing(account.aws, request) == frozenset()
-    assert account.provisioner.settle(request) == "absent"
+    assert patiently(lambda: account.provisioner.settle(request)) == "absent"
     assert object_at(account.aws, lock_path(request)) is None
