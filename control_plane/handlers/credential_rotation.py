@@ -6,8 +6,6 @@ said that they follow the other, or once their time is over.
 
 from __future__ import annotations
 
-import time
-from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -18,7 +16,7 @@ from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json
 from control_plane.domain.database import Database
 from control_plane.domain.run_record import Run
-from control_plane.errors import Failed, Refused
+from control_plane.errors import Refused
 from control_plane.handlers import handovers
 from control_plane.handlers.database_rows import move_database
 from control_plane.handlers.database_subject import database_subject, serving_of
@@ -35,7 +33,6 @@ from control_plane.handlers.handovers import Credential, handed
 from control_plane.handlers.tenant_moves import inside_of, noted, noted_now
 
 OPERATION: Final = "rotate"
-_PAUSE_S: Final = 0.2
 
 
 def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -55,7 +52,7 @@ def let_go(work: Work, connection: Connection | None) -> None:
 def remove(work: Work, connection: Connection | None) -> None:
     """Take it away again; who was told of it meanwhile is given the time to follow back."""
     if "version" in noted_now(work, "switch"):
-        _followed(work, may_stop=False)
+        handovers.followed(work, work.ports.handover.overlap_s, may_stop=False)
     handovers.unmake_coming(work, connection)
 
 
@@ -80,25 +77,8 @@ def await_followers(work: Work, connection: Connection | None) -> dict[str, Json
     """Wait until the services have said that they follow, at most as long as both may stand."""
     if noted_now(work, "begin")["leaving"] is None:
         return {"acknowledged": False}
-    return {"acknowledged": _followed(work, may_stop=True)}
-
-
-def _followed(work: Work, *, may_stop: bool) -> bool:
-    overlap_s = work.ports.handover.overlap_s
-    ends_s = time.monotonic() + overlap_s
-    while True:
-        with work.ports.store.read() as reading:
-            known = handed(reading, work.run.tenant)
-        assert known is not None, "they were told in the step before"
-        if known.acked_version >= known.version:
-            return True
-        # After a kill the time that has passed counts: by our clock, or the processor's.
-        told = datetime.fromisoformat(known.changed_at) + timedelta(seconds=overlap_s)
-        if work.ports.clock.now() >= told or time.monotonic() >= ends_s:
-            return False
-        if work.should_stop() and may_stop:
-            raise Failed("The run was asked to stop.", code="canceled")
-        time.sleep(_PAUSE_S)
+    within_s = work.ports.handover.overlap_s
+    return {"acknowledged": handovers.followed(work, within_s, may_stop=True)}
 
 
 def finish(work: Work, connection: Connection | None) -> dict[str, Json]:

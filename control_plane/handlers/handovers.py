@@ -6,8 +6,10 @@ one go, and made anew where any of that was cut off.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import cast
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 from sqlalchemy import Connection
 
@@ -15,13 +17,15 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.domain.database import Database
 from control_plane.domain.handover import Access, Half, Handover, half_of, other_half
 from control_plane.domain.home import Home
-from control_plane.errors import Refused
+from control_plane.errors import Failed, Refused
 from control_plane.handlers.database_rows import serving
 from control_plane.handlers.handler import Probe, Work
 from control_plane.handlers.tenant_moves import inside_of, noted_now, tenant_now, tenant_of
 from control_plane.secrets.secret_place import new_secret, reference_of
 from control_plane.store import rows
 from control_plane.store.database_tables import handover
+
+_PAUSE_S: Final = 0.05
 
 
 def handed(connection: Connection, tenant: str) -> Handover | None:
@@ -154,6 +158,27 @@ def forget_secrets(work: Work) -> None:
         known = handed(connection, work.run.tenant)
     if work.ports.secrets is not None and known is not None and known.secret:
         work.ports.secrets.drop(known.secret)
+
+
+def followed(work: Work, within_s: float, *, may_stop: bool) -> bool:
+    """Wait until the services have said that they follow the last version, and no longer than that.
+
+    Raises Failed (`canceled`) where the run is asked to stop, and may.
+    """
+    ends_s = time.monotonic() + within_s
+    while True:
+        with work.ports.store.read() as reading:
+            known = handed(reading, work.run.tenant)
+        assert known is not None, "they were told in the step before"
+        if known.acked_version >= known.version:
+            return True
+        # After a kill the time that has passed counts: by our clock, or the processor's.
+        told = datetime.fromisoformat(known.changed_at) + timedelta(seconds=within_s)
+        if work.ports.clock.now() >= told or time.monotonic() >= ends_s:
+            return False
+        if work.should_stop() and may_stop:
+            raise Failed("The run was asked to stop.", code="canceled")
+        time.sleep(_PAUSE_S)
 
 
 def _tell(work: Work, connection: Connection, found: Database | None, **values: object) -> int:

@@ -19,7 +19,7 @@ from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.home import Home
 from control_plane.errors import Failed
-from control_plane.handlers import move_handover, move_money, stack_steps
+from control_plane.handlers import handovers, move_handover, move_money, stack_steps
 from control_plane.handlers.fleet_bring_up import bring_up
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.move_money import plan_in_force
@@ -75,7 +75,7 @@ def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
     return {
         "source": source.id,
         "target": target.id,
-        **move_handover.credentials(work, inside, source.home, target.home),
+        **handovers.exchange(inside, tenant.id, source.home, target.home),
         "isolation": tenant.isolation,
         "data_epoch": data_epoch(inside, tenant.id),
     }
@@ -224,8 +224,7 @@ def retire(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Let the services into the source no more, once they follow, or the freeze's time is over."""
     within_s = max(0, _left_ms(work)) / 1_000
     followed = move_handover.await_followers(work, within_s, may_stop=False)
-    move_handover.retire(work)
-    return {"followed": followed}
+    return {"followed": followed, **handovers.retire_leaving(work, connection)}
 
 
 def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -315,9 +314,9 @@ STEPS: tuple[Step, ...] = (
     Step("target", do=make_target, undo=drop_target, outside=True),
     Step(
         "credential",
-        do=move_handover.make,
-        undo=move_handover.unmake,
-        probe=move_handover.probe_made,
+        do=handovers.make_coming,
+        undo=handovers.unmake_coming,
+        probe=handovers.probe_coming,
         outside=True,
     ),
     Step("capture", do=capture, undo=release, outside=True),
