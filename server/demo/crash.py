@@ -75,4 +75,4 @@ def _infrastructure(stage: Stage, tenant: str) -> Seen:
     return {"lineage": state["lineage"], "serial": state["serial"], "resources": list(resources)}
 
 
-_STEPS = ("register", "collect", "provision", "database", "verify", "activate")
+_STEPS = ("register", "collect", "provision", "database", "verify", "hand_over", "activate")
