@@ -26,7 +26,7 @@ from tests.support.onboarding import ask
 from tests.support.postgres import Postgres
 
 _CALLS = 10
-_REFUSED_IN_A_FREEZE = frozenset({"fenced", "facts_moved"})
+_REFUSED_IN_A_FREEZE = frozenset({"tenant_moving"})
 # Each leads to another model, and the last one back: that of a round's beginning.
 _JOURNEY: tuple[Isolation, ...] = ("bridge", "silo", "pooled")
 

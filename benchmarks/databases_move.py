@@ -25,8 +25,7 @@ from many_tickets import TABLE, TICKETS, ticket
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import update
 
-from control_plane.data.moving import catch_up, copy
-from control_plane.data.moving_parts import Moved
+from control_plane.data.moving import catch_up, copy, moved_between
 from control_plane.databases.port import DatabaseEngine
 from control_plane.databases.postgres_names import Names
 from control_plane.databases.sqlite import SqliteDatabases
@@ -87,10 +86,10 @@ def moved(
 ) -> dict[str, float]:
     """Rows a second of each part of a move."""
     _, old, new = pair
-    what = Moved([TICKETS], _TENANT)
     target.create(_TENANT, new, [TICKETS], 1)
     target.fence(_TENANT, new, 1, open=False)
     leaving, coming = source.moving(_TENANT, old, 2), target.moving(_TENANT, new, 2)
+    what = moved_between(leaving, coming, [TICKETS], _TENANT)
     leaving.capture([TICKETS])
     copy_s = took_s(lambda: copy(leaving, coming, what))
     with source.transaction(_TENANT, old) as connection:

@@ -65,15 +65,21 @@ class BadInput(PaybillError):
 
 
 class Failed(PaybillError):
-    """It failed, and nothing remained of it."""
+    """It failed, and nothing remained of it. `retry_after_s` says when a retry is worth a try, where that is known."""
 
     code = "failed"
 
     def __init__(
-        self, message: str | None = None, *, retryable: bool = False, code: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        retryable: bool = False,
+        code: str | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
 
 
 class Unknown(PaybillError):

@@ -47,7 +47,13 @@ def of_error(error: PaybillError) -> Outcome:
     if isinstance(error, Unknown):
         return Outcome(outcome="unknown", message=str(error), code=error.code)
     retryable = isinstance(error, Unavailable) or (isinstance(error, Failed) and error.retryable)
-    return Outcome(outcome="failed", message=str(error), code=error.code, retryable=retryable)
+    return Outcome(
+        outcome="failed",
+        message=str(error),
+        code=error.code,
+        retryable=retryable,
+        retry_after_s=error.retry_after_s if isinstance(error, Failed) else None,
+    )
 
 
 def of_run(run: Run, done: dict[str, Json] | None) -> Outcome:

@@ -16,6 +16,7 @@ from control_plane.errors import Failed, PaybillError, Unknown
 from control_plane.facts.tool import ToolFacts
 from control_plane.handlers.catalog_in_force import require_in_force
 from control_plane.handlers.handler import Change, Lifecycle, Ports, Query, Subject, View
+from control_plane.handlers.moving_calls import is_of_a_move, told_of_move
 from control_plane.plane import Plane
 from control_plane.ports import RowGate
 from graphs.gatekeeper import Gatekeeper, Witness, require, require_now, unwitnessed
@@ -245,7 +246,7 @@ class Steps:
 
     def refuse(self, passage: Passage, error: PaybillError) -> Outcome:
         """Turn an error into an outcome and record it; where even that fails, say so."""
-        passage.outcome = of_error(error)
+        passage.outcome = of_error(self._as_told(passage, error))
         try:
             self.ledger.note(passage.outcome.outcome, passage)
         except PaybillError as unwritten:
@@ -254,6 +255,15 @@ class Steps:
             if passage.outcome.outcome not in ("refused", "unknown"):
                 passage.outcome = of_error(unwritten)
         return passage.outcome
+
+    def _as_told(self, passage: Passage, error: PaybillError) -> PaybillError:
+        if not is_of_a_move(error):
+            return error
+        try:
+            with self.ports.store.read() as connection:
+                return told_of_move(connection, passage.subject, error)
+        except PaybillError:
+            return error
 
     # shared ----------------------------------------------------------------------------------
 

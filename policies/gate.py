@@ -196,12 +196,28 @@ class Gate:
             raise GateUnavailable("the policy engine put out something for another action")
         if entry.validation_errors:
             raise BadFacts(_part(entry.validation_errors[0], asked.kind), "breaks the schema")
-        decided = {action: _action(entry, asked.kind, action) for action in asked.actions}
+        put_out = _outputs(entry)
+        decided = {
+            action: _action(entry, asked.kind, action, put_out.get(action, ()))
+            for action in asked.actions
+        }
         return Decision(asked.kind, asked.id, MappingProxyType(decided), decision_id, self.version)
 
 
+def _outputs(entry: response_pb2.CheckResourcesResponse.ResultEntry) -> dict[str, list[Output]]:
+    # Read once: to look for each action's among all of them would take actions times outputs.
+    found: dict[str, list[Output]] = {}
+    for item in entry.outputs:
+        output = Output(item.src, item.action, _plain(item), item.error)
+        found.setdefault(output.action, []).append(output)
+    return found
+
+
 def _action(
-    entry: response_pb2.CheckResourcesResponse.ResultEntry, kind: str, action: str
+    entry: response_pb2.CheckResourcesResponse.ResultEntry,
+    kind: str,
+    action: str,
+    outputs: Sequence[Output],
 ) -> ActionDecision:
     effect = entry.actions[action]
     if effect not in (effect_pb2.EFFECT_ALLOW, effect_pb2.EFFECT_DENY, effect_pb2.EFFECT_NO_MATCH):
@@ -209,11 +225,6 @@ def _action(
     policy = entry.meta.actions[action].matched_policy if action in entry.meta.actions else ""
     if effect == effect_pb2.EFFECT_ALLOW and not policy:
         raise GateUnavailable("the policy engine allowed without naming a policy")
-    outputs = [
-        Output(item.src, item.action, _plain(item), item.error)
-        for item in entry.outputs
-        if item.action == action
-    ]
     return decide_action(
         allowed=effect == effect_pb2.EFFECT_ALLOW,
         policy="" if policy == _NO_MATCH else policy,

@@ -27,7 +27,6 @@ from server.mcp_face import LATE_CHANGE, LATE_READ
 RETRY_S: Final = 1
 CONNECTION: Final = "connection_get"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
-_RETRY: Final[Header] = (b"retry-after", str(RETRY_S).encode())
 # A front's refusals that are no word about the caller's rights.
 _BUSY: Final[Mapping[str, int]] = {"too_many_calls": 429, GateUnavailable.code: 503}
 STATUS: Final[Mapping[str, int]] = {
@@ -156,7 +155,8 @@ class Integration:
             return
         status = status_of(found.outcome)
         body = json.dumps(found.outcome.answer(), ensure_ascii=False).encode()
-        await answer(send, status, body=body, headers=(_RETRY,) if status in (429, 503) else ())
+        headers = (retry_of(found.outcome),) if status in (429, 503) else ()
+        await answer(send, status, body=body, headers=headers)
 
     async def _raw(self, route: Route, scope: Scope, receive: Receive) -> dict[str, Any]:
         found = route.pattern.fullmatch(scope["path"])
@@ -196,6 +196,12 @@ def status_of(outcome: Outcome) -> int:
     if outcome.outcome == "failed" and outcome.retryable:
         return 503
     return STATUS[outcome.outcome]
+
+
+def retry_of(outcome: Outcome) -> Header:
+    """When the call is worth another try, as HTTP says it."""
+    seconds = RETRY_S if outcome.retry_after_s is None else outcome.retry_after_s
+    return (b"retry-after", str(seconds).encode())
 
 
 def bad_input(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from control_plane.domain.isolation import ISOLATIONS
 from control_plane.errors import BadInput, Unavailable
@@ -16,6 +16,9 @@ from control_plane.provisioning.stacks import Overrides, StackRequest
 from server.private_files import NotPrivate, read_own_file
 from server.settings import Settings, process_environment
 from server.workspace import Workspace
+
+if TYPE_CHECKING:
+    from control_plane.provisioning.inventory import Inventory
 
 _CLOUDS_BYTES_MAX: Final = 262_144
 
@@ -70,6 +73,19 @@ def wire_provisioner(
     )
     provisioner.sweep()
     return provisioner
+
+
+def look_into(workspace: Workspace, clouds: Clouds) -> Inventory:
+    """What bears the workspace's labels in every account; it is asked now, and nothing is changed."""
+    from control_plane.provisioning.clouds.choose import adapter_for
+    from control_plane.provisioning.inventory import inventory
+
+    return inventory(
+        clouds,
+        workspace.id[:8],
+        adapter_for,
+        lambda source: fetch(source, process_environment()),
+    )
 
 
 def read_clouds(path: Path | None) -> Clouds:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any, cast
 
 from sqlalchemy import Connection, func, select
@@ -22,10 +21,13 @@ from control_plane.domain.home import Home
 from control_plane.domain.plans import PlanCatalog
 from control_plane.domain.tenant import Tenant
 from control_plane.errors import PaybillError, Refused
+from control_plane.fleet.migration_file import Migration
+from control_plane.fleet.scratch import lead
 from control_plane.ports import Archives, Recorder, Store
 from control_plane.store import rows, tables
 from control_plane.store.database_tables import database
-from server.registry_survey import FoundDatabase, Survey
+from server.registry_stacks import isolation_of, place_of
+from server.registry_survey import FoundDatabase, FoundTenant, Survey
 
 LEAF = "registry.rebuilt"
 # One that has no epoch to be after stands shut, and the first run that comes opens it.
@@ -54,6 +56,8 @@ class Revived:
         return {
             "tenant": self.tenant.id,
             "state": self.tenant.state,
+            "cloud": self.tenant.cloud,
+            "region": self.tenant.region,
             "databases": len(self.databases),
             "backups": len(self.backups),
         }
@@ -70,6 +74,7 @@ class Rebuilding:
         archives: Archives,
         collections: Sequence[Collection],
         plans: PlanCatalog,
+        migrations: Sequence[Migration],
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -77,19 +82,19 @@ class Rebuilding:
         self._archives = archives
         self._collections = collections
         self._plans = plans
+        self._migrations = migrations
 
     def write(self, found: Survey, terms: Terms, now: datetime) -> list[Revived]:
         """Register every tenant that was found.
 
         One with a database is suspended, under the reason `operator`, and protected from deletion;
-        one of which an archive alone is left can be restored, if that was proven just now. Nothing
-        that stands is touched. Raises Refused (`registry_not_empty`, `plan_absent`), NotFound.
+        one of which an archive alone is left can be restored, if that was proven just now. One that
+        labels alone name is suspended likewise, without a database: its name is nobody else's, and
+        it neither opens nor is removed without one. Nothing that stands is touched. Raises Refused (`registry_not_empty`, `plan_absent`), NotFound.
         """
         if terms.plan not in {one.name for one in self._plans.plans}:
             raise Refused("There is no such plan.", code="plan_absent", rule="catalog.plans")
-        revived = [
-            self._revived(tenant, mine, found, terms, now) for tenant, mine in _by_tenant(found)
-        ]
+        revived = [self._revived(one, terms, now) for one in found.tenants if one.state is not None]
         with self._store.write() as connection:
             if connection.execute(select(func.count()).select_from(tables.tenant)).scalar_one():
                 raise Refused("There are tenants in the store.", code="registry_not_empty")
@@ -116,38 +121,29 @@ class Rebuilding:
         payload: dict[str, Json] = {**one.told()}
         self._recorder.record(connection, LEAF, one.tenant.id, payload, guards)
 
-    def _revived(
-        self,
-        tenant: str,
-        mine: Sequence[FoundDatabase],
-        found: Survey,
-        terms: Terms,
-        now: datetime,
-    ) -> Revived:
-        manifests = [
-            one.manifest
-            for one in found.archives
-            if one.tenant == tenant and one.manifest is not None
-        ]
-        manifests.sort(key=lambda one: one.made_at)
-        stands = _in_order(mine)
+    def _revived(self, found: FoundTenant, terms: Terms, now: datetime) -> Revived:
+        manifests, stands = found.manifests, _in_order(found.databases)
         backups = [_backup(one) for one in manifests]
-        if not stands and manifests and self._restores(manifests[-1]):
+        if not stands and manifests and self._restores(manifests[-1], now):
             backups[-1] = backups[-1].model_copy(update={"verified_at": instant(now)})
-        home = stands[0].home if stands else Home(manifests[-1].isolation, manifests[-1].server)
+        home = _home(found, stands)
+        # Where labels leave it open, nothing is made of them: the tenant does not open there.
+        cloud, region = place_of(found.stacks, home.isolation) or ("local", terms.region)
+        gone = found.state == "deprovisioned"
         made = Tenant(
-            id=tenant,
-            display_name=tenant,
-            state="suspended" if stands else "deprovisioned",
+            id=found.tenant,
+            display_name=found.tenant,
+            state="deprovisioned" if gone else "suspended",
             isolation=home.isolation,
             plan=terms.plan,
-            region=terms.region,
+            cloud=cloud,
+            region=region,
             server=home.server,
             slot=home.slot,
             access_mode="none",
             suspend_reasons=frozenset({"operator"}),
             deletion_protection=True,
-            restorable_until=None if stands else manifests[-1].restorable_until,
+            restorable_until=manifests[-1].restorable_until if gone else None,
         )
         known = tuple(
             _database(one, "serving" if place == 0 else "former", now)
@@ -155,7 +151,7 @@ class Rebuilding:
         )
         return Revived(made, known, tuple(backups), max((one.epoch for one in stands), default=0))
 
-    def _restores(self, manifest: Manifest) -> bool:
+    def _restores(self, manifest: Manifest, now: datetime) -> bool:
         """Whether the archive, loaded on trial, comes to what its manifest says."""
         if manifest.kind != "canonical" or manifest.schema_digest != schema_digest(
             self._collections
@@ -168,6 +164,9 @@ class Rebuilding:
                 self._archives.open(tenant, manifest.backup_id, manifest.archive_digest) as source,
                 trial_at as trial,
             ):
+                if manifest.team is not None:
+                    names = {one.name for one in self._collections}
+                    lead(trial, self._migrations, names, manifest.team.migrations, now)
                 archive.load_tenant(trial, self._collections, tenant, source)
                 restored = plain(archive.summary(trial, self._collections, tenant))
         except PaybillError:
@@ -175,11 +174,14 @@ class Rebuilding:
         return restored == archive.told(_contents(manifest))
 
 
-def _by_tenant(found: Survey) -> Iterator[tuple[str, list[FoundDatabase]]]:
-    mine = {tenant: list(each) for tenant, each in groupby(found.databases, lambda one: one.tenant)}
-    archived = {one.tenant for one in found.archives if one.manifest is not None}
-    for tenant in sorted({*mine, *archived}):
-        yield tenant, mine.get(tenant, [])
+def _home(found: FoundTenant, stands: Sequence[FoundDatabase]) -> Home:
+    if stands:
+        return stands[0].home
+    if manifests := found.manifests:
+        return Home(manifests[-1].isolation, manifests[-1].server)
+    isolation = isolation_of(found.stacks)
+    assert isolation is not None, "who has no state is not registered"
+    return Home(isolation)
 
 
 def _in_order(mine: Sequence[FoundDatabase]) -> list[FoundDatabase]:
@@ -224,4 +226,5 @@ def _backup(manifest: Manifest) -> Backup:
 
 def _contents(manifest: Manifest) -> dict[str, Json]:
     found = cast("Mapping[str, Json]", plain(manifest.tables))
-    return {"schema_digest": manifest.schema_digest, "tables": dict(found)}
+    said = None if manifest.team is None else plain(manifest.team)
+    return {"schema_digest": manifest.schema_digest, "tables": dict(found), "team": said}

@@ -1,10 +1,11 @@
-"""What stands of tenants where our own store is lost: by what servers and archives say. Changes nothing, and knows no row of ours."""
+"""What stands of tenants where our own store is lost: by what servers, archives and labels say. Changes nothing, and knows no row of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -17,6 +18,9 @@ from control_plane.domain.home import SLOTS, Home
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import PaybillError
 from control_plane.ports import Archives
+from control_plane.provisioning.accounts import Clouds
+from control_plane.provisioning.inventory import Inventory, Silence
+from server.registry_stacks import NO_ISOLATION, NO_TENANT, FoundStack, isolation_of, stacks_of
 
 
 @dataclass(frozen=True)
@@ -67,26 +71,103 @@ class FoundArchive:
 
 
 @dataclass(frozen=True)
+class FoundTenant:
+    """One tenant, with all that tells of it."""
+
+    tenant: str
+    databases: tuple[FoundDatabase, ...] = ()
+    archives: tuple[FoundArchive, ...] = ()
+    stacks: tuple[FoundStack, ...] = ()
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """Those that are to be believed, the oldest first."""
+        known = [one.manifest for one in self.archives if one.manifest is not None]
+        return sorted(known, key=lambda one: one.made_at)
+
+    @property
+    def state(self) -> Literal["suspended", "deprovisioned"] | None:
+        """The state that it is registered in; None where what tells of it is not enough.
+
+        Of whom only labels tell, something stands: nothing may be made, nor removed, in its name.
+        """
+        if self.databases:
+            return "suspended"
+        if self.manifests:
+            return "deprovisioned"
+        return None if isolation_of(self.stacks) is None else "suspended"
+
+    def told(self) -> dict[str, Any]:
+        """For the report."""
+        by = {"databases": self.databases, "archives": self.archives, "labels": self.stacks}
+        return {
+            "tenant": self.tenant,
+            "known_by": [name for name, found in by.items() if found],
+            "state": self.state,
+            "code": None if self.state is not None else self._why,
+        }
+
+    @property
+    def _why(self) -> str:
+        return next((one.code for one in self.archives if one.code), NO_ISOLATION)
+
+
+@dataclass(frozen=True)
 class Survey:
-    """All that was found, and which servers did not say."""
+    """All that was found, and which servers and clouds did not say."""
 
     databases: tuple[FoundDatabase, ...] = ()
     archives: tuple[FoundArchive, ...] = ()
-    silent: tuple[tuple[str, str], ...] = field(default=())
+    stacks: tuple[FoundStack, ...] = ()
+    silent: tuple[tuple[str, str], ...] = ()
+    silent_clouds: tuple[Silence, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody who was asked has answered."""
+        return not self.silent and not self.silent_clouds
+
+    @cached_property
+    def tenants(self) -> tuple[FoundTenant, ...]:
+        """Everybody who is told of, by name, once."""
+        stacks = [one for one in self.stacks if one.code != NO_TENANT]
+        names = {one.tenant for one in self.databases} | {one.tenant for one in self.archives}
+        names |= {one.tenant for one in stacks}
+        return tuple(
+            FoundTenant(
+                name,
+                tuple(one for one in self.databases if one.tenant == name),
+                tuple(one for one in self.archives if one.tenant == name),
+                tuple(one for one in stacks if one.tenant == name),
+            )
+            for name in sorted(names)
+        )
 
     def told(self) -> dict[str, Any]:
         """The whole report."""
         return {
+            "tenants": [one.told() for one in self.tenants],
             "databases": [one.told() for one in self.databases],
             "archives": [one.told() for one in self.archives],
+            "stacks": [one.told() for one in self.stacks],
             "servers_that_do_not_answer": [
                 {"server": one, "code": code} for one, code in self.silent
             ],
+            "clouds_that_do_not_answer": [one._asdict() for one in self.silent_clouds],
+            "complete": self.complete,
         }
 
 
-def survey(databases: DatabaseServers, archives: Archives) -> Survey:
-    """Look on every server, in every place, and into the folder of archives."""
+def survey(
+    databases: DatabaseServers,
+    archives: Archives,
+    looked: Inventory,
+    clouds: Clouds,
+) -> Survey:
+    """Look on every server, in every place, and into the folder of archives.
+
+    ``looked`` is what the accounts of ``clouds`` have told already.
+    """
     found: list[FoundDatabase] = []
     silent: list[tuple[str, str]] = []
     for server in databases.names:
@@ -98,7 +179,13 @@ def survey(databases: DatabaseServers, archives: Archives) -> Survey:
         FoundArchive(one.tenant, one.backup_id, one.manifest, one.code or "")
         for one in archives.manifests()
     ]
-    return Survey(tuple(sorted(found, key=_place)), tuple(kept), tuple(silent))
+    return Survey(
+        databases=tuple(sorted(found, key=_place)),
+        archives=tuple(kept),
+        stacks=stacks_of(looked.found, clouds),
+        silent=tuple(silent),
+        silent_clouds=looked.silent,
+    )
 
 
 def _on_server(databases: DatabaseServers, server: str) -> Iterable[FoundDatabase]:

@@ -17,6 +17,7 @@ from server.clock import SystemClock
 from server.ids import RandomIds
 from server.initialise import write_store
 from server.opening import create_store, open_store
+from server.provisioning_wiring import look_into, read_clouds
 from server.registry_rebuild import Rebuilding, Revived, Terms
 from server.registry_survey import Survey, survey
 from server.settings import Settings
@@ -39,10 +40,12 @@ class Registry:
         self._databases = open_servers(workspace, settings.limits.statement_ms_max, "worker")
         self._archives = wire_backups(workspace, settings, keys, store, clock, ids).archives
         self._recorder = LeafRecorder(keys.public.seal_bytes, clock, ids)
+        self._clouds = read_clouds(settings.clouds_file)
 
     def survey(self) -> Survey:
-        """What stands."""
-        return survey(self._databases, self._archives)
+        """What stands: here, on servers, and in every account of the worker's clouds."""
+        looked = look_into(self._workspace, self._clouds)
+        return survey(self._databases, self._archives, looked, self._clouds)
 
     def write(self, found: Survey, plan: str, region: str) -> list[Revived]:
         """Register it. Raises as `Rebuilding.write`."""
@@ -55,6 +58,7 @@ class Registry:
             self._archives,
             tuple(declared.collections.values()),
             declared.plans,
+            declared.migrations,
         )
         return rebuilding.write(found, Terms(plan, region), self._clock.now())
 

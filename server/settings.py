@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         description="Where the worker leaves the passwords of tenants' services, else a folder of "
         "the workspace's state; only its owner may read it.",
     )
+    stack_databases_file: Path | None = Field(
+        default=None,
+        description="Of which clouds silo stacks take their tenants' rows, and how the worker gets "
+        "into their servers; none without it. Only its owner may read it.",
+    )
     handover_host: str | None = Field(
         default=None,
         min_length=1,
@@ -176,6 +181,7 @@ class Settings(BaseSettings):
         "keys_file",
         "pg_bin",
         "handover_file",
+        "stack_databases_file",
         "stripe_key_file",
         "stripe_webhook_secrets_file",
     )

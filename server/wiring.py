@@ -42,6 +42,7 @@ from server.payment_wiring import wire_payments
 from server.proving import prove_once
 from server.provisioning_wiring import wire_provisioner
 from server.settings import Settings
+from server.stack_wiring import wire_stack_servers
 from server.switchboard import Switchboard, Works
 from server.tenant_servers import open_servers
 from server.workspace import Workspace
@@ -114,7 +115,7 @@ def face_ports(
         recorder=recorder,
         notes=LeafNotes(recorder, store),
         catalog=catalog,
-        databases=open_servers(workspace, limits.statement_ms_max, login),
+        databases=open_servers(workspace, limits.statement_ms_max, login, store),
         cursor_key=face_keys.cursor_key,
         hmac_key=face_keys.hmac_key,
         workspace=workspace.id[:8],
@@ -226,6 +227,7 @@ def wire_worker(
         catalogs=board,
         payments=wire_payments(workspace, settings),
         secrets=wire_secrets(workspace, settings),
+        stack_servers=wire_stack_servers(workspace, settings),
     )
     board.man(lambda room: _works(ports, room, settings, failpoints, keys.seal_private))
     clock, log = SystemClock(), StoredLog(store)

@@ -31,6 +31,7 @@ _HANDED: Final = (
     "manual_payments",
     "pg_bin",
     "sandbox_payments",
+    "stack_databases_file",
     "stripe_api_base",
     "stripe_key_file",
     "stripe_webhook_secrets_file",

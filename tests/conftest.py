@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(
     yield
     if hasattr(config, "workerinput"):
         items[:] = in_order(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    # Every module and test stays to the end: no later search for garbage need walk them all again.
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from control_plane import move_commands as commands
+from control_plane.domain.home import SERVER_NAME
 from tools.schemas import DryRun, Handle, Instant, Key, TenantName, TenantResult
 from tools.spec import Arguments, ToolSpec
 from tools.subscription_tools import Slug
@@ -22,8 +23,9 @@ class MoveArguments(Arguments):
     )
     server: str = Field(
         default="main",
-        pattern=r"^[a-z][a-z0-9-]{0,38}$",
-        description="The server of its database; main is the workspace's own.",
+        pattern=SERVER_NAME,
+        description="The server of its database; main is the workspace's own, and stack_<tenant> the "
+        "one that its own silo stack makes.",
     )
     max_freeze_s: int = Field(
         default=30,

@@ -154,7 +154,7 @@ _ALL = (
         to_command=lambda a: commands.OffboardTenant(
             tenant=a.tenant, proposed_cancel=a.cancel_subscription
         ),
-        next_tools=("tenant_get", "run_get", "tenant_suspend"),
+        next_tools=("tenant_get", "run_get", "tenant_suspend", "tenant_move_finalise"),
     ),
     ToolSpec(
         name="tenant_restore",

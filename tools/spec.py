@@ -79,6 +79,7 @@ class ToolSpec:
                 "rule": {"type": "string"},
                 "fact": {"type": "string"},
                 "retryable": {"type": "boolean"},
+                "retry_after_s": {"type": "integer"},
                 "next_tools": {"type": "array", "items": {"type": "string"}},
             },
             "required": ["outcome"],

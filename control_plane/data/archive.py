@@ -5,43 +5,47 @@ them up. Rows that others refer to come before those. What the catalog gives (re
 is not in it, nor the fence: the run that restores a tenant opens it. The proofs of applied calls
 are: a call that is made again after a restore must still be known as applied. So is what rows were
 before a run changed them; an archive of the first format has none of that, and means the same as
-one without any.
+one without any. Behind all that stand the rows of the team's own tables, where a migration has made
+such: those of the first two formats have none.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Annotated, Any, Final, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import IO, Final, cast
 
-from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, StringConstraints
-from sqlalchemy import Connection, exists, insert, select
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, exists, select
 
-from control_plane.data.archive_parts import BESIDE, OWNER, PAGE_ROWS, Part, parts_of, read_value
+from control_plane.data.archive_lines import Page, paged
+from control_plane.data.archive_parts import BESIDE, OWNER, Part, parts_of
+from control_plane.data.archive_rows import Adding, has_rows, pages_of
 from control_plane.data.carry_over import CarryOver, Row
 from control_plane.data.collection import Collection
 from control_plane.data.record_count import set_records
 from control_plane.data.tables import UNDO, collection_table, schema_digest
-from control_plane.data.values import Value, to_json
+from control_plane.data.team_archive import (
+    TableSummary,
+    TeamReading,
+    count_team,
+    said_of,
+    sum_team,
+    write_team,
+)
+from control_plane.data.values import Value
+from control_plane.databases.team_catalog import team_shape
+from control_plane.domain.backup_manifest import TeamSaid
 from control_plane.domain.canonical import Json, canonical
 from control_plane.errors import Refused
 
-FORMAT: Final = 2
-_FORMATS: Final = (2, 1)
+_PLAIN: Final = 2
+_WITH_TEAM: Final = 3
+_FORMATS: Final = (_WITH_TEAM, _PLAIN, 1)
 # One line may hold all that a run has changed, and no page of it more than one such line.
 LINE_BYTES_MAX: Final = 512 * 2**20
 _SUM_MODULUS: Final = 2**256
-
-
-class TableSummary(BaseModel):
-    """One table's rows: how many, and the sum of their digests, whatever their order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    rows: Annotated[int, Ge(0)]
-    checksum: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Summary(BaseModel):
@@ -51,6 +55,13 @@ class Summary(BaseModel):
 
     schema_digest: str
     tables: Mapping[str, TableSummary]
+    team: TeamSaid | None = None
+
+    def with_team(self, said: TeamSaid | None, tables: Mapping[str, TableSummary]) -> Summary:
+        """The same with the rows of the team's own tables."""
+        return Summary(
+            schema_digest=self.schema_digest, tables={**self.tables, **tables}, team=said
+        )
 
 
 class _Sums:
@@ -60,14 +71,17 @@ class _Sums:
         self._rows = dict.fromkeys(parts, 0)
         self._sums = dict.fromkeys(parts, 0)
 
-    def add(self, name: str, line: bytes) -> None:
-        self._rows[name] += 1
-        number = int.from_bytes(hashlib.sha256(line).digest(), "big")
-        self._sums[name] = (self._sums[name] + number) % _SUM_MODULUS
+    def add(self, page: Page) -> Iterator[bytes]:
+        """The page's lines, each added as it goes by."""
+        name = page.part.table.name
+        for line in page.lines():
+            self._rows[name] += 1
+            self._sums[name] += int.from_bytes(sha256(line).digest(), "big")
+            yield line
 
     def summary(self, schema: str) -> Summary:
         tables = {
-            name: TableSummary(rows=rows, checksum=f"{self._sums[name]:064x}")
+            name: TableSummary(rows=rows, checksum=f"{self._sums[name] % _SUM_MODULUS:064x}")
             for name, rows in self._rows.items()
         }
         return Summary(schema_digest=schema, tables=tables)
@@ -82,35 +96,64 @@ class _Reading:
         self._schema = schema_digest(collections)
         self._tenant = tenant
         self._sums = _Sums(self._parts)
+        self._end = b""
+        self._number = 0
 
-    def __iter__(self) -> Iterator[Row]:
-        first = next(self._lines, None)
-        if first not in [_header(self._tenant, self._schema, one) for one in _FORMATS]:
-            raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
-        end = b""
-        for line in self._lines:
-            if line.startswith(b"{"):
-                end = line
-                break
-            name, values = _read_row(line, self._parts)
-            self._sums.add(name, _row_line(name, values))
-            yield name, values
-        _require_end(end, self.summary(), self._lines)
+    def rows(self) -> Iterator[Row]:
+        for page, _ in self.pages():
+            for values in page.rows():
+                yield page.part.table.name, values
+
+    def pages(self) -> Iterator[tuple[Page, list[bytes]]]:
+        """Each page with its lines: made anew of what was read, never passed on as they stood."""
+        for page in paged(self._parts, self._read()):
+            yield page, list(self._sums.add(page))
+        _require_end(self._end, self.summary())
+        if self._number != _WITH_TEAM and next(self._lines, None) is not None:
+            raise _unreadable()
+
+    def team(self) -> TeamReading | None:
+        """What stands behind, once all pages were read; to be read to its end."""
+        return TeamReading(self._lines) if self._number == _WITH_TEAM else None
 
     def summary(self) -> Summary:
         return self._sums.summary(self._schema)
 
+    def _read(self) -> Iterator[Row]:
+        first = next(self._lines, None)
+        known = {_header(self._tenant, self._schema, one): one for one in _FORMATS}
+        if first not in known:
+            raise Refused("The archive is another tenant's or schema's.", code="archive_differs")
+        self._number = known[first]
+        for line in self._lines:
+            if line.startswith(b"{"):
+                self._end = line
+                return
+            yield _read_row(line, self._parts)
+
 
 def export_tenant(
-    connection: Connection, collections: Sequence[Collection], tenant: str, target: IO[bytes]
+    connection: Connection,
+    collections: Sequence[Collection],
+    tenant: str,
+    target: IO[bytes],
+    *,
+    team: bool = True,
 ) -> Summary:
     """Write the tenant's data to `target`, a page in memory at a time; gives what was written.
 
-    The connection must read one snapshot throughout, as an engine's `reading` does.
+    The connection must read one snapshot throughout, as an engine's `reading` does. Without `team`,
+    the rows of the team's own tables are left out.
     """
-    parts = parts_of(collections)
-    rows = ((name, row) for name, part in parts.items() for row in _rows(connection, part, tenant))
-    return write_rows(rows, collections, tenant, target)
+    parts = parts_of(collections).values()
+    pages = (page for part in parts for page in pages_of(connection, part, tenant))
+    shape = team_shape(connection)
+    said = said_of(shape) if team else None
+    number = _PLAIN if said is None else _WITH_TEAM
+    made = _write(pages, collections, tenant, target, number)
+    if said is None:
+        return made
+    return made.with_team(said, write_team(connection, shape, tenant, target))
 
 
 def write_rows(
@@ -120,15 +163,7 @@ def write_rows(
     target: IO[bytes],
 ) -> Summary:
     """Write rows as an archive, each under its table's name; gives what was written."""
-    schema, sums = schema_digest(collections), _Sums(parts_of(collections))
-    target.write(_header(tenant, schema, FORMAT) + b"\n")
-    for name, values in rows:
-        line = _row_line(name, values)
-        sums.add(name, line)
-        target.write(line + b"\n")
-    made = sums.summary(schema)
-    target.write(canonical(made) + b"\n")
-    return made
+    return _write(paged(parts_of(collections), rows), collections, tenant, target, _PLAIN)
 
 
 def load_tenant(
@@ -142,28 +177,34 @@ def load_tenant(
 
     Where the archive is of earlier declarations, `carry` leads from there to the collections; what
     they do not allow, the database refuses. Raises Refused: `archive_unreadable`, `archive_differs`
-    (another tenant, schema or sum, or a reference to no row of it), `tenant_not_empty`. The
-    transaction must then be rolled back.
+    (another tenant, schema or sum, or a reference to no row of it), `tenant_not_empty`,
+    `rows_do_not_fit` (the team's own, where the engine is another one); Failed (`migrations_differ`)
+    where the team's tables are of other migrations. The transaction must then be rolled back.
     """
-    parts = parts_of(collections)
-    _require_empty(connection, parts, tenant)
-    sums = _Sums(parts)
-    reading = _Reading(source, collections if carry is None else carry.before, tenant)
-    batch: list[tuple[str, dict[str, Any]]] = []
-    for name, values in reading if carry is None else carry.carried(reading):
-        sums.add(name, _row_line(name, values))
-        if batch and (batch[0][0] != name or len(batch) == PAGE_ROWS):
-            _insert(connection, parts, batch)
-            batch = []
-        batch.append((name, {OWNER: tenant, **values}))
-    if batch:
-        _insert(connection, parts, batch)
+    parts, shape = parts_of(collections), team_shape(connection)
+    if any(has_rows(connection, part, tenant) for part in parts.values()) or any(
+        count_team(connection, shape, tenant).values()
+    ):
+        raise Refused("The tenant has rows already.", code="tenant_not_empty")
+    adding = Adding(connection, tenant)
+    if carry is None:
+        reading = _Reading(source, collections, tenant)
+        for page, lines in reading.pages():
+            adding.add(page, lines)
+        loaded = reading.summary()
+    else:
+        sums, reading = _Sums(parts), _Reading(source, carry.before, tenant)
+        for page in paged(parts, carry.carried(reading.rows())):
+            adding.add(page, list(sums.add(page)))
+        loaded = sums.summary(schema_digest(collections))
+    team = reading.team()
+    if team is not None:
+        team.load(connection, shape, tenant)
     _require_referred(connection, collections, tenant)
-    loaded = sums.summary(schema_digest(collections))
     # Past the plan's limit too: what is given back is the tenant's own.
     records = sum(one.rows for name, one in loaded.tables.items() if name not in BESIDE)
     set_records(connection, tenant, records)
-    return loaded
+    return loaded.with_team(said_of(shape), sum_team(connection, shape, tenant))
 
 
 def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, Summary]:
@@ -173,61 +214,68 @@ def foresee(source: IO[bytes], carry: CarryOver, tenant: str) -> tuple[Summary, 
     may no longer be there twice, nor for a formula that makes too much of a row: a database tells.
     """
     reading, sums = _Reading(source, carry.before, tenant), _Sums(parts_of(carry.after))
-    for name, values in carry.carried(carry.counted(reading)):
-        sums.add(name, _row_line(name, values))
-    return reading.summary(), sums.summary(schema_digest(carry.after))
+    for page in paged(parts_of(carry.after), carry.carried(carry.counted(reading.rows()))):
+        _run_through(sums.add(page))
+    archived, carried = reading.summary(), sums.summary(schema_digest(carry.after))
+    team = reading.team()
+    if team is None:
+        return archived, carried
+    team.run_through()
+    told = team.said, team.tables()
+    return archived.with_team(*told), carried.with_team(*told)
 
 
 def summary(connection: Connection, collections: Sequence[Collection], tenant: str) -> Summary:
     """What the tenant's data in a database comes to: equal to an archive's when it is the same."""
     parts = parts_of(collections)
     sums = _Sums(parts)
-    for name, line in _lines(connection, parts, tenant):
-        sums.add(name, line)
-    return sums.summary(schema_digest(collections))
+    for part in parts.values():
+        for page in pages_of(connection, part, tenant):
+            _run_through(sums.add(page))
+    shape = team_shape(connection)
+    found = sums.summary(schema_digest(collections))
+    return found.with_team(said_of(shape), sum_team(connection, shape, tenant))
 
 
 def told(contents: Mapping[str, Json]) -> dict[str, Json]:
     """What was written down of an archive, as a summary says it now.
 
-    One of the first format knows of no images, which is as much as that there are none.
+    One of the first format knows of no images, which is as much as that there are none; and none of
+    the first two of any table of the team's.
     """
     tables = cast("Mapping[str, Json]", contents["tables"])
-    return {**contents, "tables": {UNDO.name: {"rows": 0, "checksum": f"{0:064x}"}, **tables}}
+    return {
+        "team": None,
+        **contents,
+        "tables": {UNDO.name: {"rows": 0, "checksum": f"{0:064x}"}, **tables},
+    }
 
 
 def _header(tenant: str, schema: str, number: int) -> bytes:
     return canonical({"archive": number, "tenant": tenant, "schema": schema})
 
 
-def _row_line(name: str, values: Mapping[str, Value | None]) -> bytes:
-    return canonical([name, {column: to_json(value) for column, value in values.items()}])
+def _write(
+    pages: Iterable[Page],
+    collections: Sequence[Collection],
+    tenant: str,
+    target: IO[bytes],
+    number: int,
+) -> Summary:
+    schema, sums = schema_digest(collections), _Sums(parts_of(collections))
+    target.write(_header(tenant, schema, number) + b"\n")
+    for page in pages:
+        for line in sums.add(page):
+            target.write(line + b"\n")
+    made = sums.summary(schema)
+    # Of the team's own tables another line tells.
+    target.write(canonical(made.model_dump(exclude={"team"})) + b"\n")
+    return made
 
 
-def _lines(
-    connection: Connection, parts: Mapping[str, Part], tenant: str
-) -> Iterator[tuple[str, bytes]]:
-    for name, part in parts.items():
-        for values in _rows(connection, part, tenant):
-            yield name, _row_line(name, values)
-
-
-def _rows(connection: Connection, part: Part, tenant: str) -> Generator[Mapping[str, Value | None]]:
-    (key,) = (column for column in part.table.primary_key.columns if column.name != OWNER)
-    wanted = select(*(part.table.c[name] for name in part.fields)).where(
-        part.table.c[OWNER] == tenant
-    )
-    page = wanted.order_by(key).limit(part.page_rows)
-    # Each page begins behind the last row of the one before, so the table bounds the loop.
-    while found := [dict(row) for row in connection.execute(page).mappings()]:
-        yield from found
-        page = wanted.where(key > found[-1][key.name]).order_by(key).limit(part.page_rows)
-
-
-def _require_empty(connection: Connection, parts: Mapping[str, Part], tenant: str) -> None:
-    for part in parts.values():
-        if next(_rows(connection, part, tenant), None) is not None:
-            raise Refused("The tenant has rows already.", code="tenant_not_empty")
+def _run_through(lines: Iterator[bytes]) -> None:
+    for _ in lines:
+        pass
 
 
 def _read_lines(source: IO[bytes]) -> Iterator[bytes]:
@@ -237,32 +285,19 @@ def _read_lines(source: IO[bytes]) -> Iterator[bytes]:
         yield line[:-1]
 
 
-def _read_row(line: bytes, parts: Mapping[str, Part]) -> tuple[str, dict[str, Value | None]]:
+def _read_row(line: bytes, parts: Mapping[str, Part]) -> Row:
     try:
-        name, values = json.loads(line)
-        part = parts[name]
-        if values.keys() != part.fields.keys():
-            raise _unreadable()
-        return name, {column: read_value(part, column, values[column]) for column in part.fields}
+        name = line[2 : line.index(b'"', 2)].decode()
+        return name, parts[name].read_line(line)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _unreadable() from None
 
 
-def _insert(
-    connection: Connection,
-    parts: Mapping[str, Part],
-    batch: Sequence[tuple[str, dict[str, Any]]],
-) -> None:
-    connection.execute(insert(parts[batch[0][0]].table), [values for _, values in batch])
-
-
-def _require_end(end: bytes, loaded: Summary, rest: Iterator[bytes]) -> None:
+def _require_end(end: bytes, loaded: Summary) -> None:
     try:
         said = Summary.model_validate(told(json.loads(end)))
     except (ValueError, TypeError, KeyError, RecursionError):
         raise _unreadable() from None
-    if next(rest, None) is not None:
-        raise _unreadable()
     if said != loaded:
         raise Refused("The archive's rows are not those it sums up.", code="archive_differs")
 

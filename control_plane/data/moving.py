@@ -8,11 +8,12 @@ until it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from control_plane.data.collection import Collection
 from control_plane.data.moving_comparison import Comparison, compare_all, compare_touched
 from control_plane.data.moving_ends import MovingEnd, Survey, Writing
 from control_plane.data.moving_parts import Group, Moved, Part
@@ -55,6 +56,18 @@ class CaughtUp:
     comparison: Comparison | None = field(default=None)
 
 
+def moved_between(
+    source: MovingEnd, target: MovingEnd, collections: Sequence[Collection], tenant: str
+) -> Moved:
+    """What is moved of the tenant, the team's own tables as both places have them.
+
+    Raises Failed (`migrations_differ`) where one has had other migrations, and Refused
+    (`schema_drifted`) where a table is not what they left: a column would be lost.
+    """
+    with source.surveying() as survey, target.surveying() as there:
+        return Moved(collections, tenant, survey.team(), there.team())
+
+
 def empty(target: MovingEnd, moved: Moved, told: Told = lambda _: None) -> None:
     """Remove what the closed target holds of the tenant, a step a transaction.
 
@@ -84,6 +97,7 @@ def copy(source: MovingEnd, target: MovingEnd, moved: Moved, told: Told = lambda
     """
     empty(target, moved)
     with source.surveying() as survey:
+        _require_level(survey, moved)
         noted = survey.noted()
         done = dict.fromkeys(moved.parts, 0)
         for group in moved.groups:
@@ -105,6 +119,7 @@ def catch_up(
     anywhere, it is made again: the same rows are put once more, as they are then. Raises as `copy`.
     """
     with source.surveying() as survey:
+        _require_level(survey, moved)
         noted = survey.noted()
         put_rows, gone = 0, 0
         if noted.entries or check != "none":
@@ -114,6 +129,7 @@ def catch_up(
         comparison = None
         if check != "none":
             with target.surveying() as there:
+                _require_level(there, moved)
                 if check == "all":
                     comparison = compare_all(survey, there, moved)
                 else:
@@ -121,6 +137,12 @@ def catch_up(
     if noted.entries:
         source.strike(noted.entries)
     return CaughtUp(len(noted.entries), put_rows, gone, comparison)
+
+
+def _require_level(survey: Survey, moved: Moved) -> None:
+    """Raise Failed (`migrations_differ`) where the team's tables were changed since they were looked at."""
+    if survey.level() != moved.level:
+        raise Failed("The team's tables were changed meanwhile.", code="migrations_differ")
 
 
 def _copy_group(

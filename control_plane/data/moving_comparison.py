@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists, select
 
 from control_plane.data.moving_ends import Survey
-from control_plane.data.moving_parts import OWNER, Moved, Part
+from control_plane.data.moving_parts import Moved, Part
 from control_plane.data.moving_rows import (
     batches,
     batches_of,
@@ -18,6 +18,7 @@ from control_plane.data.moving_rows import (
     records_said,
     summed,
 )
+from control_plane.data.team_shape import OWNER
 from control_plane.errors import Failed
 
 
@@ -71,7 +72,7 @@ def compare_all(source: Survey, target: Survey, moved: Moved) -> Comparison:
     lost = tuple(
         part.name
         for part in moved.parts.values()
-        if any(_is_lost(target.connection, one) for one in _lost(part, moved.tenant))
+        if has_lost(target.connection, part.table, moved.tenant)
     )
     return _compared(both[0], both[1], target.connection, moved, lost)
 
@@ -113,14 +114,19 @@ def _some(survey: Survey, part: Part, tenant: str, keys: AnyCollection[str], raw
     return Sums(count(survey.connection, part, tenant), found, checksum)
 
 
-def _lost(part: Part, tenant: str) -> Iterator[ColumnElement[bool]]:
+def has_lost(connection: Connection, table: Table, tenant: str) -> bool:
+    """Whether a row of the tenant's refers to one that is not there."""
+    return any(
+        connection.execute(select(1).where(one).limit(1)).first() is not None
+        for one in _lost(table, tenant)
+    )
+
+
+def _lost(table: Table, tenant: str) -> Iterator[ColumnElement[bool]]:
     """For each reference, what is true of a row of the tenant's that refers to none."""
-    for key in part.table.foreign_key_constraints:
+    for key in table.foreign_key_constraints:
         other: Table = key.referred_table.alias()  # type: ignore[assignment]
-        (column,) = (one for one in key.columns if one.name != OWNER)
-        referred = exists().where(other.c[OWNER] == tenant, other.c.id == column)
-        yield and_(part.of(tenant), column.is_not(None), ~referred)
-
-
-def _is_lost(connection: Connection, condition: ColumnElement[bool]) -> bool:
-    return connection.execute(select(1).where(condition).limit(1)).first() is not None
+        pairs = [(one.parent, other.c[one.column.name]) for one in key.elements]
+        referred = exists().where(*(target == own for own, target in pairs))
+        mine = table.c[OWNER] == tenant
+        yield and_(mine, *(own.is_not(None) for own, _ in pairs), ~referred)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from control_plane.data.collection import Collection
 from control_plane.data.moving_parts import Part
+from control_plane.data.team_shape import TeamShape
 
 READ_ONLY: Final = "paybill: read-only"
 """What a writer is told, whoever it is, while a tenant is frozen."""
@@ -36,6 +37,14 @@ class Survey(Protocol):
     @property
     def raw_format(self) -> str | None:
         """What `raw_rows` are written in; None where there are none."""
+        ...
+
+    def level(self) -> str:
+        """A digest of the migrations that the place has had, as `team` tells it."""
+        ...
+
+    def team(self) -> TeamShape:
+        """The tables of the team's own, as they stand there."""
         ...
 
     def noted(self) -> Noted:

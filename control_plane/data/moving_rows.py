@@ -14,12 +14,10 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select
 from control_plane.data.moving_ends import MovingEnd, Survey, Writing
 from control_plane.data.moving_parts import Moved, Part
 from control_plane.data.tables import COUNT
-from control_plane.data.values import to_json
 from control_plane.errors import Refused
 
 ROWS_PER_STEP: Final = 10_000
 BYTES_PER_STEP: Final = 16 * 2**20
-KEYS_PER_STEP: Final = 1_000
 _FETCHED_ROWS: Final = 1_000
 _SUM_MODULUS: Final = 2**256
 
@@ -47,11 +45,11 @@ def batches_of(
     survey: Survey, part: Part, tenant: str, keys: Iterable[str], *, raw: bool
 ) -> Iterator[Batch]:
     """The tenant's rows of the keys, as far as they are there."""
-    for some in in_steps(keys):
+    for some in in_steps(part, keys):
         if raw:
             yield list(survey.raw_rows(part, some))
         else:
-            yield list(_typed(survey.connection, part, tenant, part.key.in_(some)))
+            yield list(_typed(survey.connection, part, tenant, some))
 
 
 @contextmanager
@@ -84,10 +82,10 @@ def put(writing: Writing, part: Part, batch: Batch, *, raw: bool) -> None:
 
 
 def take(writing: Writing, part: Part, tenant: str, keys: Iterable[str]) -> int:
-    """Remove the tenant's rows of the keys; how many were there."""
+    """Remove the tenant's rows of the keys; how many were there. Raises Refused (`rows_do_not_fit`)."""
     gone = 0
-    for some in in_steps(keys):
-        mine = delete(part.table).where(part.of(tenant), part.key.in_(some))
+    for some in in_steps(part, keys):
+        mine = delete(part.table).where(_named(writing.connection, part, tenant, some))
         gone += writing.connection.execute(mine).rowcount
     return gone
 
@@ -96,15 +94,15 @@ def take_some(writing: Writing, part: Part, tenant: str, rows_max: int | None) -
     """Remove the tenant's rows, so many at most; how many."""
     mine = part.of(tenant)
     if rows_max is not None:
-        mine &= part.key.in_(select(part.key).where(mine).limit(rows_max))
+        mine = part.among(tenant, rows_max, writing.connection.dialect.name)
     return writing.connection.execute(delete(part.table).where(mine)).rowcount
 
 
-def in_steps(keys: Iterable[str]) -> Iterator[list[str]]:
+def in_steps(part: Part, keys: Iterable[str]) -> Iterator[list[str]]:
     """The keys, in order, a statement's worth at a time."""
     ordered = sorted(keys)
-    for start in range(0, len(ordered), KEYS_PER_STEP):
-        yield ordered[start : start + KEYS_PER_STEP]
+    for start in range(0, len(ordered), part.keys_per_step):
+        yield ordered[start : start + part.keys_per_step]
 
 
 def count(connection: Connection, part: Part, tenant: str) -> int:
@@ -138,18 +136,29 @@ def summed(part: Part, some: Iterable[Batch]) -> tuple[int, str]:
 
 def _line(part: Part, row: Row) -> bytes:
     # Not canonical JSON: who writes past us may have put fractions into a json column.
-    told = [to_json(row[column.name]) for column in part.columns]
-    return json.dumps(told, sort_keys=True, ensure_ascii=False).encode()
+    try:
+        return json.dumps(part.told(row), sort_keys=True, ensure_ascii=False).encode()
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise _unfit(part) from error
 
 
 def _typed(
-    connection: Connection, part: Part, tenant: str, more: ColumnElement[bool] | None = None
+    connection: Connection, part: Part, tenant: str, keys: Sequence[str] | None = None
 ) -> Iterator[Row]:
-    mine = part.of(tenant) if more is None else part.of(tenant) & more
-    wanted = select(*part.columns).where(mine).order_by(part.key)
+    mine = part.of(tenant) if keys is None else _named(connection, part, tenant, keys)
+    wanted = select(*part.columns).where(mine).order_by(*part.keys)
     try:
         found = connection.execute(wanted, execution_options={"yield_per": _FETCHED_ROWS})
         yield from (dict(row) for row in found.mappings())
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise _unfit(part) from error
+
+
+def _named(
+    connection: Connection, part: Part, tenant: str, keys: Sequence[str]
+) -> ColumnElement[bool]:
+    try:
+        return part.named(tenant, keys, connection.dialect.name)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise _unfit(part) from error
 

@@ -33,6 +33,7 @@ JSON_DEPTH_MAX: Final = 16
 INTEGER_MAX: Final = 2**53 - 1  # what every JSON reader takes without loss
 UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _YEAR_MIN: Final = 1000  # four digits, so that text order is time order
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -40,7 +41,7 @@ _INSTANT = re.compile(
 
 
 def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if "\x00" in text or (not text.isascii() and _SURROGATE.search(text) is not None):
         raise ValueError("must be Unicode text without NUL")
     return text
 

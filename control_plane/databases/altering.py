@@ -40,6 +40,10 @@ class Altering(Protocol):
         """A session in the place without a transaction. Raises Failed where the engine has none."""
         ...
 
+    def require_still(self, connection: Connection) -> None:
+        """Raise Unavailable (`database_busy`) while a tenant is moved out of the place."""
+        ...
+
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
         """Execute one statement of a migration in a transaction of this place."""
         ...

@@ -19,19 +19,24 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
+    case,
+    func,
     insert,
     literal,
     literal_column,
     or_,
     select,
     text,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from control_plane.data.moving_ends import READ_ONLY
-from control_plane.data.moving_parts import OWNER, Moved, Part
+from control_plane.data.moving_parts import Moved, Part
+from control_plane.data.team_shape import OWNER, SEPARATOR
 from control_plane.databases.capturing import Capturing
 
 Moment: TypeAlias = Literal[
@@ -104,10 +109,29 @@ def _name(element: CreateCapture) -> str:
     return f"{_PREFIX}.{element.capturing.tenant}.{element.part.name}.{moment}"
 
 
-def _unique(table: Table) -> list[str]:
-    """The columns of which a tenant has each value once."""
+def _unique(table: Table) -> list[list[str]]:
+    """The columns of which a tenant has each value, or each of several together, once."""
     keys = (one for one in table.constraints if isinstance(one, UniqueConstraint))
-    return sorted(column.name for key in keys for column in key.columns if column.name != OWNER)
+    return sorted([column.name for column in key.columns if column.name != OWNER] for key in keys)
+
+
+def _told_key(values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """A team's key: each value behind the letter of how it is kept, so that none looks like another."""
+    said = [
+        case(
+            (func.typeof(one) == "text", literal("t").concat(func.hex(one))),
+            (func.typeof(one) == "blob", literal("b").concat(func.hex(one))),
+            (func.typeof(one) == "integer", literal("i").concat(one)),
+            # Only so are all of its digits told.
+            (func.typeof(one) == "real", literal("r").concat(func.quote(one))),
+            else_=literal("n"),
+        )
+        for one in values
+    ]
+    told: ColumnElement[Any] = said[0] if said else literal("")
+    for one in said[1:]:
+        told = told.concat(literal(SEPARATOR)).concat(one)
+    return told
 
 
 @compiles(DropTrigger)
@@ -145,16 +169,23 @@ class _Written:
         named = (self._mine.place, self._mine.tenant, self._part.name)
         whose = [literal(one, String()) for one in named]
         if self._element.moment.startswith("AFTER"):
-            key = self._of(side, self._part.key.name)
+            key = self._key([self._of(side, one.name) for one in self._part.keys])
             rows = select(*whose, key).where(self._of(side, OWNER) == self._mine.tenant)
         else:
             standing = self._part.table.alias("standing")
-            same = [standing.c[name] == self._of(side, name) for name in _unique(self._part.table)]
-            rows = select(*whose, standing.c[self._part.key.name]).where(
-                standing.c[OWNER] == self._mine.tenant, or_(*same)
+            same = [
+                and_(true(), *(standing.c[name] == self._of(side, name) for name in key))
+                for key in _unique(self._part.table)
+            ]
+            key = self._key([standing.c[one.name] for one in self._part.keys])
+            rows = select(*whose, key).where(
+                standing.c[OWNER] == literal(self._mine.tenant, String()), or_(*same)
             )
         into = ["place", "tenant_id", "collection", "row_key"]
         return insert(self._mine.outbox).from_select(into, rows.where(self._is("is_noted")))
+
+    def _key(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        return _told_key(values) if self._part.is_team else values[0]
 
     def _is(self, flag: str) -> ColumnElement[bool]:
         state = self._mine.state

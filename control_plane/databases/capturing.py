@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    Text,
     delete,
     insert,
     inspect,
@@ -32,10 +33,9 @@ from control_plane.data.moving_ends import Noted
 from control_plane.data.table_types import short_text
 from control_plane.data.tables import FENCE
 from control_plane.databases.fencing import advance
-from control_plane.errors import NotFound, Refused
+from control_plane.errors import NotFound, Refused, Unavailable
 
 _NAME_CHARS: Final = 63
-_KEY_CHARS: Final = 64
 _ENTRIES_PER_STEP: Final = 5_000
 
 
@@ -86,12 +86,20 @@ class Capturing:
             Column("entry", number, Identity(always=True), primary_key=True),
             *(Column(name, kind, nullable=False) for name, kind in whose),
             Column("collection", short_text(_NAME_CHARS), nullable=False),
-            Column("row_key", short_text(_KEY_CHARS), nullable=False),
+            # A key of the team's own may be of any length: to note it must never fail who writes.
+            Column("row_key", Text, nullable=False),
         )
 
     def stands(self, connection: Connection) -> bool:
         """Whether anybody in the database is moved."""
         return inspect(connection).has_table(self.state.name, schema=self.state.schema)
+
+    def is_left(self, connection: Connection) -> bool:
+        """Whether anybody is moved out of the place: its tables must stay as they are."""
+        if not self.stands(connection):
+            return False
+        found = select(self.state.c.tenant_id).where(self.state.c.place == self.place).limit(1)
+        return connection.execute(found).first() is not None
 
     def known(self, connection: Connection) -> State | None:
         """What is done with the tenant's changes, if anything."""
@@ -207,6 +215,11 @@ class Capturing:
 def not_captured() -> Refused:
     """Nothing notes what changes, or not all of it."""
     return Refused("The tenant's changes are not captured.", code="not_captured", rule="capture")
+
+
+def being_moved() -> Unavailable:
+    """A place whose tables stay as they are until somebody has left it."""
+    return Unavailable("A tenant is being moved out of the place.", code="database_busy")
 
 
 def _require_not_later(known: int, epoch: int) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, MetaData, Table, func, inspect, select, text
 
 from control_plane.data.collection import Collection
 from control_plane.databases.altering import Bounds
+from control_plane.databases.capturing import Capturing, being_moved
 from control_plane.databases.migrated import MIGRATED
 from control_plane.databases.postgres_faults import translated
+from control_plane.databases.postgres_guard import GUARD
 from control_plane.databases.postgres_layout import (
     force_row_security,
     guard_table,
@@ -55,6 +57,12 @@ class PostgresAltering:
             path = Identifier(self._place.schema).as_string() + ", pg_temp"
             connection.execute(select(func.set_config("search_path", path, False)))
             yield connection
+
+    def require_still(self, connection: Connection) -> None:
+        """Raise Unavailable (`database_busy`) while a tenant is moved out of the place."""
+        place = self._place
+        if Capturing(place.tenant, schema=GUARD, place=place.schema).is_left(connection):
+            raise being_moved()
 
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
         """Execute one statement; the transaction has its bounds."""

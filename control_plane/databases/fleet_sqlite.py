@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from control_plane.data.collection import Collection
 from control_plane.data.deadline import statement_deadline
 from control_plane.databases.altering import Bounds
+from control_plane.databases.capturing import Capturing, being_moved
 from control_plane.databases.faults import fault
 from control_plane.errors import Failed
 
@@ -38,6 +39,11 @@ class SqliteAltering:
         """None: SQLite does all of it in transactions."""
         raise Failed("SQLite has nothing that stands in no transaction.", code="not_transactional")
         yield  # pragma: no cover - a generator needs one
+
+    def require_still(self, connection: Connection) -> None:
+        """Raise Unavailable (`database_busy`) while a tenant is moved out of the file."""
+        if Capturing("", schema=None, place="main").is_left(connection):
+            raise being_moved()
 
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
         """Execute one statement, which is interrupted past its bound."""

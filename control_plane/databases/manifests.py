@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from secrets import token_bytes
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -104,9 +104,15 @@ def unreadable() -> Refused:
 
 
 def _body(manifest: Manifest, key: str) -> Mapping[str, Json]:
-    return {"manifest": plain(manifest), "key": key}
+    return {"manifest": _told(manifest), "key": key}
 
 
 def _context(manifest: Manifest) -> bytes:
     named = [manifest.workspace, manifest.tenant, manifest.backup_id]
-    return canonical(["archive key", *named, digest(manifest)])
+    return canonical(["archive key", *named, digest(_told(manifest))])
+
+
+def _told(manifest: Manifest) -> dict[str, Json]:
+    # What was signed before the team's own tables were told of is still what it says.
+    said = cast("dict[str, Json]", plain(manifest))
+    return {name: one for name, one in said.items() if (name, one) != ("team", None)}

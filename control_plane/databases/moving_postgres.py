@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from control_plane.data.collection import Collection
 from control_plane.data.moving_ends import Noted
 from control_plane.data.moving_parts import Moved, Part
+from control_plane.data.team_shape import TeamShape
 from control_plane.databases.capturing import Capturing, not_captured
 from control_plane.databases.fencing import set_fence
 from control_plane.databases.postgres_capture import (
@@ -37,6 +38,7 @@ from control_plane.databases.postgres_guard import GUARD
 from control_plane.databases.postgres_layout import say
 from control_plane.databases.postgres_names import Place, lock_key
 from control_plane.databases.postgres_sessions import Login
+from control_plane.databases.team_catalog import level_of, team_shape
 from control_plane.errors import NotFound, Unavailable
 
 # While one waits for a table, everybody else who comes waits behind it.
@@ -57,6 +59,7 @@ _HOLDERS: Final = text("""SELECT l.pid, a.usename FROM pg_catalog.pg_locks l
 _LASTING: Final = text("""SELECT pg_terminate_backend(a.pid, :ended)
     FROM pg_catalog.pg_stat_activity a WHERE a.pid = :pid
     AND coalesce(a.xact_start < clock_timestamp() - make_interval(secs => :patience), true)""")
+Still: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class PostgresSurvey:
     capturing: Capturing
     place: Place
     raw_format: str = RAW_FORMAT
+
+    def level(self) -> str:
+        """A digest of the migrations that the place has had."""
+        return level_of(self.connection)
+
+    def team(self) -> TeamShape:
+        """The tables of the team's own, as they stand there."""
+        return team_shape(self.connection)
 
     def noted(self) -> Noted:
         """What the outbox holds. Raises Refused (`not_captured`, `capture_lost`)."""
@@ -94,10 +105,14 @@ class PostgresWriting:
 
 
 class PostgresEnd:
-    """MovingEnd over one tenant's place, for the owner's login."""
+    """MovingEnd over one tenant's place, for the owner's login.
 
-    def __init__(self, place: Place, epoch: int, owner: Login) -> None:
+    While `still` is open, nobody alters the place's tables.
+    """
+
+    def __init__(self, place: Place, epoch: int, owner: Login, still: Still = nullcontext) -> None:
         self._place = place
+        self._still = still
         self._epoch = epoch
         self._owner = owner
         self._capturing = Capturing(place.tenant, schema=GUARD, place=place.schema)
@@ -107,12 +122,13 @@ class PostgresEnd:
 
         A table is locked for a moment, one after the other, once those who write it are done.
         """
-        moved = Moved(collections, self._place.tenant)
-        with self._changing() as connection:
+        with self._still(), self._changing() as connection:
             before = count_triggers(connection, self._place)
             if self._capturing.begin(connection, self._epoch, before):
                 return
-            make_functions(connection)
+            # From here on no migration changes the place's tables.
+            moved = Moved(collections, self._place.tenant, team_shape(connection))
+            make_functions(connection, moved.parts.values())
         for part in moved.parts.values():
             self._patiently(partial(add_triggers, place=self._place, part=part))
         with self._changing() as connection:
@@ -176,6 +192,8 @@ class PostgresEnd:
             # Nobody else may write in the moment in which it is not frozen.
             self._hold_alone(connection)
             say_plainly(connection)
+            # A team's references are looked at each statement otherwise.
+            connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
             with self._capturing.passed(connection, self._epoch):
                 yield PostgresWriting(connection)
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Never, TypeAlias
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import StatementError
 
 from control_plane.data.collection import Collection
 from control_plane.data.moving_ends import Noted
 from control_plane.data.moving_parts import Moved, Part
 from control_plane.data.tables import FENCE
+from control_plane.data.team_shape import TeamShape
 from control_plane.databases.capture_sqlite import add_triggers, drop_triggers, standing_triggers
 from control_plane.databases.capturing import Capturing, not_captured
 from control_plane.databases.fencing import set_fence
+from control_plane.databases.team_catalog import level_of, team_shape
 from control_plane.errors import NotFound, Unavailable
 
 # Each waits as long as the engine waits for the lock.
@@ -31,6 +34,14 @@ class SqliteSurvey:
     connection: Connection
     capturing: Capturing
     raw_format: None = None
+
+    def level(self) -> str:
+        """A digest of the migrations that the place has had."""
+        return level_of(self.connection)
+
+    def team(self) -> TeamShape:
+        """The tables of the team's own, as they stand there."""
+        return team_shape(self.connection)
 
     def noted(self) -> Noted:
         """What the outbox holds. Raises Refused (`not_captured`, `capture_lost`)."""
@@ -51,7 +62,12 @@ class SqliteWriting:
 
     def put_rows(self, part: Part, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add typed rows. Raises ValueError where a column takes no such value."""
-        self.connection.execute(insert(part.table), rows)
+        try:
+            self.connection.execute(insert(part.table), rows)
+        except StatementError as error:
+            if isinstance(error.orig, ValueError):
+                raise error.orig from error
+            raise
 
     def put_raw(self, part: Part, lines: Sequence[bytes]) -> None:
         """None are ever given."""
@@ -74,8 +90,8 @@ class SqliteEnd:
 
     def capture(self, collections: Sequence[Collection]) -> None:
         """Note the key of every row that is changed from now on, whoever does."""
-        moved = Moved(collections, self._tenant)
         with self._begun() as connection:
+            moved = Moved(collections, self._tenant, team_shape(connection))
             before = standing_triggers(connection, self._tenant)
             if not self._capturing.begin(connection, self._epoch, len(before)):
                 add_triggers(connection, self._capturing, moved)
@@ -124,6 +140,8 @@ class SqliteEnd:
             self._begun() as connection,
             self._capturing.passed(connection, self._epoch),
         ):
+            # A team's references are looked at each statement otherwise.
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
             yield SqliteWriting(connection)
 
     def strike(self, entries: Sequence[int]) -> None:

@@ -222,7 +222,8 @@ class PostgresDatabases:
 
     def moving(self, tenant: str, model: Isolation, epoch: int) -> PostgresEnd:
         """The tenant's place as one end of a move, for the run that holds the tenant at `epoch`."""
-        return PostgresEnd(self._names.place(tenant, model), epoch, self._worker().owner)
+        place, worker = self._names.place(tenant, model), self._worker()
+        return PostgresEnd(place, epoch, worker.owner, lambda: worker.altering(place))
 
     @contextmanager
     def scratch(

@@ -6,26 +6,33 @@ that tenants share, a trigger is asked for no row of another's. All of it is tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable
 from typing import Final, LiteralString
 
-from psycopg.sql import Literal
+from psycopg.sql import SQL, Composable, Identifier, Literal
 from sqlalchemy import Connection, column, select, table, text
 
 from control_plane.data.moving_ends import READ_ONLY
 from control_plane.data.moving_parts import Part
 from control_plane.databases.postgres_layout import say
 from control_plane.databases.postgres_names import Place
+from control_plane.domain.canonical import canonical
 
 _PREFIX: Final = "paybill_moving_"
 _FUNCTIONS: Final = table("pg_proc", column("proname"), column("pronamespace"), schema="pg_catalog")
 _NOTES: Final = "note_"
-_KEYS: Final = ("id", "call_id")
+_REFUSAL: Final = "refuse_truncation"
+_KEY_HASH_CHARS: Final = 16
+# A team's key may be of any type: its text must not depend on what the writer's session says.
+_PLAIN: Final[LiteralString] = (
+    "SET datestyle = 'ISO, YMD' SET timezone = 'UTC' SET extra_float_digits = 1"
+)
 # A transaction that shows one moment throughout does not see that the tenant was frozen since: to
 # hold the row is refused to it, and it has to be made again. Others look after they have the lock,
 # and who froze held that lock alone.
 _NOTE: Final[LiteralString] = """CREATE FUNCTION paybill.{function}() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $note$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp {plain} AS $note$
     DECLARE
         said record;
     BEGIN
@@ -54,18 +61,18 @@ _NOTE: Final[LiteralString] = """CREATE FUNCTION paybill.{function}() RETURNS tr
         IF TG_OP <> 'INSERT' THEN
             IF OLD.tenant_id = TG_ARGV[0] THEN
                 INSERT INTO paybill.paybill_outbox (place, tenant_id, collection, row_key)
-                    VALUES (TG_TABLE_SCHEMA, TG_ARGV[0], TG_TABLE_NAME, OLD.{key});
+                    VALUES (TG_TABLE_SCHEMA, TG_ARGV[0], TG_TABLE_NAME, {old});
             END IF;
         END IF;
         IF TG_OP = 'UPDATE' THEN
-            IF (NEW.tenant_id, NEW.{key}) IS NOT DISTINCT FROM (OLD.tenant_id, OLD.{key}) THEN
+            IF (NEW.tenant_id, {new}) IS NOT DISTINCT FROM (OLD.tenant_id, {old}) THEN
                 RETURN NULL;
             END IF;
         END IF;
         IF TG_OP <> 'DELETE' THEN
             IF NEW.tenant_id = TG_ARGV[0] THEN
                 INSERT INTO paybill.paybill_outbox (place, tenant_id, collection, row_key)
-                    VALUES (TG_TABLE_SCHEMA, TG_ARGV[0], TG_TABLE_NAME, NEW.{key});
+                    VALUES (TG_TABLE_SCHEMA, TG_ARGV[0], TG_TABLE_NAME, {new});
             END IF;
         END IF;
         RETURN NULL;
@@ -96,25 +103,25 @@ _STANDING: Final = text("""SELECT c.relname, t.tgname FROM pg_catalog.pg_trigger
     ORDER BY 1, 2""")
 
 
-def make_functions(connection: Connection) -> None:
+def make_functions(connection: Connection, parts: Iterable[Part]) -> None:
     """What the triggers call, unless it is there; nobody but the owner may call it otherwise."""
-    found = select(_FUNCTIONS.c.proname).where(
-        _FUNCTIONS.c.pronamespace == text("'paybill'::regnamespace")
-    )
-    standing = set(connection.execute(found).scalars())
-    for name in _functions():
-        if name in standing:
-            continue
-        key = name.removeprefix(_NOTES)
-        refused = Literal(READ_ONLY)
-        statement = _NOTE if key in _KEYS else _REFUSE
-        say(connection, statement, function=name, key=key, refused=refused)
+    standing = set(_standing_functions(connection))
+    wanted = {_noting(part): part for part in parts}
+    for name in sorted({*wanted, _REFUSAL} - standing):
+        if name == _REFUSAL:
+            say(connection, _REFUSE)
+        else:
+            part = wanted[name]
+            plain: Composable = SQL(_PLAIN) if part.is_team else SQL("")
+            sides = {"old": _key(part, SQL("OLD")), "new": _key(part, SQL("NEW"))}
+            refused = Literal(READ_ONLY)
+            say(connection, _NOTE, function=name, refused=refused, plain=plain, **sides)
         say(connection, "REVOKE ALL ON FUNCTION paybill.{name}() FROM PUBLIC", name=name)
 
 
 def drop_functions(connection: Connection) -> None:
     """Take them away; no trigger may be left."""
-    for name in _functions():
+    for name in _standing_functions(connection):
         say(connection, "DROP FUNCTION IF EXISTS paybill.{name}()", name=name)
 
 
@@ -130,7 +137,7 @@ def add_triggers(connection: Connection, place: Place, part: Part) -> None:
             statement,
             trigger=name,
             table=part.name,
-            function=_NOTES + part.key.name,
+            function=_noting(part),
             tenant=Literal(place.tenant),
             lock=Literal(str(place.lock)),
         )
@@ -162,9 +169,28 @@ def count_triggers(connection: Connection, place: Place) -> int:
     return sum(map(len, standing_triggers(connection, place).values()))
 
 
-def _functions() -> Iterator[str]:
-    yield from (_NOTES + key for key in _KEYS)
-    yield "refuse_truncation"
+def _standing_functions(connection: Connection) -> list[str]:
+    found = select(_FUNCTIONS.c.proname).where(
+        _FUNCTIONS.c.pronamespace == text("'paybill'::regnamespace")
+    )
+    every = connection.execute(found).scalars()
+    return [name for name in every if name.startswith(_NOTES) or name == _REFUSAL]
+
+
+def _noting(part: Part) -> str:
+    """The function that notes rows of the table: one for all whose keys are of the same columns."""
+    if not part.is_team:
+        return _NOTES + part.keys[0].name
+    named = canonical([one.name for one in part.keys])
+    return f"{_NOTES}team_{hashlib.sha256(named).hexdigest()[:_KEY_HASH_CHARS]}"
+
+
+def _key(part: Part, row: SQL) -> Composable:
+    values = [SQL("{}.{}").format(row, Identifier(one.name)) for one in part.keys]
+    if not part.is_team:
+        return values[0]
+    texts = SQL(", ").join(SQL("{}::text").format(one) for one in values)
+    return SQL("jsonb_build_array({})::text").format(texts)
 
 
 def _trigger(place: Place, letter: str) -> str:

@@ -14,7 +14,8 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from sqlalchemy import Column, Connection, Dialect, func, select
 from sqlalchemy.exc import DataError, DBAPIError
 
-from control_plane.data.moving_parts import OWNER, Part
+from control_plane.data.moving_parts import Part
+from control_plane.data.team_shape import OWNER, decoded
 from control_plane.databases.postgres_layout import say
 
 RAW_FORMAT: Final = "postgres copy text"
@@ -22,6 +23,7 @@ _OUT: Final[LiteralString] = (
     "COPY (SELECT {columns} FROM {table} WHERE {owner} = {tenant}{more}) TO STDOUT"
 )
 _SOME: Final[LiteralString] = " AND {key} = ANY({keys}::text[])"
+_NAMED: Final[LiteralString] = " AND ({keys}) IN ({values})"
 # Row security refuses COPY itself, and is never lifted for it: rows go through a table of the
 # transaction's own, and are looked at by every policy as they come out of it.
 _INCOMING: Final = "paybill_incoming"
@@ -34,17 +36,16 @@ _TAKEN: Final[LiteralString] = (
 
 
 def say_plainly(connection: Connection) -> None:
-    """Write dates the one way that every server reads, until the transaction ends."""
-    connection.execute(select(func.set_config("datestyle", "ISO, YMD", True)))
+    """Write dates and fractions the one way that every server reads, until the transaction ends."""
+    said = {"datestyle": "ISO, YMD", "extra_float_digits": "1"}
+    connection.execute(select(*(func.set_config(name, one, True) for name, one in said.items())))
 
 
 def rows_out(
     connection: Connection, part: Part, tenant: str, keys: Sequence[str] | None = None
 ) -> Iterator[bytes]:
     """The tenant's rows, or those of the keys, a line each, in no order."""
-    more: Composable = SQL("")
-    if keys is not None:
-        more = SQL(_SOME).format(key=Identifier(part.key.name), keys=Literal(list(keys)))
+    more = SQL("") if keys is None else _some(part, keys)
     statement = SQL(_OUT).format(
         columns=_columns(part),
         table=Identifier(part.name),
@@ -55,6 +56,21 @@ def rows_out(
     with _raised(connection), _driver(connection).cursor() as cursor, cursor.copy(statement) as out:
         for line in out:
             yield bytes(line)
+
+
+def _some(part: Part, keys: Sequence[str]) -> Composable:
+    named = [Identifier(one.name) for one in part.keys]
+    if not part.is_team:
+        return SQL(_SOME).format(key=named[0], keys=Literal(list(keys)))
+    if not named:
+        return SQL("")
+    values = (
+        SQL("({})").format(
+            SQL(", ").join(Literal(one.value) for one in decoded(part.keys, key, "postgresql"))
+        )
+        for key in keys
+    )
+    return SQL(_NAMED).format(keys=SQL(", ").join(named), values=SQL(", ").join(values))
 
 
 def rows_in(connection: Connection, part: Part, lines: Sequence[bytes]) -> None:

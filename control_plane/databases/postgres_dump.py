@@ -17,8 +17,9 @@ from typing import IO, Final
 import psycopg
 from sqlalchemy import Connection, text
 
-from control_plane.data.archive_parts import OWNER, Part, parts_of, read_value
+from control_plane.data.archive_parts import OWNER, Part, parts_of
 from control_plane.data.collection import Collection
+from control_plane.data.field import Field
 from control_plane.data.values import Value
 from control_plane.databases.postgres_programs import DumpPrograms, running
 from control_plane.domain.canonical import instant
@@ -149,16 +150,16 @@ def _row(part: Part, columns: Sequence[str], line: bytes, tenant: str) -> dict[s
     try:
         if told[OWNER] != tenant.encode():
             raise _unreadable()
-        return {name: _value(part, name, told[name]) for name in part.fields}
+        return part.read({name: _said(one, told[name]) for name, one in part.fields.items()})
     except (KeyError, ValueError, RecursionError):
         raise _unreadable() from None
 
 
-def _value(part: Part, column: str, told: bytes) -> Value | None:
+def _said(field: Field, told: bytes) -> object:
     if told == _NULL:
-        return read_value(part, column, None)
+        return None
     said = _ESCAPED.sub(lambda one: _MEANT.get(one[1], one[1]), told).decode("utf-8")
-    return read_value(part, column, _JSON_OF.get(part.fields[column].kind, str)(said))
+    return _JSON_OF.get(field.kind, str)(said)
 
 
 def _instant(said: str) -> str:

@@ -27,6 +27,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
+class TeamSaid(_Strict):
+    """Of which engine the rows of the team's own tables are, and which migrations had made those.
+
+    `migrations` has the digest of each by its name.
+    """
+
+    engine: EngineKind
+    migrations: Annotated[Mapping[str, Digest], Field(min_length=1)]
+
+
 class TableCount(_Strict):
     """One table: its rows, and the sum of their digests, whatever their order."""
 
@@ -38,7 +48,8 @@ class BackupFacts(_Strict):
     """What is known of a backup before its archive is written.
 
     Instants are RFC 3339 in UTC. `catalog_digest` is of the catalog that was in force;
-    `restorable_until` is how long it is to be kept.
+    `restorable_until` is how long it is to be kept. `team` is of the team's own tables, and is not
+    told where there are none.
     """
 
     tenant: TenantId
@@ -51,6 +62,7 @@ class BackupFacts(_Strict):
     schema_digest: Digest
     catalog_digest: Digest
     restorable_until: Instant
+    team: TeamSaid | None = None
 
 
 class Manifest(BackupFacts):

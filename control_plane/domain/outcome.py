@@ -25,7 +25,7 @@ class Outcome(Record):
 
     ``result`` stands with done and planned; ``run_id`` with running, awaiting_approval, conflict,
     failed and unknown when a run exists; ``code``, ``rule``, ``fact`` and ``next_tools`` with
-    refused; ``retryable`` with failed.
+    refused; ``retryable`` with failed, and ``retry_after_s`` where it is known when.
     """
 
     outcome: OutcomeName
@@ -38,6 +38,7 @@ class Outcome(Record):
     rule: str | None = None
     fact: str | None = None
     retryable: bool | None = None
+    retry_after_s: int | None = None
     next_tools: tuple[str, ...] = ()
     replayed: bool = False
 

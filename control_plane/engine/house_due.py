@@ -18,6 +18,7 @@ from control_plane.facts.load import gates_of
 from control_plane.infrastructure_commands import CheckDrift, RepairDrift
 from control_plane.move_commands import FinaliseMove
 from control_plane.store.billing_tables import billing_account
+from control_plane.store.database_left import LEFT_ELSEWHERE
 from control_plane.store.database_tables import database
 from control_plane.store.infrastructure_tables import stack
 from control_plane.store.tables import subscription, tenant
@@ -69,11 +70,20 @@ _STANDING: Final = (
     subscription.c.plan,
     subscription.c.state.label("subscription_state"),
 )
+_WAY_BACK: Final = (
+    select(database.c.id)
+    .where(database.c.tenant == tenant.c.id)
+    .where(LEFT_ELSEWHERE)
+    .where(tenant.c.state.in_(("active", "suspended")))
+    .exists()
+)
 _DEBTORS: Final = (
     select(*_STANDING, billing_account.c.gates, billing_account.c.next_due_at)
     .select_from(_JOINED.join(billing_account, billing_account.c.tenant == tenant.c.id))
     .where(tenant.c.state.in_(_REMOVABLE))
     .where(cast(billing_account.c.gates, String).contains('"deprovision"'))
+    # First what a move has left is finalised, once its time is over.
+    .where(~_WAY_BACK)
     .order_by(tenant.c.id)
 )
 _BEHIND: Final = (

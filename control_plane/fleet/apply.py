@@ -96,6 +96,7 @@ def _at_once(place: Altering, ready: Ready, by: Applying, bounds: Bounds) -> Rec
         found = _known(known, ready)
         if found is not None and found.state == "done":
             return _told(found, fresh=False)
+        place.require_still(connection)
         row = _row(connection, known, ready)
         _carry_out(place, connection, ready, bounds)
         row = replace(row, after=shape_digest(connection, ready.tables))
@@ -136,6 +137,7 @@ def _beside(place: Altering, ready: Ready, by: Applying, bounds: Bounds) -> Rece
         found = _known(known, ready)
         if found is not None and found.state == "done":
             return _told(found, fresh=False)
+        place.require_still(connection)
         if found is None:
             found = _row(connection, known, ready)
             found = replace(found, restore=index_definitions(connection, found.tables))

@@ -19,9 +19,11 @@ from sqlalchemy import Connection
 from control_plane.data import archive
 from control_plane.data.collection import Collection
 from control_plane.data.tables import schema_digest
+from control_plane.data.team_archive import said_of
 from control_plane.databases import sqlite_copy
 from control_plane.databases.port import DatabaseEngine
-from control_plane.domain.backup_manifest import ArchiveKind, BackupFacts
+from control_plane.databases.team_catalog import team_shape
+from control_plane.domain.backup_manifest import ArchiveKind, BackupFacts, TeamSaid
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.home import Home
@@ -59,7 +61,10 @@ def taken(
     Gives the row, which is yet to be kept. Raises Refused (`archive_kind`) where the database has
     no such form of its own, and as `Archives.put` does.
     """
-    engine = source.dialect.name
+    engine, said = source.dialect.name, said_of(team_shape(source))
+    if wanted.kind == "postgres" and said is not None:
+        # How its own tables are read back, only Postgres could tell.
+        raise Refused("A team's own tables are in no dump.", code="archive_kind")
     own = _ENGINES.get(wanted.kind)
     if own is not None and (engine != own or wanted.home.isolation == "pooled"):
         raise Refused("The database has no form of its own of that kind.", code="archive_kind")
@@ -83,6 +88,7 @@ def taken(
                 "schema_digest": schema_digest(collections),
                 "catalog_digest": work.ports.catalog.digest,
                 "restorable_until": wanted.until,
+                "team": None if said is None else said.model_dump(),
             }
         ),
         write,
@@ -121,6 +127,7 @@ def prove(
         lines_of(work, backup, collections) as source,
         engine.scratch(tenant, model, collections) as trial,
     ):
+        lead_scratch(work, trial, team_of(backup))
         archive.load_tenant(trial, collections, tenant, source)
         restored = plain(archive.summary(trial, collections, tenant))
     stands = restored
@@ -128,6 +135,26 @@ def prove(
         stands = plain(archive.summary(standing, collections, tenant))
     if not restored == stands == contents_of(backup):
         raise Failed("The backup does not restore to what stands.", code="backup_differs")
+
+
+def team_of(backup: Backup) -> TeamSaid | None:
+    """Of which engine and migrations the rows of the team's own tables are in it; None for none."""
+    said = contents_of(backup)["team"]
+    return None if said is None else TeamSaid.model_validate(said)
+
+
+def lead_scratch(work: Work, scratch: Connection, said: TeamSaid | None) -> None:
+    """Have the team's tables in a scratch place as those migrations left them.
+
+    Raises Failed (`migrations_differ`) where they are not the first of those that are declared.
+    """
+    if said is None:
+        return
+    from control_plane.fleet.scratch import lead  # its parser takes its time to load
+
+    catalog = work.ports.catalog
+    now = work.ports.clock.now()
+    lead(scratch, catalog.migrations, set(catalog.collections), said.migrations, now)
 
 
 def contents_of(backup: Backup) -> dict[str, Json]:

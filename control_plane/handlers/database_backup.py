@@ -1,4 +1,4 @@
-"""The lifecycle of a backup while calls go on: archived from one snapshot, restored on trial, then a backup. Not an offboarding's."""
+"""The lifecycle of a backup while calls go on, or its tenant is suspended: archived from one snapshot, restored on trial, then a backup. Not an offboarding's."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ from control_plane.handlers.handler import (
 from control_plane.handlers.tenant_moves import database_of, inside_of, tenant_now
 
 OPERATION: Final = "backup"
+# Of a suspended tenant: nobody writes there, and no other run has it while this one does.
+_SHUT: Final = "stopped"
 
 
 def backup_terms(ports: Ports, plan: str) -> BackupTerms:
@@ -45,22 +47,26 @@ def backup_terms(ports: Ports, plan: str) -> BackupTerms:
 
 
 def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Take the database in hand; its calls go on."""
+    """Take the database in hand; its calls go on. That of a suspended tenant stays shut."""
     inside = inside_of(connection)
     found = serving_of(work, inside)
+    if found.state == _SHUT:
+        return {"database": found.id, "state": found.state}
     return {"database": found.id, "state": move_database(work, inside, found, "back_up")}
 
 
 def let_go(work: Work, connection: Connection | None) -> None:
     """Leave the database as it was."""
     inside = inside_of(connection)
-    move_database(work, inside, serving_of(work, inside), "fail")
+    _left(work, inside, "fail")
 
 
 def back_up(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Archive what one snapshot sees."""
     tenant, (engine, model) = tenant_now(work), database_of(work)
     wanted = Wanted(backups.own_id(work.run.id), tenant.home, _until(work))
+    if not engine.exists(tenant.id, model):
+        raise Failed("The tenant's database is gone.", code="database_missing")
     with engine.reading(tenant.id, model) as source:
         made = taken(work, source, stack_steps.collections_of(work), wanted)
     backups.keep(work, made)
@@ -92,8 +98,12 @@ def verify(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
     """The database is as before, and the backup stands."""
-    inside = inside_of(connection)
-    return {"state": move_database(work, inside, serving_of(work, inside), "succeed")}
+    return {"state": _left(work, inside_of(connection), "succeed")}
+
+
+def _left(work: Work, connection: Connection, event: str) -> str:
+    found = serving_of(work, connection)
+    return found.state if found.state == _SHUT else move_database(work, connection, found, event)
 
 
 class BackUpDatabaseHandler(TenantLifecycle):

@@ -8,13 +8,14 @@ from typing import Final
 from control_plane.commands import Command
 from control_plane.data import archive
 from control_plane.data.record_count import counted
+from control_plane.data.team_archive import count_team
 from control_plane.database_commands import RestoreDatabase
+from control_plane.databases.team_catalog import team_shape
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.backup_record import Backup
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.run_record import Run
 from control_plane.errors import Refused
-from control_plane.fleet.team_rows import require_no_team_rows
 from control_plane.handlers import backups, database_restore_steps
 from control_plane.handlers.database_places import engine_of, kept_until, way_back
 from control_plane.handlers.database_restore_steps import command_of, not_kept
@@ -98,8 +99,8 @@ def _told(work: Work, then: Mapping[str, int], parts: dict[str, Json]) -> Observ
     """What stands now beside what stood then, by table; and how many more rows there are now."""
     engine, model = database_of(work)
     with engine.reading(work.run.tenant, model) as source:
-        require_no_team_rows(source, work.run.tenant)
-        now = counted(source, collections_of(work), work.run.tenant)
+        team = count_team(source, team_shape(source), work.run.tenant)
+        now = {**counted(source, collections_of(work), work.run.tenant), **team}
     tables: dict[str, Json] = {
         name: {"now": now.get(name, 0), "then": then.get(name, 0)}
         for name in sorted({*now, *then})

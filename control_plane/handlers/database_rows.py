@@ -21,6 +21,8 @@ from control_plane.store.database_tables import database
 _WITHOUT: Final = frozenset(
     {"pending", "provisioning", "deprovisioned", "restoring", "purging", "purged"}
 )
+# In these a database has not been made yet, or may be gone already.
+_NOT_THERE: Final = ("creating", "failed", "deleting", "deleted")
 _SHUT: Final = frozenset({"suspended", "resuming", "deprovisioning", "deprovision_failed"})
 
 
@@ -60,6 +62,13 @@ def homes(connection: Connection) -> list[tuple[str, Home]]:
     for row in connection.execute(more.where(other.state != "deleted").order_by(other.tenant)):
         found[(row.tenant, Home(row.isolation, row.server, row.slot))] = None
     return list(found)
+
+
+def stands_on(connection: Connection, server: str) -> bool:
+    """Whether a database was made on a server and is not known to be gone, or on its way out."""
+    table = database.c
+    stands = (table.server == server) & table.state.not_in(_NOT_THERE)
+    return connection.execute(select(table.id).where(stands).limit(1)).first() is not None
 
 
 def free_home(connection: Connection, tenant: Tenant, model: Isolation, server: str) -> Home:
@@ -113,7 +122,7 @@ def settle_database(work: Work, connection: Connection, event: str, **values: ob
 def begin_database(work: Work, connection: Connection) -> None:
     """Write down that this run makes the database that is to serve its tenant.
 
-    Where an earlier run has failed to, that one's is made anew.
+    Where an earlier run has failed to, that one's is made anew, where the tenant is to stand now.
     """
     tenant = tenant_row(connection, work.run.tenant)
     assert tenant is not None, "a tenant is written before its database"
@@ -121,7 +130,8 @@ def begin_database(work: Work, connection: Connection) -> None:
     if found is None:
         add_database(work, connection, tenant.home, "serving")
     else:
-        move_database(work, connection, found, "create")
+        home = tenant.home._asdict()
+        move_database(work, connection, found, "create", **home)
 
 
 def move_database(

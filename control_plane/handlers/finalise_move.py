@@ -14,6 +14,7 @@ from control_plane.domain.canonical import Json, instant
 from control_plane.domain.database import Database
 from control_plane.domain.home import Home
 from control_plane.domain.run_record import Run
+from control_plane.domain.tenant import Tenant
 from control_plane.errors import Failed, Refused
 from control_plane.facts.tenant import TenantFacts
 from control_plane.handlers import stack_steps
@@ -145,6 +146,7 @@ class FinaliseMoveHandler(TenantLifecycle):
         """Plan the removal of the stack, where nothing stands on it any more; changes nothing."""
         with work.ports.store.read() as connection:
             left = _left(work, connection)
+            _require_no_copy(connection, tenant_of(work, connection), left)
         parts: dict[str, Json] = {
             "data": {
                 "database": left.id,
@@ -170,6 +172,22 @@ class FinaliseMoveHandler(TenantLifecycle):
     def answer(self, run: Run, view: View) -> dict[str, Json]:
         """The tenant as it stands now."""
         return described(view, run.tenant)
+
+
+def _require_no_copy(connection: Connection, tenant: Tenant, left: Database) -> None:
+    """Whoever removes a copy leaves its stack: it goes with the last database that was left there."""
+    beside = [
+        one.purpose
+        for one in standing(connection, tenant)
+        if one.isolation == left.isolation and one.id != left.id
+    ]
+    if left.isolation != tenant.isolation and beside and set(beside) == {"clone"}:
+        raise Refused(
+            "A copy stands on the stack that would go: remove it first.",
+            code="clone_kept",
+            rule="database.purpose",
+            fact="isolation",
+        )
 
 
 def _is_over(left: Database, ports: Ports) -> bool:

@@ -165,14 +165,16 @@ class Carrier:
         with self._ports.store.read() as inside:
             known = campaigns.standing_members(inside, found.last)
             everybody = in_order(found.digest, members(inside))
-            held = _held(inside)
+            held, moving = _held(inside), _held(inside, "move")
             failed = campaigns.failed_members(inside, found.id)
         present = [one for one in everybody if _key(one) not in self._absent]
         missing = [one for one in present if _key(one) not in known | failed]
         canary, wave, _ = stage_sizes(len(present))
         sizes = {"canary": canary, "wave": canary + wave, "rest": len(present)}
         left = max(0, sizes[found.state] - (len(present) - len(missing)))
-        free = [one for one in missing if one[0] not in held]
+        # Tables that somebody moves out of or into stay as they are meanwhile, whoever shares them.
+        still = {_shared(home) for tenant, home in everybody if tenant in moving} - {None}
+        free = [one for one in missing if one[0] not in held and _shared(one[1]) not in still]
         return free[:left], left
 
     # one chunk ------------------------------------------------------------------------------
@@ -307,6 +309,10 @@ class Carrier:
         return int(held.data_epoch or held.epoch)
 
 
+def _shared(home: Home) -> str | None:
+    return place_of(home) if home.isolation == "pooled" else None
+
+
 def _key(member: tuple[str, Home]) -> Member:
     return member[0], place_of(member[1])
 
@@ -319,13 +325,14 @@ def _unreached(
     return [last.model_copy(update=said)]
 
 
-def _held(connection: Connection) -> set[str]:
-    """Tenants that another run has in hand just now."""
+def _held(connection: Connection, kind: str | None = None) -> set[str]:
+    """Tenants that another run, or one of that kind, has in hand just now."""
     fence, run = tables.fence, tables.run
+    kinds = [] if kind is None else [run.c.kind == kind]
     found = (
         select(fence.c.tenant)
         .join(run, run.c.id == fence.c.run_id)
-        .where(run.c.state.in_(AT_WORK), run.c.tenant == fence.c.tenant)
+        .where(run.c.state.in_(AT_WORK), run.c.tenant == fence.c.tenant, *kinds)
     )
     return set(connection.execute(found).scalars())
 

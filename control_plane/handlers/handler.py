@@ -34,6 +34,7 @@ from control_plane.ports import (
     Store,
 )
 from control_plane.provisioning.progress import Told, untold
+from control_plane.provisioning.stack_servers import StackServers
 from control_plane.secrets.secret_place import SecretPlace
 
 Probe = Literal["present", "absent", "differs"]
@@ -67,7 +68,7 @@ class Ports:
     workspace: str = "00000000"
     """The workspace's short id, which names what stands in a cloud."""
     handover: HandoverTerms = field(default_factory=HandoverTerms)
-    # Only the worker holds these seven: a face that reached for them would find nothing.
+    # Only the worker holds these eight: a face that reached for them would find nothing.
     provisioner: Provisioner | None = None
     artifacts: Artifacts | None = None
     archives: Archives | None = None
@@ -75,6 +76,7 @@ class Ports:
     catalogs: Catalogs | None = None
     payments: Mapping[str, PaymentProvider] | None = None
     secrets: SecretPlace | None = None
+    stack_servers: StackServers | None = None
 
 
 @dataclass(frozen=True)

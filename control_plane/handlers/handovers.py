@@ -186,6 +186,7 @@ def _tell(work: Work, connection: Connection, found: Database | None, **values: 
     known = handed(connection, tenant)
     if found is not None:
         values["database_id"] = found.id
+    work.vouch(connection, handover.name, tenant)
     if known is None:
         born = {"tenant": tenant, "version": 1, "changed_at": now, **values}
         rows.put(connection, handover, Handover.model_validate(born))

@@ -8,6 +8,8 @@ from typing import Final
 
 from control_plane.commands import Command
 from control_plane.data.record_count import counted
+from control_plane.data.team_archive import count_team
+from control_plane.databases.team_catalog import team_shape
 from control_plane.domain.approval_record import Approval
 from control_plane.domain.canonical import Json, instant
 from control_plane.domain.home import Home
@@ -17,11 +19,11 @@ from control_plane.domain.tenant import Tenant
 from control_plane.errors import Refused
 from control_plane.facts.load import tenant_row
 from control_plane.facts.tenant import TenantFacts
-from control_plane.fleet.team_rows import require_no_team_rows
 from control_plane.handlers import move_steps, stack_steps
 from control_plane.handlers.handler import Observed, Ports, Subject, TenantLifecycle, View, Work
 from control_plane.handlers.move_money import money_of
 from control_plane.handlers.offers import offered_by
+from control_plane.handlers.stack_home import require_own, require_takes_rows
 from control_plane.handlers.tenant_moves import database_of, tenant_now, tenant_subject
 from control_plane.handlers.tenants import described
 from control_plane.move_commands import MoveTenant
@@ -66,7 +68,9 @@ class MoveTenantHandler(TenantLifecycle):
         assert isinstance(command, MoveTenant)
         facts, tenant = subject.facts, subject.loaded
         assert isinstance(facts, TenantFacts)
-        if command.proposed_server not in ports.databases.names:
+        server = command.proposed_server
+        own = require_own(command.tenant, command.proposed_isolation, server)
+        if not own and server not in ports.databases.names:
             raise Refused(
                 "There is no such server.",
                 code="server_unknown",
@@ -92,10 +96,10 @@ class MoveTenantHandler(TenantLifecycle):
 
     def observe(self, work: Work) -> Observed:
         """Plan the stack that it would stand on, and tell its rows as they are; changes nothing."""
+        wanted = move_steps.stack_wanted(work)
+        require_takes_rows(work, wanted, move_steps.command_of(work).proposed_server)
         seen = stack_steps.observed(
-            stack_steps.provisioner_of(work).observe(
-                move_steps.stack_wanted(work), should_stop=work.should_stop
-            )
+            stack_steps.provisioner_of(work).observe(wanted, should_stop=work.should_stop)
         )
         parts: dict[str, Json] = {**seen.parts, **money_of(work), "data": _data(work)}
         return Observed(parts=parts, facts=seen.facts, artifact=seen.artifact)
@@ -130,14 +134,15 @@ def _data(work: Work) -> dict[str, Json]:
     command = move_steps.command_of(work)
     collections = stack_steps.collections_of(work)
     with engine.reading(tenant.id, model) as connection:
-        require_no_team_rows(connection, tenant.id)
         found = counted(connection, collections, tenant.id)
+        team = count_team(connection, team_shape(connection), tenant.id)
     until = datetime.fromisoformat(work.run.as_of) + timedelta(days=command.keep_days)
     proposed: Isolation = command.proposed_isolation  # type: ignore[assignment]
     return {
         "from": _told(tenant.home),
         "to": {"server": command.proposed_server, "isolation": proposed},
         "records": {**found},
+        **({"team_rows": {**team}} if team else {}),
         "kept_until": instant(until),
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
 from control_plane.domain.canonical import instant
 from control_plane.domain.database import Database
@@ -24,10 +25,18 @@ from control_plane.handlers.database_rows import (
 from control_plane.handlers.handler import Work
 from control_plane.handlers.tenant_moves import tenant_of
 from control_plane.move_commands import MoveTenant
-from control_plane.store import rows
-from control_plane.store.database_tables import tenant_move
+from control_plane.store import rows, tables
+from control_plane.store.database_left import LEFT_ELSEWHERE
+from control_plane.store.database_tables import database, tenant_move
 
 _MOVE = tenant_move.c
+_ELSEWHERE: Final = (
+    select(database.c.id)
+    .join(tables.tenant, tables.tenant.c.id == database.c.tenant)
+    .where(database.c.tenant == bindparam("tenant"))
+    .where(LEFT_ELSEWHERE)
+    .order_by(database.c.id)
+)
 
 
 def move_of_run(connection: Connection, run_id: str) -> TenantMove | None:
@@ -134,13 +143,27 @@ def homes_of(work: Work) -> tuple[Home, Home]:
     return source.home, target.home
 
 
+def models_beside(work: Work) -> frozenset[Isolation]:
+    """The models that the tenant's databases stand in, but for the one that this run makes.
+
+    What it has left before, and may go back to, stands on the stack of its model.
+    """
+    with work.ports.store.read() as connection:
+        move = move_of_run(connection, work.run.id)
+        assert move is not None, "a move is written before its steps"
+        found = standing(connection, tenant_of(work, connection))
+    return frozenset(one.isolation for one in found if one.id != move.target)
+
+
 def columns_of(home: Home) -> dict[str, object]:
     """A home as the tenant's row tells it: what each was before there were others is not told."""
     server = None if home.server == MAIN else home.server
     return {"isolation": home.isolation, "server": server, "slot": home.slot or None}
 
 
-def kept(connection: Connection, work: Work) -> list[Database]:
-    """The tenant's databases that are kept as a way back."""
-    found = standing(connection, tenant_of(work, connection))
-    return [one for one in found if one.purpose == "former"]
+def left_elsewhere(connection: Connection, tenant: str) -> tuple[str, ...]:
+    """The ids of databases that a tenant has left and that are kept on a stack of another model.
+
+    What brings a tenant to an end takes the stack of its own model away, and no other.
+    """
+    return tuple(connection.execute(_ELSEWHERE, {"tenant": tenant}).scalars())

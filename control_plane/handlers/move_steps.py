@@ -12,18 +12,31 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from control_plane.data.moving import CaughtUp, Check, catch_up, copy
+from control_plane.data.moving import CaughtUp, Check, catch_up, copy, moved_between
 from control_plane.data.moving_ends import MovingEnd
 from control_plane.data.moving_parts import Moved
 from control_plane.databases.port import DatabaseEngine
 from control_plane.domain.canonical import Json, plain
 from control_plane.domain.home import Home
 from control_plane.errors import Failed
-from control_plane.handlers import handovers, move_handover, move_money, stack_steps
-from control_plane.handlers.fleet_bring_up import bring_up
+from control_plane.handlers import (
+    handovers,
+    move_handover,
+    move_money,
+    stack_home,
+    stack_steps,
+)
+from control_plane.handlers.fleet_bring_up import bring_up_alike
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.move_money import plan_in_force
-from control_plane.handlers.move_rows import begun, columns_of, ended, homes_of, taken_over
+from control_plane.handlers.move_rows import (
+    begun,
+    columns_of,
+    ended,
+    homes_of,
+    models_beside,
+    taken_over,
+)
 from control_plane.handlers.stack_records import record_stack
 from control_plane.handlers.tenant_moves import (
     change_tenant,
@@ -108,8 +121,9 @@ def provision(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 
 def deprovision(work: Work, connection: Connection | None) -> None:
-    """Take the new stack away; the one that the tenant stands on is never touched."""
-    if command_of(work).proposed_isolation != noted_now(work, "begin")["isolation"]:
+    """Take the new stack away; one that any other of its databases stands on is never touched."""
+    if command_of(work).proposed_isolation not in models_beside(work):
+        stack_home.leave(work, stack_wanted(work))
         stack_steps.provisioner_of(work).destroy(stack_wanted(work))
 
 
@@ -119,16 +133,20 @@ def probe_provisioned(work: Work) -> Probe:
 
 
 def make_target(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Make the target, closed: nobody but this run writes there."""
+    """Make the target, closed: nobody but this run writes there; its server first, where a stack has it."""
+    stack_home.adopt(work, homes_of(work)[1], stack_wanted(work))
     engine, home, tenant = *_place(work, 1), work.run.tenant
     engine.create(tenant, home.isolation, stack_steps.collections_of(work), work.epoch)
-    bring_up(work, home)
+    served_at = int(str(noted_now(work, "begin")["data_epoch"]))
+    bring_up_alike(work, homes_of(work)[0], home, served_at)
     engine.fence(tenant, home.isolation, work.epoch, open=False)
     return {"server": home.server, "isolation": home.isolation, "slot": home.slot}
 
 
 def drop_target(work: Work, connection: Connection | None) -> None:
     """Drop the target: whatever is in it, this run has put there."""
+    if not stack_home.is_there(work, homes_of(work)[1]):
+        return
     engine, home = _place(work, 1)
     engine.drop(work.run.tenant, home.isolation, work.epoch)
 
@@ -275,7 +293,8 @@ def _end(work: Work, side: int) -> MovingEnd:
 
 
 def _moved(work: Work) -> Moved:
-    return Moved(stack_steps.collections_of(work), work.run.tenant)
+    ends = _end(work, 0), _end(work, 1)
+    return moved_between(*ends, stack_steps.collections_of(work), work.run.tenant)
 
 
 def _round(work: Work, check: Check) -> CaughtUp:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from control_plane.billing import coupon_store
 from control_plane.billing.coupons import redeemed_already
 from control_plane.commands import Command, OnboardTenant
@@ -19,6 +21,7 @@ from control_plane.handlers.offers import (
     offered_by,
     parts_of,
 )
+from control_plane.handlers.stack_home import home_part
 from control_plane.handlers.subscriptions import payment_action
 from control_plane.handlers.tenant_moves import tenant_subject
 from control_plane.handlers.tenants import described
@@ -101,7 +104,8 @@ class OnboardTenantHandler(TenantLifecycle):
             command.proposed_region,
         )
         provisioner = stack_steps.provisioner_of(work)
-        return stack_steps.observed(provisioner.observe(wanted, should_stop=work.should_stop))
+        seen = stack_steps.observed(provisioner.observe(wanted, should_stop=work.should_stop))
+        return replace(seen, parts={**seen.parts, **home_part(work, wanted)})
 
     def pure_parts(self, command: Command, ports: Ports) -> dict[str, Json]:
         """Rows, entitlement and money."""

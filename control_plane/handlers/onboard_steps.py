@@ -6,12 +6,15 @@ from sqlalchemy import Connection
 
 from control_plane.commands import OnboardTenant
 from control_plane.domain.canonical import Json
+from control_plane.domain.home import Home
+from control_plane.domain.isolation import Isolation
 from control_plane.domain.tenant import TENANT, Tenant
 from control_plane.facts.load import tenant_row
-from control_plane.handlers import handovers, stack_steps
+from control_plane.handlers import handovers, stack_home, stack_steps
 from control_plane.handlers.billing_moves import attempt_of
 from control_plane.handlers.database_rows import begin_database, settle_database
 from control_plane.handlers.handler import Step, Work
+from control_plane.handlers.move_rows import columns_of
 from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import subscribe, take_back_subscription
 from control_plane.handlers.subscription_steps import collecting
@@ -32,12 +35,13 @@ def register(work: Work, connection: Connection | None) -> dict[str, Json]:
     command, inside = work.command, inside_of(connection)
     offer = work.ports.catalog.plans.offer(command.proposed_plan)
     found = tenant_row(inside, command.tenant)
+    isolation: Isolation = command.proposed_isolation  # type: ignore[assignment]
     values = {
         "display_name": command.display_name,
-        "isolation": command.proposed_isolation,
         "plan": command.proposed_plan,
         "cloud": command.proposed_cloud,
         "region": command.proposed_region,
+        **columns_of(Home(isolation, stack_home.server_planned(work))),
     }
     if found is None:
         born = {"id": command.tenant, "state": TENANT.next("pending", "provision"), **values}

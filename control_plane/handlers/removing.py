@@ -7,7 +7,7 @@ from typing import cast
 
 from control_plane.domain.canonical import Json, canonical, plain
 from control_plane.errors import Failed, Refused
-from control_plane.handlers import stack_steps
+from control_plane.handlers import stack_home, stack_steps
 from control_plane.handlers.handler import Work
 from control_plane.provisioning.port import ObservedPlan
 from control_plane.provisioning.stacks import StackRequest
@@ -16,9 +16,12 @@ from control_plane.provisioning.stacks import StackRequest
 def destroy_stack(work: Work, request: StackRequest) -> None:
     """Apply the saved plan that was approved; what is left of it after a kill, planned anew.
 
+    The server that it has made is forgotten before. Raises as `stack_home.leave` does.
+
     Raises Refused (`stale_plan`) where more is left than was approved, Failed (`stack_remains`).
     """
     provisioner, beat = stack_steps.provisioner_of(work), stack_steps.beating(work)
+    stack_home.leave(work, request)
     if provisioner.settle(request, should_stop=beat) == "absent":
         return
     try:

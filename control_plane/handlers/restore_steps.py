@@ -17,11 +17,12 @@ from control_plane.domain.canonical import Json, plain
 from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed, NotFound, Refused
 from control_plane.handlers import backups, handovers, stack_steps
-from control_plane.handlers.backup_proof import contents_of, lines_of
+from control_plane.handlers.backup_proof import contents_of, lines_of, team_of
 from control_plane.handlers.database_rows import begin_database, settle_database
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import agreed_before, subscribe
+from control_plane.handlers.team_restore import lines_for, team_there
 from control_plane.handlers.tenant_moves import (
     data_epoch_of,
     database_of,
@@ -88,17 +89,38 @@ def load_into(
 ) -> dict[str, Json]:
     """The same into the tenant's place of that model in an engine, which is open for this run."""
     tenant, collections = work.run.tenant, stack_steps.collections_of(work)
-    carry, contents = foreseen(work, backup)
+    carry, contents = _foreseen_there(work, engine, model, backup)
+    before = backups.declared(work, backup)
     engine.fence(tenant, model, work.epoch, open=True)
-    with rows_that_stand(), engine.transaction(tenant, model) as target:
+    with (
+        lines_for(work, backup, before, engine, model) as (source, _),
+        rows_that_stand(),
+        engine.transaction(tenant, model) as target,
+    ):
         require_fence(target, tenant, work.epoch)
         if plain(archive.summary(target, collections, tenant)) == contents:
             return {"loaded": False}
-        with lines_of(work, backup, backups.declared(work, backup)) as source:
-            loaded = archive.load_tenant(target, collections, tenant, source, carry)
+        loaded = archive.load_tenant(target, collections, tenant, source, carry)
         if plain(loaded) != contents:
             raise Refused("The archive is not what its manifest says.", code="archive_differs")
     return {"loaded": True}
+
+
+def _foreseen_there(
+    work: Work, engine: DatabaseEngine, model: Isolation, backup: Backup
+) -> tuple[CarryOver | None, dict[str, Json]]:
+    """What `foreseen` tells, the team's own tables as that place of the tenant has them."""
+    if team_there(engine, model, backup.tenant) == team_of(backup):
+        return foreseen(work, backup)
+    before = backups.declared(work, backup)
+    carry = CarryOver(before, stack_steps.collections_of(work))
+    with lines_for(work, backup, before, engine, model) as (source, coming):
+        if carry.evolution.before == carry.evolution.after:
+            return None, coming
+        archived, carried = archive.foresee(source, carry, backup.tenant)
+    if plain(archived) != coming:
+        raise Refused("The archive is not what its manifest says.", code="archive_differs")
+    return carry, cast("dict[str, Json]", plain(carried))
 
 
 def probe_loaded(work: Work) -> Probe:
@@ -118,7 +140,7 @@ def holds_backup(work: Work, engine: DatabaseEngine, model: Isolation, backup: B
             stands = plain(archive.summary(source, collections, tenant))
     except NotFound:
         return False
-    return stands == foreseen(work, backup)[1]
+    return stands == _foreseen_there(work, engine, model, backup)[1]
 
 
 def verify(work: Work, connection: Connection | None) -> dict[str, Json]:

@@ -10,6 +10,7 @@ from control_plane.data.collection import Collection
 from control_plane.domain.canonical import Json, instant, plain
 from control_plane.domain.tenant import Tenant
 from control_plane.errors import Failed, Refused
+from control_plane.handlers import stack_home
 from control_plane.handlers.fleet_bring_up import bring_up
 from control_plane.handlers.handler import Observed, Probe, Work
 from control_plane.handlers.tenant_moves import database_of, tenant_now
@@ -110,7 +111,9 @@ def provision(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 def deprovision(work: Work, connection: Connection | None) -> None:
     """Destroy what the stack made; nothing happens where there is nothing."""
-    provisioner_of(work).destroy(stack_request(work))
+    request = stack_request(work)
+    stack_home.leave(work, request)
+    provisioner_of(work).destroy(request)
 
 
 def probe_infrastructure(work: Work) -> Probe:
@@ -132,20 +135,25 @@ def beating(work: Work) -> Callable[[], bool]:
 
 
 def create_database(work: Work, connection: Connection | None) -> dict[str, Json]:
-    """Make the tenant's database, or its place in the shared one."""
+    """Make the tenant's database, or its place in the shared one; its server first, where its stack has one."""
+    adopted = stack_home.adopt(work, tenant_now(work).home, stack_request(work))
     engine, model = database_of(work)
     engine.create(work.run.tenant, model, collections_of(work), work.epoch)
-    return {"model": model}
+    return {"model": model, **adopted}
 
 
 def drop_database(work: Work, connection: Connection | None) -> None:
     """Drop it again: whatever is in it, this run has put there."""
+    if not stack_home.is_there(work, tenant_now(work).home):
+        return
     engine, model = database_of(work)
     engine.drop(work.run.tenant, model, work.epoch)
 
 
 def probe_database(work: Work) -> Probe:
     """Whether the database stands and can be used."""
+    if not stack_home.is_there(work, tenant_now(work).home):
+        return "absent"
     engine, model = database_of(work)
     seen = engine.probe(work.run.tenant, model, collections_of(work))
     return "present" if seen == "ready" else seen

@@ -17,8 +17,11 @@ from control_plane.store.postgres import SCHEMA
 
 Login = Literal["worker", "face", "auditor", "data"]
 LOGINS: Final[tuple[Login, ...]] = get_args(Login)
+Knocked = Literal["open", "refused", "silent"]
 
 _ID_DIGITS = 12
+# On a server on which only tenants' databases stand.
+_FOR_TENANTS: Final[tuple[Login, ...]] = ("worker", "data")
 _VERSION_MIN = 160_000
 _CONNECT_S = 5
 _STATEMENT_MS = 60_000
@@ -83,12 +86,43 @@ def make_for_tenants(owner: URL, names: Names, mark: str) -> dict[Login, URL]:
         _require_able(server)
         if _roles_standing(server, names):
             raise _taken(names)
-        return _make_roles(server, owner, names, mark, ("worker", "data"), _EVERYBODYS)
+        return _make_roles(server, owner, names, mark, _FOR_TENANTS, _EVERYBODYS)
 
 
-def remove_for_tenants(owner: URL, names: Names) -> None:
-    """Drop what `make_for_tenants` has made; nothing happens where it is gone."""
+def adopt_for_tenants(owner: URL, names: Names, mark: str) -> dict[Login, URL]:
+    """As `make_for_tenants`; those that were made under this very mark get new passwords instead.
+
+    So it may be done again after a kill, when nobody knows the passwords of before.
+    """
+    with _connected(owner) as server:
+        _require_able(server)
+        if not _roles_standing(server, names):
+            return _make_roles(server, owner, names, mark, _FOR_TENANTS, _EVERYBODYS)
+        if _mark(server, names) != _MARK + mark:
+            raise _taken(names)
+        passwords = _new_passwords(_FOR_TENANTS)
+        with server.transaction():
+            for login, password in passwords.items():
+                _change_password(server, names.role(login), password)
+    return _urls(owner, names, passwords, _EVERYBODYS)
+
+
+def knock(login: URL) -> Knocked:
+    """Whether a server lets a login in, does not, or does not answer as it must."""
+    try:
+        with psycopg.connect(autocommit=True, connect_timeout=_CONNECT_S, **_given(login)):
+            return "open"
+    except psycopg.OperationalError as error:
+        # Its words are in the server's language; that it has asked for a password is a fact.
+        asked = error.pgconn is not None and error.pgconn.used_password
+        return "refused" if asked else "silent"
+
+
+def remove_for_tenants(owner: URL, names: Names, mark: str | None = None) -> None:
+    """Drop what `make_for_tenants` has made; nothing happens where it is gone, or bears another mark."""
     with _connected(owner) as server, server.transaction():
+        if mark is not None and _mark(server, names) != _MARK + mark:
+            return
         for login in LOGINS:
             _run(server, "DROP ROLE IF EXISTS {}", sql.Identifier(names.role(login)))
 
@@ -101,7 +135,7 @@ def _make_roles(
     logins: tuple[Login, ...],
     database: str,
 ) -> dict[Login, URL]:
-    passwords = {login: secrets.token_urlsafe(32) for login in logins}
+    passwords = _new_passwords(logins)
     with server.transaction():
         for login in logins:
             _make_role(server, names.role(login), login, passwords[login])
@@ -118,9 +152,19 @@ def _make_roles(
             sql.Identifier(names.role("worker")),
             sql.Literal(_MARK + mark),
         )
+    return _urls(owner, names, passwords, database)
+
+
+def _new_passwords(logins: tuple[Login, ...]) -> dict[Login, str]:
+    return {login: secrets.token_urlsafe(32) for login in logins}
+
+
+def _urls(
+    owner: URL, names: Names, passwords: Mapping[Login, str], database: str
+) -> dict[Login, URL]:
     return {
-        login: owner.set(database=database, username=names.role(login), password=passwords[login])
-        for login in logins
+        login: owner.set(database=database, username=names.role(login), password=password)
+        for login, password in passwords.items()
     }
 
 
@@ -159,17 +203,29 @@ def _require_able(server: psycopg.Connection[Any]) -> None:
 
 
 def _make_role(server: psycopg.Connection[Any], role: str, login: Login, password: str) -> None:
-    # The verifier is made here: the password itself reaches neither the server nor its log.
-    verifier = server.pgconn.encrypt_password(
-        password.encode(), role.encode(), b"scram-sha-256"
-    ).decode()
     _run(
         server,
         "CREATE ROLE {} WITH {} PASSWORD {}",
         sql.Identifier(role),
         sql.SQL(_ATTRIBUTES[login]),
-        sql.Literal(verifier),
+        sql.Literal(_verifier(server, role, password)),
     )
+
+
+def _change_password(server: psycopg.Connection[Any], role: str, password: str) -> None:
+    _run(
+        server,
+        "ALTER ROLE {} PASSWORD {}",
+        sql.Identifier(role),
+        sql.Literal(_verifier(server, role, password)),
+    )
+
+
+def _verifier(server: psycopg.Connection[Any], role: str, password: str) -> str:
+    # It is made here: the password itself reaches neither the server nor its log.
+    return server.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
 
 
 def _make_database(server: psycopg.Connection[Any], names: Names) -> None:
@@ -214,10 +270,7 @@ def _run(server: psycopg.Connection[Any], statement: LiteralString, *parts: sql.
 
 @contextmanager
 def _connected(url: URL) -> Generator[psycopg.Connection[Any]]:
-    given: dict[str, Any] = {
-        **url.translate_connect_args(username="user", database="dbname"),
-        **url.query,
-    }
+    given = _given(url)
     try:
         with psycopg.connect(
             autocommit=True,
@@ -233,3 +286,7 @@ def _connected(url: URL) -> Generator[psycopg.Connection[Any]]:
         raise Unavailable(
             f"the Postgres server does not do what init needs{told}", code="postgres_unavailable"
         ) from None
+
+
+def _given(url: URL) -> dict[str, Any]:
+    return {**url.translate_connect_args(username="user", database="dbname"), **url.query}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -27,6 +27,8 @@ _PLAN = typer.Option(help="The plan that each is put down under; needed to write
 _REGION = typer.Option(help="The region likewise.")
 _JSON = typer.Option("--json", help="All of it as JSON.")
 _YES = typer.Option("--yes", "-y", help="Ask nothing.")
+# Beside what the command line itself ends with: something may stand that was not told.
+INCOMPLETE = 3
 
 
 @app.callback()
@@ -43,7 +45,7 @@ def rebuild(
     yes: Annotated[bool, _YES] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Show which tenants stand, by databases and archives; with --write, register them shut."""
+    """Show which tenants stand, by databases, archives and labels; with --write, register them shut."""
     from server.registry_wiring import Registry
 
     if write and plan is None:
@@ -57,7 +59,7 @@ def rebuild(
     if not as_json:
         _show(found.told())
     if plan is None or not write:
-        _tell(found.told(), as_json)
+        _tell(found.told(), as_json, complete=found.complete)
         return
     if not yes:
         typer.confirm("Register these tenants, shut and protected?", abort=True)
@@ -67,10 +69,10 @@ def rebuild(
     ):
         revived = [one.told() for one in registry.write(found, plan, region)]
     if not as_json:
-        columns = ("tenant", "state", "databases", "backups")
+        columns = ("tenant", "state", "cloud", "region", "databases", "backups")
         table("Registered", columns, [[str(one[name]) for name in columns] for one in revived])
         note("nothing was opened or changed; resume each once you have looked at it")
-    _tell({**found.told(), "registered": revived}, as_json)
+    _tell({**found.told(), "registered": revived}, as_json, complete=found.complete)
 
 
 @contextmanager
@@ -101,20 +103,34 @@ def _is_gone(workspace: Workspace) -> bool:
 
 
 def _show(found: dict[str, Any]) -> None:
+    tenants = ("tenant", "known_by", "state", "code")
+    table("Tenants", tenants, _cells(found["tenants"], tenants))
     places = ("tenant", "server", "isolation", "slot", "open", "records", "code")
-    listed = found["databases"]
-    table("Databases", places, [[_cell(one[name]) for name in places] for one in listed])
+    table("Databases", places, _cells(found["databases"], places))
     archives = ("tenant", "backup", "made_at", "restorable_until", "code")
-    listed = found["archives"]
-    table("Archives", archives, [[_cell(one[name]) for name in archives] for one in listed])
+    table("Archives", archives, _cells(found["archives"], archives))
+    stacks = ("tenant", "cloud", "account", "isolation", "regions", "plans", "resources", "code")
+    table("Stacks", stacks, _cells(found["stacks"], stacks))
     for one in found["servers_that_do_not_answer"]:
         note(f"{one['server']} does not answer: {one['code']}")
+    for one in found["clouds_that_do_not_answer"]:
+        note(f"{one['cloud']}, account {one['account']}, does not answer: {one['code']}")
+    if not found["complete"]:
+        note("this is not all that may stand")
+
+
+def _cells(rows: list[dict[str, Any]], columns: Sequence[str]) -> list[list[str]]:
+    return [[_cell(one[name]) for name in columns] for one in rows]
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, cast("list[object]", value))) or None
     return "-" if value is None else plain(str(value))
 
 
-def _tell(found: dict[str, Any], as_json: bool) -> None:
+def _tell(found: dict[str, Any], as_json: bool, *, complete: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
+    if not complete:
+        raise typer.Exit(INCOMPLETE)

@@ -88,11 +88,11 @@ def remove(
 def _name(given: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
-    from control_plane.domain.home import ServerName
+    from control_plane.domain.home import DeclaredServerName
     from control_plane.errors import BadInput
 
     try:
-        return TypeAdapter(ServerName).validate_python(given)
+        return TypeAdapter(DeclaredServerName).validate_python(given)
     except ValidationError:
         raise BadInput("name", "must be 1 to 39 of a-z, 0-9 and -, from a letter") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.clouds.bench import Bench
 from tests.clouds.gcp_cloud import gcp_bench
 from tests.clouds.ibm_cloud import ibm_bench
 from tests.clouds.oci_cloud import oci_bench
+from tests.support.slices import slice_items
 
 BENCHES: Mapping[Cloud, Callable[[Path], AbstractContextManager[Bench]]] = {
     "aws": aws_bench,
@@ -23,6 +24,13 @@ BENCHES: Mapping[Cloud, Callable[[Path], AbstractContextManager[Bench]]] = {
     "oci": oci_bench,
     "ibm": ibm_bench,
 }
+
+
+# As in the usual run, whose conftest is not read here.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    slice_items(items)
+    yield
 
 
 @pytest.fixture(scope="session", autouse=True)

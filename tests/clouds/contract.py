@@ -1,6 +1,7 @@
 """The contract of a cloud's adapter, over every cloud, through its own SDK. Not what is one cloud's alone.
 
-Those that are marked `sweep` are the rarer paths; the usual run leaves them out.
+Of each test one cloud in three always runs, another one from test to test. The others, and the rarer
+paths, are marked `sweep`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from control_plane.provisioning.clouds.sdk import Patience
 from control_plane.provisioning.stacks import labels
 from tests.clouds.bench import OTHER_WORKSPACE, PLANTED, WORKSPACE, Bench, asked_for
 from tests.clouds.server import WORDS, Trouble
+
+pytestmark = pytest.mark.slice_of(3)
 
 PATIENCE = Patience(connect_s=2.0, read_s=5.0)
 HASTE = Patience(connect_s=0.5, read_s=0.5)

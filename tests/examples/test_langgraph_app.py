@@ -112,7 +112,6 @@ def app(house: House, token: Token, tmp_path: Path) -> Iterator[Starter]:
         yield Starter(house, token, stack, tmp_path)
 
 
-@pytest.mark.sweep
 def test_a_pooled_tenant_is_brought_into_being(app: Starter) -> None:
     code, told = app.stdio("--tenant", "pooled").ended()
     assert (code, told["outcome"], told["tenant"]) == (0, "done", "pooled")
@@ -128,6 +127,7 @@ def test_the_same_over_http_with_a_token_of_that_server(app: Starter, house: Hou
     assert (code, told["outcome"]) == (0, "done")
 
 
+@pytest.mark.sweep
 def test_a_human_is_told_what_to_type_and_the_same_call_goes_on_afterwards(
     app: Starter, house: House, human: Token
 ) -> None:

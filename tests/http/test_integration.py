@@ -35,6 +35,7 @@ from server.integration import (
     STATUS,
     Integration,
     TenantShares,
+    retry_of,
     status_of,
     tenant_requests_max,
 )
@@ -506,6 +507,11 @@ def test_what_is_tried_again_says_so() -> None:
     gate = Outcome(outcome="refused", code="policy_engine_unavailable")
     store = Outcome(outcome="failed", code="store_busy", retryable=True)
     assert [status_of(one) for one in (busy, gate, store)] == [429, 503, 503]
+    moving = store.model_copy(update={"code": "tenant_moving", "retry_after_s": 7})
+    assert [retry_of(one) for one in (store, moving)] == [
+        (b"retry-after", b"1"),
+        (b"retry-after", b"7"),
+    ]
 
 
 # the document ----------------------------------------------------------------------------------

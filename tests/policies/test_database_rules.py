@@ -130,6 +130,34 @@ def test_nothing_begins_while_the_database_is_under_way_or_shut(
     assert refusal(again) == ("database_state", "state")
 
 
+SHUT: dict[str, object] = {"state": "stopped", "tenant_state": "suspended", "access_mode": "none"}
+
+
+@pytest.mark.parametrize("action", BOTH)
+def test_a_suspended_tenant_is_backed_up_by_who_runs_tenants_alone(ask: Ask, action: str) -> None:
+    def may(role: str, **more: object) -> bool:
+        return ask("database", action, role, **(BACKUP | SHUT | more)).allowed
+
+    assert {role for role in ROLES if may(role)} == CHANGERS
+    assert not any(may(role, member=False) or may(role, exists=False) for role in ROLES)
+    assert not ask("database", action, "house", **BACKUP, **SHUT, **HOUSE).allowed
+    for role in sorted(CHANGERS):
+        assert not may(role, frozen=True)
+        for facts in (RESTORE, BACK, CLONE, ROTATE):
+            assert not ask("database", action, role, **facts, **SIGNED, **SHUT).allowed
+
+
+@pytest.mark.parametrize("action", BOTH)
+@pytest.mark.parametrize(
+    "tenant_state", ["suspending", "resuming", "deprovisioning", "deprovision_failed", "active"]
+)
+def test_a_shut_database_of_a_tenant_that_is_not_suspended_is_not_backed_up(
+    ask: Ask, action: str, tenant_state: str
+) -> None:
+    facts = BACKUP | SHUT | {"tenant_state": tenant_state}
+    assert refusal(ask("database", action, "operator", **facts)) == ("database_state", "state")
+
+
 @pytest.mark.parametrize("action", BOTH)
 @pytest.mark.parametrize("facts", [RESTORE, BACK, CLONE, ROTATE])
 def test_a_tenant_out_of_service_is_neither_brought_back_nor_copied(

@@ -85,7 +85,7 @@ RECORD_TOOLS = {
 }
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("era", [pytest.param(ERAS[0], marks=pytest.mark.sweep), *ERAS[1:]])
 async def test_a_client_lists_the_tools_of_its_role(
     shared: House, issue: Callable[..., Token], era: str
 ) -> None:

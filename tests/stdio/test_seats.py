@@ -79,7 +79,7 @@ async def test_seats_are_assigned_listed_and_released_by_a_real_client(
         assert (await assigned(client, tenant, "dan"))["outcome"] == "done"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 async def test_two_faces_at_once_fill_the_pool_to_the_last_seat(
     workspace: MakeHouse,
     worker: Callable[..., RunningWorker],

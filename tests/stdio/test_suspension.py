@@ -42,7 +42,10 @@ async def created(client: Client, tenant: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("access", "change", "read"),
-    [("read_only", "read_only", None), ("none", "access_suspended", "access_suspended")],
+    [
+        pytest.param("read_only", "read_only", None, marks=pytest.mark.sweep),
+        ("none", "access_suspended", "access_suspended"),
+    ],
 )
 async def test_a_suspended_tenant_is_refused_on_the_next_call(
     shared: House, agent: Agent, issue: Issue, access: str, change: str, read: str | None

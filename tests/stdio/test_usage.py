@@ -97,7 +97,7 @@ async def test_usage_is_recorded_summed_up_and_held_against_its_limits(
             assert answered["outcome"] == "not_found"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 def house(request: pytest.FixtureRequest, tmp_path: Path, cerbos_binary: Path) -> Iterator[House]:
     """The same on a workspace of this test's own, on each of the stores."""
     server = request.getfixturevalue("postgres") if request.param == "postgres" else None

@@ -50,13 +50,14 @@ class Course:
         if phase == "capture":
             leaving.capture(ALL)
         elif phase == "copy":
-            copy(leaving, coming, self.source.moved)
+            copy(leaving, coming, self.source.moved_to(self.target))
         elif phase == "follow":
-            catch_up(leaving, coming, self.source.moved)
+            catch_up(leaving, coming, self.source.moved_to(self.target))
         elif phase == "freeze":
             leaving.freeze(PATIENCE_MS)
         elif phase == "settle":
-            settled = catch_up(leaving, coming, self.source.moved, check="all")
+            whole = self.source.moved_to(self.target)
+            settled = catch_up(leaving, coming, whole, check="all")
             assert settled.comparison is not None
             settled.comparison.require_equal()
         else:

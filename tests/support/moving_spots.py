@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,15 +15,18 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, select
 
 from control_plane.data.collection import SAMPLES, Collection, bind_collections, load_collection
+from control_plane.data.moving import moved_between
 from control_plane.data.moving_ends import MovingEnd
-from control_plane.data.moving_parts import Moved
+from control_plane.data.moving_parts import Moved, Part
 from control_plane.data.tables import APPLIED, UNDO, collection_table
 from control_plane.databases.port import DatabaseEngine
 from control_plane.databases.postgres import PostgresDatabases
 from control_plane.databases.postgres_names import Place
 from control_plane.databases.sqlite import SqliteDatabases
+from control_plane.databases.team_catalog import team_shape
 from control_plane.domain.isolation import Isolation
 from tests.support.evolutions import declared
+from tests.support.moving_team import bring, fill_team, told_alike
 from tests.support.rows import row_id
 from tests.support.tenants import TenantServer, workspace
 
@@ -79,8 +82,14 @@ class Spot:
 
     @property
     def moved(self) -> Moved:
-        """What is moved of the tenant."""
-        return Moved(ALL, self.tenant)
+        """What is moved of the tenant, told as on any other engine."""
+        with self.databases.reading(self.tenant, self.model) as connection:
+            shape = team_shape(connection)
+        return Moved(ALL, self.tenant, shape, told_alike(shape))
+
+    def moved_to(self, target: Spot) -> Moved:
+        """The same, between two places."""
+        return moved_between(self.end(), target.end(), ALL, self.tenant)
 
     def end(self, epoch: int = 2) -> MovingEnd:
         """The place as an end of a move, for the run that holds the tenant at `epoch`."""
@@ -89,6 +98,8 @@ class Spot:
     def made(self) -> Spot:
         """The same, with the tenant in it, open at epoch 1."""
         self.databases.create(self.tenant, self.model, ALL, 1)
+        with self.databases.altering(self.tenant, self.model) as place:
+            bring(place, self.tenant, 1, ALL)
         return self
 
     def closed(self) -> Spot:
@@ -107,7 +118,7 @@ def rows_of(connection: Connection, moved: Moved) -> dict[str, dict[str, dict[st
     """All of the tenant's rows by table and key, computed values too."""
     return {
         name: {
-            str(row[part.key.name]): dict(row)
+            "/".join(str(row[key.name]) for key in part.keys): _alike(part, row)
             for row in connection.execute(
                 select(part.table).where(part.of(moved.tenant))
             ).mappings()
@@ -116,8 +127,16 @@ def rows_of(connection: Connection, moved: Moved) -> dict[str, dict[str, dict[st
     }
 
 
+def _alike(part: Part, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What engines write in different ways is told in one."""
+    if not part.is_team:
+        return dict(row)
+    said: Any = part.told({str(name): value for name, value in row.items()})
+    return dict(zip((one.name for one in part.columns), said, strict=True))
+
+
 def fill(spot: Spot, people: int = 3) -> None:
-    """People who are each other's bosses, a team, notes, proofs and images."""
+    """People who are each other's bosses, a team, notes, proofs and images; the team's own rows."""
     mine = {"tenant_id": spot.tenant, "version": 1, "created_at": NOW}
     notes = [
         {
@@ -139,6 +158,7 @@ def fill(spot: Spot, people: int = 3) -> None:
             connection.execute(insert(table), rows)
         connection.execute(insert(APPLIED).values(proof))
         connection.execute(insert(UNDO).values(kept))
+        fill_team(connection, spot.tenant, people)
 
 
 def person(number: int, people: int) -> dict[str, Any]:

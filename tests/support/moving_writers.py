@@ -16,10 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from control_plane.data.moving_ends import READ_ONLY
 from control_plane.databases.postgres_sessions import Entries
 from tests.support.moving_spots import NOTE, NOW, PERSON, Spot, files_of, person, place_of
+from tests.support.moving_team import BOARD, CARD, card
 from tests.support.rows import row_id
 
 Op: TypeAlias = tuple[str, int, int]
-OPS: Final = ("add", "rename", "drop", "again", "rekey", "boss", "swap", "note", "unnote")
+OPS: Final = (
+    *("add", "rename", "drop", "again", "rekey", "boss", "swap", "note", "unnote"),
+    *("board", "card", "rekeyed", "uncard"),
+)
 PEOPLE_MAX: Final = 6
 
 
@@ -29,6 +33,9 @@ class Ledger:
 
     people: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
     notes: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
+    boards: dict[int, str] = field(default_factory=dict[int, str])
+    # By number: which board, and how often its key has changed.
+    cards: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
 
     def refers(self, number: int) -> bool:
         """Whether any other row refers to the person."""
@@ -45,7 +52,12 @@ class Ledger:
             row_id(100 + key): (one["text"], row_id(one["person"]))
             for key, one in self.notes.items()
         }
-        return {"people": people, "notes": notes}
+        boards = {f"b/{key}": (label,) for key, label in self.boards.items()}
+        cards = {
+            f"{_at(key, turn)}/{_card_id(key)}": (str(board),)
+            for key, (board, turn) in self.cards.items()
+        }
+        return {"people": people, "notes": notes, "board": boards, "card": cards}
 
 
 def seen(spot: Spot) -> dict[str, dict[str, tuple[Any, ...]]]:
@@ -53,7 +65,9 @@ def seen(spot: Spot) -> dict[str, dict[str, tuple[Any, ...]]]:
     rows = spot.rows()
     people = {key: (one["name"], one["badge"], one["boss"]) for key, one in rows["people"].items()}
     notes = {key: (one["text"], one["person"]) for key, one in rows["notes"].items()}
-    return {"people": people, "notes": notes}
+    boards = {key: (one["label"],) for key, one in rows["board"].items()}
+    cards = {key: (one["number"],) for key, one in rows["card"].items()}
+    return {"people": people, "notes": notes, "board": boards, "card": cards}
 
 
 @contextmanager
@@ -92,6 +106,14 @@ def _begin(connection: Connection) -> None:
 def _plain(raw: Any, _: object) -> None:
     raw.isolation_level = None
     raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _at(number: int, turn: int) -> str:
+    return f"2024-01-0{number} 00:00:{turn % 60:02}"
+
+
+def _card_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-00000000000{number}"
 
 
 class Writer:
@@ -146,6 +168,32 @@ class Writer:
         elif what == "unnote" and one in notes:
             connection.execute(delete(NOTE).where(*self._mine(NOTE, 100 + one)))
             del notes[one]
+        else:
+            self._do_own(connection, after, op)
+
+    def _do_own(self, connection: Connection, after: Ledger, op: Op) -> None:
+        """The same in tables of the team's own."""
+        what, one, other = op
+        boards, cards = after.boards, after.cards
+        key = {"tenant_id": self._tenant, "code": "b", "number": one}
+        mine = CARD.c.tenant_id == self._tenant, CARD.c.id == _card_id(one)
+        if what == "board":
+            boards[one] = self._name()
+            rest = BOARD.c.tenant_id == self._tenant, BOARD.c.number == key["number"]
+            changed = update(BOARD).where(*rest).values(label=boards[one])
+            if not connection.execute(changed).rowcount:
+                connection.execute(insert(BOARD).values(**key, label=boards[one]))
+        elif what == "card" and other in boards and one not in cards:
+            made = card(self._tenant, one, "b") | {"number": other, "at": _at(one, 0)}
+            connection.execute(insert(CARD).values(made | {"id": _card_id(one)}))
+            cards[one] = (other, 0)
+        elif what == "rekeyed" and one in cards:
+            board, turn = cards[one]
+            connection.execute(update(CARD).where(*mine).values(at=_at(one, turn + 1)))
+            cards[one] = (board, turn + 1)
+        elif what == "uncard" and one in cards:
+            connection.execute(delete(CARD).where(*mine))
+            del cards[one]
 
     def _add(self, connection: Connection, after: Ledger, number: int) -> None:
         badge = max((one["badge"] or 0 for one in after.people.values()), default=0) + 1

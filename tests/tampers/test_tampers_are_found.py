@@ -64,7 +64,15 @@ def test_without_a_checkpoint_the_report_says_that_a_rollback_cannot_be_excluded
 
 
 def test_every_kind_of_guarded_row_stands_in_the_prepared_workspace(standing: Standing) -> None:
-    for table in ("tenant", "subscription", "access_grant", "approver", "approval", "setting"):
+    for table in (
+        "tenant",
+        "subscription",
+        "access_grant",
+        "approver",
+        "approval",
+        "setting",
+        "handover",
+    ):
         assert ask(standing.house, f"SELECT count(*) FROM {table}"), table  # noqa: S608 - a fixed name
 
 
@@ -105,6 +113,30 @@ def test_another_approval_rule_is_found(standing: Standing, verify: Verify) -> N
     changed = json.dumps("two_people")
     alter(standing.house, "UPDATE setting SET value = ? WHERE name = 'approval.rule'", changed)
     assert verify()[:2] == (1, {"row_altered"})
+
+
+def test_services_told_of_another_database_are_found(standing: Standing, verify: Verify) -> None:
+    alter(standing.house, "UPDATE handover SET database_id = 'another' WHERE tenant = 'acme'")
+    assert verify()[:2] == (1, {"row_altered"})
+
+
+def test_services_that_were_told_more_than_they_may_are_found(
+    standing: Standing, verify: Verify
+) -> None:
+    alter(standing.house, "UPDATE handover SET access = 'read_only', version = version + 1")
+    assert verify()[:2] == (1, {"row_altered"})
+
+
+def test_a_deleted_handover_is_found(standing: Standing, verify: Verify) -> None:
+    alter(standing.house, "DELETE FROM handover WHERE tenant = 'acme'")
+    assert verify()[:2] == (1, {"row_missing"})
+
+
+def test_what_services_say_of_themselves_is_vouched_for_by_nobody(
+    standing: Standing, verify: Verify
+) -> None:
+    alter(standing.house, "UPDATE handover SET acked_version = version, acked_by = 'a service'")
+    assert verify()[:2] == (0, set())
 
 
 def test_an_altered_payload_is_found(standing: Standing, verify: Verify) -> None:

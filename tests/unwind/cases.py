@@ -86,10 +86,10 @@ FACE_SLICE: dict[StoreKind, tuple[tuple[str, str, Isolation], ...]] = {
 
 
 def some_kills_of_a_worker(store: StoreKind) -> list[Case]:
-    """The slice that always runs."""
+    """The slice, of which a part always runs."""
     return [Case(*one, store) for one in SLICE[store]]
 
 
 def some_kills_of_a_face(store: StoreKind) -> list[Case]:
-    """The same for faces."""
+    """The same for faces; over a server it always runs, over files it is swept."""
     return [Case(*one, store) for one in FACE_SLICE[store]]

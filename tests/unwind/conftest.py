@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from server.workspace import StoreKind
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, running_postgres
 from tests.unwind.cases import Case
+from tests.unwind.fleet import FILES, Fleet
 from tests.unwind.money import Blow
 from tests.unwind.site import Site, make_site
 from tests.unwind.stock import RUNNING, Place, Stock
+from tests.unwind.travellers import Travellers
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +45,45 @@ def sqlite_stock(sqlite_site: Site, request: pytest.FixtureRequest) -> Stock:
 def postgres_stock(postgres_site: Site, request: pytest.FixtureRequest) -> Stock:
     """The same on the server."""
     return Stock(postgres_site, _wanted(request.session.items, "postgres"))
+
+
+@pytest.fixture(scope="session")
+def sqlite_travellers(sqlite_site: Site) -> Travellers:
+    """The tenants of the session's errands over files."""
+    return Travellers(sqlite_site)
+
+
+@pytest.fixture(scope="session")
+def postgres_travellers(postgres_site: Site) -> Travellers:
+    """The same on the server."""
+    return Travellers(postgres_site)
+
+
+@pytest.fixture(scope="session")
+def sqlite_fleet(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Iterator[Fleet]:
+    """A workspace of its own, over files, for changes of all its tenants."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with make_site(folder, cerbos_binary, "sqlite", None, FILES) as site:
+        yield Fleet(site)
+        site.assert_log_intact()
+
+
+@pytest.fixture(scope="session")
+def postgres_fleet(
+    tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path, postgres: Postgres
+) -> Iterator[Fleet]:
+    """The same on the server."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with make_site(folder, cerbos_binary, "postgres", postgres, FILES) as site:
+        yield Fleet(site)
+        site.assert_log_intact()
+
+
+@pytest.fixture(scope="session")
+def other_postgres() -> Iterator[Postgres]:
+    """A server beside the workspaces' own."""
+    with running_postgres() as server:
+        yield server
 
 
 def _wanted(items: list[pytest.Item], store: StoreKind) -> Counter[Place]:

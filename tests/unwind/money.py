@@ -361,5 +361,5 @@ SLICE: dict[StoreKind, tuple[tuple[str, str], ...]] = {
 
 
 def some_blows(store: StoreKind) -> list[Blow]:
-    """The slice that always runs."""
+    """The slice: over files it always runs, over a server it is swept."""
     return [Blow(*one, store) for one in SLICE[store]]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import select
 
 from control_plane.audit.recorder import guarded_rows
 from control_plane.data.collection import Collection
-from control_plane.databases.port import DatabaseEngine
+from control_plane.databases.port import DatabaseEngine, DatabaseServers
+from control_plane.domain.home import MAIN
 from control_plane.domain.outcome import Outcome
 from control_plane.domain.run_record import Run
 from control_plane.domain.tenant import Tenant
@@ -21,7 +23,9 @@ from control_plane.ports import Recorder, Store
 from control_plane.store import rows, tables
 from server.auditing import Auditing
 from server.catalog import write_sample
+from server.ids import RandomIds
 from server.protection import protect
+from server.tenant_servers import declare, open_servers
 from server.wiring import Face, face_ports
 from server.workspace import StoreKind
 from tests.support.approver import approve, enrol
@@ -31,6 +35,7 @@ from tests.support.postgres import Postgres, raze
 from tests.support.waiting import until
 from tests.support.workers import running_worker
 from tests.unwind.effects import Effects, effect_modules
+from tests.unwind.ledger import ORDERS
 from tests.unwind.lifecycles import Asked
 from tests.unwind.money import TRIAL
 
@@ -49,6 +54,8 @@ class Site:
     postgres: Postgres | None
     store: Store
     databases: DatabaseEngine
+    servers: DatabaseServers
+    collections: tuple[Collection, ...]
     recorder: Recorder
     contacts: Collection
     effects: Effects
@@ -56,6 +63,17 @@ class Site:
     human: Token
     agent_face: Face
     support_face: Face
+    others: dict[str, Postgres] = field(default_factory=dict[str, Postgres])
+
+    @property
+    def engines(self) -> dict[str, Postgres | None]:
+        """The servers of tenants' databases by name; a folder of files is none."""
+        return {MAIN: self.postgres, **self.others}
+
+    def declare(self, name: str, server: Postgres) -> None:
+        """Let tenants' databases stand on another server too."""
+        declare(self.house.workspace, name, server.owner, RandomIds().new())
+        self.others[name] = server
 
     def worker_options(self, *failpoints: str) -> list[str]:
         """What a worker of this site is started with."""
@@ -171,14 +189,24 @@ class Site:
 
 @contextmanager
 def make_site(
-    folder: Path, cerbos: Path, kind: StoreKind, postgres: Postgres | None
+    folder: Path,
+    cerbos: Path,
+    kind: StoreKind,
+    postgres: Postgres | None,
+    migrations: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Generator[Site]:
     """A new workspace below a folder; what it has on a server is gone at the end."""
     catalog = folder / "catalog"
     write_sample(catalog)
     with (catalog / "plans.yaml").open("a") as plans:
         plans.write(TRIAL)
+    (catalog / "collections" / "orders.yaml").write_text(ORDERS)
+    for name, text in migrations.items():
+        (catalog / "migrations").mkdir(exist_ok=True)
+        (catalog / "migrations" / name).write_bytes(text)
     house = build_house(folder / "house", cerbos, postgres=postgres, catalog=catalog)
+    # Nobody follows a rotation here, and a worker waits for it no longer.
+    house = house.with_environment(PAYBILL_HANDOVER_OVERLAP_S="0.2")
     with ExitStack() as stack:
         if postgres is not None:
             stack.callback(raze, postgres, house.workspace.id)
@@ -186,6 +214,9 @@ def make_site(
         store = stack.enter_context(house.store())
         ports = face_ports(house.workspace, house.settings, store)
         stack.callback(ports.databases.close)
+        # Rows go by the faces' login there too; only the worker's sees who is let in.
+        servers = open_servers(house.workspace, house.settings.limits.statement_ms_max, "worker")
+        stack.callback(servers.close)
         agent = house.issue("platform_admin", "*")
         support = house.issue("platform_admin,support", "*", principal="sue")
         yield Site(
@@ -194,6 +225,8 @@ def make_site(
             postgres=postgres,
             store=store,
             databases=ports.databases.main,
+            servers=servers,
+            collections=tuple(ports.catalog.collections.values()),
             recorder=ports.recorder,
             contacts=ports.catalog.collections["contacts"],
             effects=effect_modules(folder),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import URL, create_engine, select, text
 
 from control_plane.data.tables import APPLIED, FENCE, collection_table
 from control_plane.databases.postgres_names import Names
@@ -127,11 +127,16 @@ def _open(site: Site, tenant: str, model: Isolation) -> str:
 
 
 def _database(site: Site, tenant: str, model: Isolation) -> tuple[str, ...]:
-    found = _files(site, tenant) if site.kind == "sqlite" else _objects(site, tenant)
+    found = (
+        files_standing(site, tenant)
+        if site.postgres is None
+        else objects_standing(site, site.postgres.owner, tenant)
+    )
     return tuple(sorted([*found, *_place(site, tenant)]))
 
 
-def _files(site: Site, tenant: str) -> list[str]:
+def files_standing(site: Site, tenant: str) -> list[str]:
+    """Every file that is a tenant's alone, its id written as ``*``."""
     root = site.house.workspace.data
     paths = [path.relative_to(root) for path in root.rglob(f"*{tenant}*")]
     return [f"file {_plain(path, tenant)}" for path in paths if not _is_side_file(path)]
@@ -147,22 +152,22 @@ def _plain(path: Path, tenant: str) -> str:
     return path.as_posix().replace(tenant, "*")
 
 
-def _objects(site: Site, tenant: str) -> list[str]:
-    assert site.postgres is not None
+def objects_standing(site: Site, owner: URL, tenant: str) -> list[str]:
+    """Every database, role and schema of a tenant's on a server, its id written as ``*``."""
     prefix = Logins(site.house.workspace.id).prefix
     asked = (
         ("database", "SELECT datname FROM pg_database WHERE starts_with(datname, :prefix)"),
         ("role", "SELECT rolname FROM pg_roles WHERE starts_with(rolname, :prefix)"),
     )
     found: list[str] = []
-    server = create_engine(site.postgres.owner)
+    server = create_engine(owner)
     with server.connect() as connection:
         for kind, statement in asked:
             names = connection.execute(text(statement), {"prefix": prefix}).scalars()
             found += [f"{kind} {name.replace(prefix, 'pb')}" for name in names]
     server.dispose()
     if f"database {Names('pb').shared}" in found:
-        inside = create_engine(site.postgres.owner.set(database=Names(prefix).shared))
+        inside = create_engine(owner.set(database=Names(prefix).shared))
         with inside.connect() as connection:
             names = connection.execute(text("SELECT nspname FROM pg_namespace")).scalars()
             found += [f"schema {name}" for name in names]

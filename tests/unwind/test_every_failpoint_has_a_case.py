@@ -8,6 +8,7 @@ from control_plane.domain.isolation import ISOLATIONS
 from control_plane.engine.failpoints import FACE_BOUNDARIES, RUN_BOUNDARIES
 from control_plane.handlers.registry import LIFECYCLES, failpoint_names
 from server.workspace import StoreKind
+from tests.unwind import fleet
 from tests.unwind.cases import (
     STORES,
     Case,
@@ -16,6 +17,18 @@ from tests.unwind.cases import (
     some_kills_of_a_face,
     some_kills_of_a_worker,
     worker_points,
+)
+from tests.unwind.errands import (
+    COMPENSATING,
+    KINDS,
+    LEGS,
+    LEGS_ELSEWHERE,
+    Errand,
+    errand_points,
+    every_errand,
+    every_errand_elsewhere,
+    some_errands,
+    some_errands_beside,
 )
 from tests.unwind.lifecycles import DESCRIBED
 from tests.unwind.money import MOVES, every_blow, some_blows
@@ -28,27 +41,16 @@ OF_MONEY = {move.kind for move in MOVES.values() if move.kind} - {*DESCRIBED}
 OF_THE_HOUSE = {"follow_plan"}
 # It needs a stack that somebody has changed: tests/control_plane/handlers/test_drift.py kills at each.
 OF_DRIFT = {"drift_repair"}
-# They leave a tenant elsewhere: tests/control_plane/handlers/test_move.py kills at each.
-OF_MOVES = {"move", "finalise_move"}
-# It is about every tenant: tests/control_plane/handlers/test_fleet_migration.py kills at each.
-OF_THE_FLEET = {"fleet_migration"}
-# They leave a tenant elsewhere, or beside it: test_database_restore.py, test_database_clone.py there.
-OF_DATABASES = {"database_restore", "database_clone", "database_clone_drop"}
-# It needs something to log in to: tests/control_plane/handlers/test_credential_rotation.py kills at each.
-OF_SERVICES = {"rotate_credentials"}
-ELSEWHERE = (
-    OF_SERVICES
-    | OF_DATABASES
-    | OF_THE_FLEET
-    | OF_MOVES
-    | SWITCHED
-    | OF_MONEY
-    | OF_THE_HOUSE
-    | OF_DRIFT
-)
+# They leave a tenant elsewhere, or another database beside it: they have cases of their own.
+OF_ERRANDS = {*KINDS}
+# It is about every tenant: it has cases of its own, and tests/control_plane/handlers/test_fleet_migration.py
+# kills at each without a process.
+OF_THE_FLEET = {fleet.KIND}
+ELSEWHERE = OF_ERRANDS | OF_THE_FLEET | SWITCHED | OF_MONEY | OF_THE_HOUSE | OF_DRIFT
 CLOCKS = {"billing", "house"}
 SLICE = [case for store in STORES for case in some_kills_of_a_worker(store)]
 BLOWS = [blow for store in STORES for blow in some_blows(store)]
+ERRANDS = [one for store in STORES for one in (*some_errands(store), *some_errands_beside(store))]
 FACES = [case for store in STORES for case in some_kills_of_a_face(store)]
 
 
@@ -120,3 +122,61 @@ def test_the_slice_has_every_isolation_model_and_every_kind_of_kill_over_every_s
     assert {case.store for case in SLICE} == set(STORES)
     assert {case.store for case in FACES} == set(STORES)
     assert {case.point for case in FACES} == set(FACE_BOUNDARIES)
+
+
+# What moves rows -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_failpoint_of_what_moves_rows_is_killed_at_on_every_leg(store: StoreKind) -> None:
+    errands = every_errand(store)
+    for kind, described in KINDS.items():
+        own = {name for name in failpoint_names() if name.startswith(f"{kind}.")}
+        assert own, kind
+        undone = any(".undo_" in name for name in own)
+        reached = {*own, *RUN_BOUNDARIES} - (set() if undone else {COMPENSATING})
+        assert {*errand_points(kind)} == reached
+        killed = {(one.point, one.leg) for one in errands if one.kind == kind}
+        legs = described.legs if store in described.stores else ()
+        assert killed == {(point, leg) for point in reached for leg in legs}
+    assert len(errands) == len(set(errands))
+
+
+def test_a_tenant_is_moved_from_each_model_and_to_each() -> None:
+    assert {leg.partition("-")[0] for leg in LEGS} == {*ISOLATIONS}
+    assert {leg.partition("-")[2] for leg in LEGS} == {*ISOLATIONS}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_failpoint_of_a_move_is_killed_at_on_the_way_to_another_server(
+    store: StoreKind,
+) -> None:
+    errands = every_errand_elsewhere(store)
+    killed = {(one.point, one.leg) for one in errands}
+    points = errand_points("move")
+    assert killed == {(point, leg) for point in points for leg in LEGS_ELSEWHERE[store]}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_failpoint_of_a_change_of_all_tenants_is_killed_at(store: StoreKind) -> None:
+    kills = fleet.every_fleet_kill(store)
+    own = {name for name in failpoint_names() if name.startswith(f"{fleet.KIND}.")}
+    assert own
+    assert {kill.point for kill in kills} == {*own, *RUN_BOUNDARIES}
+    # Each wants a migration that nobody has had.
+    assert len(fleet.FILES) > len(kills) == len(set(kills))
+
+
+def test_the_slice_of_what_moves_rows_has_every_lifecycle_and_each_side_of_the_cutover() -> None:
+    assert {*ERRANDS} <= {one for store in STORES for one in every_errand(store)}
+    assert {one.kind for one in ERRANDS} == {*KINDS}
+    moves = [one for one in ERRANDS if one.kind == "move"]
+    assert {one.store for one in moves} == {*STORES}
+    assert {side_of(one) for one in moves} == {"before", "behind", "back"}
+
+
+def side_of(errand: Errand) -> str:
+    """Before or behind the cutover, or on the way back."""
+    if errand.undoes:
+        return "back"
+    return "behind" if errand.is_cut_over else "before"

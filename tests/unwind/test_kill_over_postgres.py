@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.postgres import Postgres, raze
 from tests.unwind.blows import strike
 from tests.unwind.cases import (
     Case,
@@ -15,12 +16,23 @@ from tests.unwind.cases import (
     some_kills_of_a_face,
     some_kills_of_a_worker,
 )
+from tests.unwind.errands import (
+    OTHER,
+    Errand,
+    every_errand,
+    every_errand_elsewhere,
+    some_errands,
+    some_errands_beside,
+)
+from tests.unwind.fleet import Fleet, FleetKill, every_fleet_kill
 from tests.unwind.killing import kill_face, kill_worker
 from tests.unwind.money import Blow, every_blow, some_blows
+from tests.unwind.running_errands import run_errand
 
 if TYPE_CHECKING:
     from tests.unwind.site import Site
     from tests.unwind.stock import Stock
+    from tests.unwind.travellers import Travellers
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +45,24 @@ def site(postgres_site: Site) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def stock(postgres_stock: Stock) -> Stock:
     return postgres_stock
+
+
+@pytest.fixture(scope="module")
+def travellers(postgres_travellers: Travellers) -> Travellers:
+    return postgres_travellers
+
+
+@pytest.fixture(scope="module")
+def elsewhere(site: Site, other_postgres: Postgres) -> Iterator[Site]:
+    """The same, once there is another server that tenants may stand on."""
+    site.declare(OTHER, other_postgres)
+    yield site
+    raze(other_postgres, site.house.workspace.id)
+
+
+@pytest.fixture(scope="module")
+def fleet(postgres_fleet: Fleet) -> Fleet:
+    return postgres_fleet
 
 
 @pytest.mark.slice_of(4)
@@ -68,6 +98,7 @@ async def test_a_face_killed_at_every_boundary_leaves_one_run_that_a_repeat_find
     await kill_face(site, stock, case)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("blow", some_blows("postgres"), ids=str)
 def test_a_worker_killed_while_it_moves_money_moves_it_once(
     site: Site, stock: Stock, blow: Blow
@@ -81,3 +112,42 @@ def test_a_worker_killed_at_every_boundary_of_money_moves_it_once(
     site: Site, stock: Stock, blow: Blow
 ) -> None:
     strike(site, stock, blow)
+
+
+@pytest.mark.parametrize("errand", some_errands("postgres"), ids=str)
+def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
+    site: Site, travellers: Travellers, errand: Errand
+) -> None:
+    run_errand(site, travellers, errand)
+
+
+@pytest.mark.slice_of(4)
+@pytest.mark.parametrize("errand", some_errands_beside("postgres"), ids=str)
+def test_a_worker_killed_at_one_boundary_of_what_stands_beside_leaves_each_in_one_place(
+    site: Site, travellers: Travellers, errand: Errand
+) -> None:
+    run_errand(site, travellers, errand)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("errand", every_errand("postgres"), ids=str)
+def test_a_worker_killed_at_every_boundary_of_moving_rows_leaves_each_in_one_place(
+    site: Site, travellers: Travellers, errand: Errand
+) -> None:
+    run_errand(site, travellers, errand)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("errand", every_errand_elsewhere("postgres"), ids=str)
+def test_a_worker_killed_at_every_boundary_of_moving_rows_to_another_server_leaves_each_in_one_place(
+    elsewhere: Site, travellers: Travellers, errand: Errand
+) -> None:
+    run_errand(elsewhere, travellers, errand)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("kill", every_fleet_kill("postgres"), ids=str)
+def test_a_worker_killed_at_every_boundary_of_changing_all_tenants_changes_each_once(
+    fleet: Fleet, kill: FleetKill
+) -> None:
+    fleet.strike(kill)

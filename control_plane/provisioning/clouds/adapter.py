@@ -34,6 +34,10 @@ class SdkAdapter:
     def cloud(self) -> Cloud:
         return self._cloud
 
+    def identity(self) -> Check:
+        with self._looking(self._account.regions[0]) as eyes:
+            return self._identity(eyes)
+
     def preflight(self, request: StackRequest) -> tuple[Check, ...]:
         with self._looking(request.region) as eyes:
             identity = self._identity(eyes)
@@ -65,10 +69,11 @@ class SdkAdapter:
         with self._looking(self._account.regions[0]) as eyes:
             found = read_all(self._cloud, eyes.labelled(workspace, tenant))
         # A search may be generous: what counts is what the resource itself bears.
-        # What belongs to no region may come once for each.
-        ours = {
-            (one.type, one.import_id): one for one in found if _is_of(one.labels, workspace, tenant)
-        }
+        ours: dict[tuple[str, str], Found] = {}
+        for one in found:
+            if _is_of(one.labels, workspace, tenant):
+                known = ours.get(key := (one.type, one.import_id))
+                ours[key] = one if known is None else _of_no_region(known, one)
         return tuple(ours[key] for key in sorted(ours))
 
     @contextmanager
@@ -174,6 +179,11 @@ def _name(name: str, holder: Standing | Foreign | None, request: StackRequest) -
     ours = holder.labels is None or _is_of(holder.labels, request.workspace, request.tenant)
     said = _OURS if ours else "something else in the account has it"
     return _check("name", name, ok=ours, said=said)
+
+
+def _of_no_region(one: Found, again: Found) -> Found:
+    """What came once for each of several regions belongs to none."""
+    return one if one.region == again.region else one.model_copy(update={"region": ""})
 
 
 def _is_of(borne: Mapping[str, str], workspace: str, tenant: str | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from threading import Lock
 from typing import Any, Final, cast
@@ -56,6 +56,22 @@ SHARED: Final[Mapping[str, Part]] = {
 
 def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patience) -> Open:
     """How to look into the account. Raises Unavailable where SDK or credentials are missing."""
+    make = clients(account, credentials, patience)
+
+    def open_eyes(region: str) -> Eyes:
+        @cache
+        def client(service: str, at: str = region) -> Any:
+            return make(service, at)
+
+        return AwsEyes(account, client, _home(region))
+
+    return open_eyes
+
+
+def clients(
+    account: CloudAccount, credentials: Mapping[str, str], patience: Patience
+) -> Callable[[str, str], Any]:
+    """What makes a client of boto3 for a service in a region. Raises as `opens`."""
     key_id, secret = wanted("aws", credentials, _ID, _SECRET)
     boto3, config = load("aws", "boto3"), load("aws", "botocore.config")
     settings = config.Config(
@@ -73,15 +89,11 @@ def opens(account: CloudAccount, credentials: Mapping[str, str], patience: Patie
     )
     one_at_a_time = Lock()  # a session may not be shared while it makes a client
 
-    def open_eyes(region: str) -> Eyes:
-        @cache
-        def client(service: str, at: str = region) -> Any:
-            with one_at_a_time:
-                return session.client(service, at, endpoint_url=addresses[service], config=settings)
+    def make(service: str, region: str) -> Any:
+        with one_at_a_time:
+            return session.client(service, region, endpoint_url=addresses[service], config=settings)
 
-        return AwsEyes(account, client, _home(region))
-
-    return open_eyes
+    return make
 
 
 def _session() -> Any:
@@ -117,14 +129,7 @@ class AwsEyes:
         return frozenset({"aws_db_instance", "aws_rds_cluster"})
 
     def status(self, error: Exception) -> int | None:
-        code = _code(error)
-        if code in _NO_CREDENTIALS:
-            return _UNAUTHENTICATED
-        if code in _DENIED:
-            return _FORBIDDEN
-        if code in _THROTTLED:
-            return _TOO_MANY
-        return failed_status(_told(error, "ResponseMetadata").get("HTTPStatusCode"))
+        return status_of(error)
 
     def who(self) -> str:
         return str(self._client("sts", self._home).get_caller_identity()["Account"])
@@ -143,7 +148,7 @@ class AwsEyes:
         try:
             return self._storage(name)
         except Exception as error:
-            if self.status(error) == _FORBIDDEN or _code(error) in {"403", "400", "301"}:
+            if self.status(error) == _FORBIDDEN or code_of(error) in {"403", "400", "301"}:
                 return FOREIGN
             raise
 
@@ -169,7 +174,7 @@ class AwsEyes:
         try:
             return looks[part](value)
         except Exception as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in _ABSENT:
                 return None
             raise
 
@@ -219,9 +224,9 @@ class AwsEyes:
             s3.head_bucket(Bucket=name, ExpectedBucketOwner=owner)
             tags = s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=owner)["TagSet"]
         except Exception as error:
-            if _code(error) in {"404", "NoSuchBucket"}:
+            if code_of(error) in {"404", "NoSuchBucket"}:
                 return None
-            if _code(error) == "NoSuchTagSet":
+            if code_of(error) == "NoSuchTagSet":
                 return Standing({})
             raise
         return Standing(_tags(tags))
@@ -242,6 +247,18 @@ class AwsEyes:
         return Standing(_tags(found["DBInstances"][0].get("TagList", [])))
 
 
+def status_of(error: Exception) -> int | None:
+    """What an error of boto3 means, as a status of HTTP; None where there was no answer."""
+    code = code_of(error)
+    if code in _NO_CREDENTIALS:
+        return _UNAUTHENTICATED
+    if code in _DENIED:
+        return _FORBIDDEN
+    if code in _THROTTLED:
+        return _TOO_MANY
+    return failed_status(_told(error, "ResponseMetadata").get("HTTPStatusCode"))
+
+
 def _home(region: str) -> str:
     """A region of the same partition: what is no region has no address to ask."""
     for prefix, home in _HOMES.items():
@@ -250,7 +267,8 @@ def _home(region: str) -> str:
     return "us-east-1"
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
+    """AWS's own word for what went wrong; empty where there is none."""
     return str(_told(error, "Error").get("Code", ""))
 
 

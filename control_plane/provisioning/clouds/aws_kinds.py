@@ -40,8 +40,11 @@ KINDS: Final[Mapping[tuple[str, str], _Kind]] = {
 
 
 def found_of(arn: str, region: str, labels: Mapping[str, str]) -> Found:
-    """The resource of an ARN; an ARN of a kind that is not known has no type and imports as itself."""
-    _, _, service, _, _, resource = arn.split(":", _PARTS - 1)
+    """The resource of an ARN; an ARN of a kind that is not known has no type and imports as itself.
+
+    `region` is where it was asked for: that of what has none in its ARN.
+    """
+    _, _, service, own, _, resource = arn.split(":", _PARTS - 1)
     word, name = _divided(resource)
     kind = KINDS.get((service, word), _Kind("", "arn"))
     if service == "ssm":
@@ -50,7 +53,7 @@ def found_of(arn: str, region: str, labels: Mapping[str, str]) -> Found:
         type=kind.type,
         import_id=arn if kind.by == "arn" else name,
         name=name,
-        region=region,
+        region=own or region,
         labels=labels,
     )
 

@@ -30,7 +30,7 @@ class Found(_Strict):
     """One resource that stands in the cloud and bears our labels.
 
     `type` is Terraform's word for it, or empty where there is none; `import_id` is what
-    `terraform import` takes.
+    `terraform import` takes. `region` is empty for what belongs to none.
     """
 
     type: str
@@ -48,6 +48,10 @@ class CloudAdapter(Protocol):
     @property
     def cloud(self) -> Cloud:
         """Which cloud it is."""
+        ...
+
+    def identity(self) -> Check:
+        """Whether the credentials are of the account that is declared."""
         ...
 
     def preflight(self, request: StackRequest) -> tuple[Check, ...]:

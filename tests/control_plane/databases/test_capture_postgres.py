@@ -85,7 +85,7 @@ def test_an_entry_of_a_transaction_that_commits_late_is_not_struck_with_those_be
     target = Spot(spot.databases, "silo" if spot.model != "silo" else "pooled", server=server)
     leaving, coming = spot.end(), target.closed().end()
     leaving.capture(ALL)
-    copy(leaving, coming, spot.moved)
+    copy(leaving, coming, spot.moved_to(target))
     whole = coming.writing
     with service(spot) as slow, service(spot) as quick:
 
@@ -100,9 +100,9 @@ def test_an_entry_of_a_transaction_that_commits_late_is_not_struck_with_those_be
         # Its entry has the lower number, and is seen later.
         say(slow, RENAME.format(row_id(1)))
         say(quick, RENAME.format(row_id(2)))
-        assert catch_up(leaving, coming, spot.moved).entries == 1
+        assert catch_up(leaving, coming, spot.moved_to(target)).entries == 1
         assert noted(spot) == {"people": {row_id(1)}}
-    assert catch_up(leaving, coming, spot.moved).entries == 1
+    assert catch_up(leaving, coming, spot.moved_to(target)).entries == 1
     assert target.rows() == spot.rows()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, delete
 from control_plane.data.moving import catch_up, copy
 from control_plane.data.moving_ends import MovingEnd
 from tests.support.moving_spots import ALL, NOTE, PERSON, Spot, spot_on
+from tests.support.moving_team import BOARD, CARD
 from tests.support.moving_writers import OPS, PEOPLE_MAX, Op, Writer, direct, seen
 from tests.support.postgres import Postgres
 from tests.support.tenants import TenantServer, tenant_server
@@ -46,7 +47,7 @@ class Course:
         """A writer of an empty place, and the place captured again."""
         self.leaving.release()
         with self.engine.begin() as connection:
-            for table in (NOTE, PERSON):
+            for table in (NOTE, PERSON, CARD, BOARD):
                 connection.execute(delete(table).where(table.c.tenant_id == "acme"))
         self.leaving.capture(ALL)
         return Writer(self.source, self.engine)
@@ -70,7 +71,7 @@ def course(
 
 def check_history(course: Course, history: list[list[tuple[list[Op], bool]]]) -> None:
     writer = course.begun()
-    moved = course.source.moved
+    moved = course.source.moved_to(course.target)
     for place, transactions in enumerate(history):
         for ops, commits in transactions:
             writer.transact(ops, commit=commits)

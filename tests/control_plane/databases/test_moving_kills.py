@@ -15,6 +15,7 @@ from control_plane.domain.isolation import Isolation
 from tests.support.killed import kill_when_ready
 from tests.support.moving_course import PHASES, Course, Killed, statements
 from tests.support.moving_spots import NOTE, PERSON, Spot, left_by_a_move, spot_on
+from tests.support.moving_team import BOARD, CARD
 from tests.support.moving_writers import Op, Writer, direct, seen
 from tests.support.postgres import Postgres
 from tests.support.tenants import TenantServer, tenant_server
@@ -22,14 +23,20 @@ from tests.support.tenants import TenantServer, tenant_server
 SOURCES: Final[tuple[tuple[str, Isolation], ...]] = (("sqlite", "pooled"), ("postgres", "pooled"))
 # What is written before each phase that writers may still write in.
 WRITTEN: Final[dict[str, list[list[Op]]]] = {
-    "capture": [[("add", 1, 1), ("add", 2, 1), ("add", 3, 1), ("note", 1, 1), ("boss", 1, 2)]],
-    "copy": [[("swap", 1, 2), ("note", 2, 3)]],
-    "follow": [[("again", 2, 2), ("rekey", 3, 4)], [("unnote", 1, 1), ("drop", 1, 1)]],
+    "capture": [
+        [("add", 1, 1), ("add", 2, 1), ("add", 3, 1), ("note", 1, 1), ("boss", 1, 2)],
+        [("board", 1, 1), ("board", 2, 1), ("card", 1, 1), ("card", 2, 2)],
+    ],
+    "copy": [[("swap", 1, 2), ("note", 2, 3), ("board", 1, 1), ("rekeyed", 1, 1)]],
+    "follow": [
+        [("again", 2, 2), ("rekey", 3, 4)],
+        [("unnote", 1, 1), ("drop", 1, 1), ("uncard", 2, 2)],
+    ],
     "freeze": [[("add", 5, 5), ("rename", 5, 5), ("note", 3, 5)]],
 }
 # Of the statements of a course, those before which the default run kills; the sweep takes all.
 _FIRST: Final = 41
-_STEP: Final = 97
+_STEP: Final = 151
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def travel(source: Spot, target: Spot, epoch: int, kill_at: int) -> int:
     source.databases.fence("acme", source.model, epoch, open=True)
     with direct(source) as engine:
         with engine.begin() as connection:
-            for table in (NOTE, PERSON):
+            for table in (NOTE, PERSON, CARD, BOARD):
                 connection.execute(delete(table).where(table.c.tenant_id == "acme"))
         writer = Writer(source, engine)
 

@@ -28,6 +28,7 @@ from tests.support.moving_spots import (
     left_by_a_move,
     spot_on,
 )
+from tests.support.moving_team import BOARD, CARD, SETTING, card
 from tests.support.rows import row_id
 from tests.support.slices import sliced
 from tests.support.tenants import TenantServer
@@ -77,6 +78,17 @@ def change(spot: Spot) -> None:
         proof = {"tenant_id": spot.tenant, "call_id": "c2", "digest": "d", "applied_at": NOW}
         connection.execute(insert(APPLIED).values(proof))
         connection.execute(delete(UNDO).where(UNDO.c.tenant_id == spot.tenant))
+        # A row that others refer to changes, one comes, one gets another key, and one goes.
+        board = update(BOARD).where(BOARD.c.tenant_id == spot.tenant)
+        connection.execute(board.where(BOARD.c.number == 1).values(label=None))
+        connection.execute(board.where(BOARD.c.number == 2).values(label="|1"))
+        connection.execute(insert(CARD), [card(spot.tenant, 4) | {"number": 2, "body": None}])
+        cards = CARD.c.tenant_id == spot.tenant
+        moved = {"at": "2023-01-01 00:00:00", "ratio": 1e20, "price": "0", "flag": None}
+        connection.execute(update(CARD).where(cards, CARD.c.number == 1).values(**moved))
+        connection.execute(delete(CARD).where(cards, CARD.c.number == 3))
+        settings = update(SETTING).where(SETTING.c.tenant_id == spot.tenant)
+        connection.execute(settings.where(SETTING.c.size < 0.25).values(colour="blue"))
 
 
 @pytest.mark.parametrize("pair", sliced(PAIRS, every=14))
@@ -89,15 +101,15 @@ def test_a_tenant_is_the_same_in_each_place_that_it_is_moved_to(
         leaving, coming = source.end(), target.end()
         leaving.capture(ALL)
         assert source.databases.probe("acme", source.model, ALL) == "ready"
-        copied = copy(leaving, coming, source.moved)
+        copied = copy(leaving, coming, source.moved_to(target))
         assert copied.rows == {name: len(rows) for name, rows in source.rows().items()}
         assert target.rows() == source.rows()
 
         change(source)
-        caught = catch_up(leaving, coming, source.moved, check="touched")
-        assert (caught.put, caught.gone) == (3, 2)
+        caught = catch_up(leaving, coming, source.moved_to(target), check="touched")
+        assert (caught.put, caught.gone) == (9, 4)
         assert target.rows() == source.rows()
-        again = catch_up(leaving, coming, source.moved, check="all")
+        again = catch_up(leaving, coming, source.moved_to(target), check="all")
         assert (again.entries, again.put, again.gone) == (0, 0, 0)
         for one in (caught, again):
             assert one.comparison is not None
@@ -153,7 +165,7 @@ def test_a_row_that_a_file_took_and_the_target_cannot_is_told(
             raw.execute(broken[0])
             raw.commit()
         with pytest.raises(Refused) as caught:
-            copy(leaving, coming, source.moved)
+            copy(leaving, coming, source.moved_to(target))
         assert (caught.value.code, caught.value.rule) == ("rows_do_not_fit", broken[1])
         assert "none" not in str(caught.value)
 
@@ -167,7 +179,7 @@ def test_a_difference_between_the_places_is_found_and_named(
     ):
         leaving, coming = source.end(), target.end()
         leaving.capture(ALL)
-        copy(leaving, coming, source.moved)
+        copy(leaving, coming, source.moved_to(target))
         for changed, table in (
             (delete(APPLIED), "paybill_applied"),
             (update(NOTE).where(NOTE.c.order == 1).values(text="x"), "notes"),
@@ -175,7 +187,7 @@ def test_a_difference_between_the_places_is_found_and_named(
             with coming.writing() as writing:
                 writing.connection.execute(changed)
                 writing.connection.execute(update(COUNT).values(records=1))
-            found = catch_up(leaving, coming, source.moved, check="all").comparison
+            found = catch_up(leaving, coming, source.moved_to(target), check="all").comparison
             assert found is not None
             # The round has counted anew.
             assert found.records == found.records_said == 7
@@ -197,9 +209,9 @@ def test_rows_come_only_into_a_target_that_is_closed(
         leaving.capture(ALL)
         target.databases.fence("acme", target.model, 2, open=True)
         with pytest.raises(Refused) as caught:
-            copy(leaving, coming, source.moved)
+            copy(leaving, coming, source.moved_to(target))
         assert caught.value.code == "target_open"
         target.databases.fence("acme", target.model, 3, open=False)
         with pytest.raises(Refused) as fenced:
-            copy(leaving, coming, source.moved)
+            copy(leaving, coming, source.moved_to(target))
         assert fenced.value.code == "fenced"

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from control_plane.data.moving import CaughtUp, catch_up, copy
+from control_plane.data.moving import CaughtUp, catch_up, copy, moved_between
 from control_plane.data.moving_ends import READ_ONLY, MovingEnd
 from control_plane.domain.isolation import ISOLATIONS, Isolation
 from tests.control_plane.databases.test_moving_pairs import PAIRS
@@ -37,7 +37,9 @@ def empty_spots(
 
 def checked(leaving: MovingEnd, coming: MovingEnd, spot: Spot) -> CaughtUp:
     """A round after which what it touched is the same on both sides."""
-    caught = catch_up(leaving, coming, spot.moved, check="touched")
+    caught = catch_up(
+        leaving, coming, moved_between(leaving, coming, ALL, spot.tenant), check="touched"
+    )
     assert caught.comparison is not None
     caught.comparison.require_equal()
     return caught
@@ -56,9 +58,9 @@ def test_nothing_is_lost_of_what_is_written_without_end_meanwhile(
         restless.start()
         try:
             leaving.capture(ALL)
-            copy(leaving, coming, source.moved)
+            copy(leaving, coming, source.moved_to(target))
             entries = [checked(leaving, coming, source).entries for _ in range(_ROUNDS)]
-            full = catch_up(leaving, coming, source.moved, check="all")
+            full = catch_up(leaving, coming, source.moved_to(target), check="all")
             leaving.freeze(_PATIENCE_MS)
             restless.join(30)
             last = checked(leaving, coming, source)
@@ -92,7 +94,7 @@ def test_a_source_that_is_kept_takes_back_what_was_written_since(
             writer = Writer(source, engine)
             writer.transact([("add", 1, 1), ("add", 2, 1), ("note", 1, 2), ("boss", 1, 2)])
             leaving.capture(ALL)
-            copy(leaving, coming, source.moved)
+            copy(leaving, coming, source.moved_to(target))
             writer.transact([("swap", 1, 2), ("unnote", 1, 1), ("again", 2, 2)])
             leaving.freeze(_PATIENCE_MS)
             checked(leaving, coming, source)

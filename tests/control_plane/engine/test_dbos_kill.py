@@ -62,7 +62,7 @@ engine.stop(5)
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """Where the workers work; with the engine's URL in it where that is no file."""
     if request.param == "sqlite":

@@ -281,3 +281,27 @@ def test_of_a_tenant_that_is_under_way_nothing_is_removed(store: Store) -> None:
     put(store, "over", state="migrating")
     left(store, "over", NOW)
     assert found(store) == {}
+
+
+@pytest.mark.parametrize("state", ["active", "suspended"])
+def test_who_owes_is_taken_away_once_what_a_move_has_left_elsewhere_is_gone(
+    store: Store, state: str
+) -> None:
+    put(store, "owing", gates=LADDER, state=state, reasons=("billing",))
+    left(store, "owing", NOW + DAY, isolation="silo")
+    assert found(store) == {}
+    assert found(store, NOW + DAY)["owing"].kind == "finalise_move"
+    with store.write("owing") as connection:
+        rows.change(connection, database, database.c.tenant == "owing", state="deleted")
+    assert found(store, NOW + DAY)["owing"].kind == "offboard"
+
+
+@pytest.mark.parametrize(
+    ("state", "isolation"), [("active", "pooled"), ("deprovision_failed", "silo")]
+)
+def test_what_goes_with_the_tenant_or_cannot_go_before_holds_nothing_up(
+    store: Store, state: str, isolation: str
+) -> None:
+    put(store, "owing", gates=LADDER, state=state, subscription_state="canceled")
+    left(store, "owing", NOW + DAY, isolation=isolation)
+    assert found(store)["owing"].kind == "offboard"

@@ -13,6 +13,7 @@ from tests.approvals.conftest import engine
 from tests.support.approval_template import make_template
 from tests.support.lifecycle_bench import Bench, Onboarded, make_bench, onboarded
 from tests.support.offboarding import Resting, rested
+from tests.support.postgres import Postgres, running_postgres
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,10 @@ def bench(tmp_path: Path, gate: Gate, standing: Onboarded) -> Iterator[Bench]:
     made = make_bench(standing, tmp_path / "world", gate)
     yield made
     made.world.close()
+
+
+@pytest.fixture(scope="module")
+def bare_postgres() -> Iterator[Postgres]:
+    """A server beside the shared one, where no other test has left a role: those are a whole server's."""
+    with running_postgres() as server:
+        yield server

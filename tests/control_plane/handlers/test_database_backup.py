@@ -8,7 +8,7 @@ import pytest
 
 from control_plane.handlers.registry import failpoint_names
 from graphs.errors import Unlisted
-from tests.support.approval_world import OTHER, TENANT
+from tests.support.approval_world import OTHER, REQUESTER, TENANT
 from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import ADMIN, SUPPORT, Bench
 from tests.support.offboarding import archives, backups, offboard, records, tamper, unvouched
@@ -105,16 +105,78 @@ def test_pages_hold_each_backup_once(bench: Bench) -> None:
     assert len(set(seen)) == len(seen) == 3
 
 
-def test_who_runs_no_tenants_asks_for_none_and_a_shut_one_has_none(bench: Bench) -> None:
+def test_who_runs_no_tenants_asks_for_none(bench: Bench) -> None:
     asked = {"tenant": TENANT, "idempotency_key": fresh_key()}
     with pytest.raises(Unlisted):
         bench.ask("database_backup", SUPPORT, **asked)
+
+
+@pytest.mark.parametrize("access", ["read_only", "none"])
+@pytest.mark.parametrize("who", [REQUESTER, ADMIN])
+def test_a_suspended_tenant_is_backed_up_and_stays_as_shut_as_it_was(
+    bench: Bench, who: str, access: str
+) -> None:
+    records(bench, 2)
+    bench.do("tenant_suspend", reason="operator", access=access)
+    bench.do("database_backup", who)
+    (told,) = bench.ask("backup_list", tenant=TENANT)["result"]["backups"]
+    assert (told["state"], told["records"]) == ("verified", 2)
+    assert (state(bench), bench.open_at) == ("stopped", None)
+    assert bench.standing == ("suspended", ["operator"], access)
+    # Of its rows nobody is told more than before.
+    answered = bench.query()["outcome"]
+    assert answered == ("refused" if access == "none" else "done")
+    assert bench.create()["outcome"] == "refused"
+    assert unvouched(bench) == []
+    bench.do("tenant_resume", reason="operator")
+    assert (state(bench), bench.create()["outcome"]) == ("available", "done")
+
+
+def test_what_was_backed_up_while_suspended_is_what_a_restore_brings_back(bench: Bench) -> None:
+    records(bench, 2)
     bench.do("tenant_suspend", reason="operator")
-    assert bench.refused("database_backup") == "database_state"
-    assert bench.refused("database_backup", ADMIN) == "database_state"
+    bench.do("database_backup")
+    (made,) = backups(bench)
+    bench.do("tenant_resume", reason="operator")
+    records(bench, 1)
+    run = bench.work(bench.propose("database_restore", backup=made.id))
+    bench.world.forge(run, seed=bench.world.template.approver_seed)
+    assert bench.work(run.id).state == "applied"
+    assert bench.ask("database_get", tenant=TENANT)["result"]["records"] == 2
 
 
-@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=3))
+def test_a_suspended_tenant_is_offboarded_after_its_backup_as_before(bench: Bench) -> None:
+    records(bench, 1)
+    bench.do("tenant_suspend", reason="operator")
+    bench.do("database_backup")
+    offboard(bench)
+    told = bench.ask("backup_list", tenant=TENANT)["result"]["backups"]
+    assert [one["state"] for one in told] == ["verified", "verified"]
+
+
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=6))
+def test_one_of_a_suspended_tenant_that_was_killed_is_finished_and_leaves_it_shut(
+    bench: Bench, point: str
+) -> None:
+    bench.do("tenant_suspend", reason="operator")
+    run_id = bench.propose("database_backup")
+    bench.work_until_killed(run_id, point)
+    assert bench.work(run_id).state == "applied"
+    assert (state(bench), bench.open_at, unvouched(bench)) == ("stopped", None, [])
+
+
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=4))
+def test_one_of_a_suspended_tenant_that_failed_leaves_nothing_and_leaves_it_shut(
+    bench: Bench, point: str
+) -> None:
+    bench.do("tenant_suspend", reason="operator")
+    run_id = bench.propose("database_backup")
+    bench.work_until_killed(run_id, point, "database_backup.finish.before")
+    assert bench.work(run_id).state == "compensated"
+    assert (state(bench), archives(bench), unvouched(bench)) == ("stopped", [], [])
+
+
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=7))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     records(bench, 1)
     run_id = bench.propose("database_backup")
@@ -125,7 +187,7 @@ def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point:
     assert (state(bench), unvouched(bench)) == ("available", [])
 
 
-@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=2))
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=5))
 def test_one_that_failed_leaves_nothing(bench: Bench, point: str) -> None:
     run_id = bench.propose("database_backup")
     bench.work_until_killed(run_id, point, "database_backup.finish.before")

@@ -142,7 +142,7 @@ def test_no_more_stand_than_there_are_places(bench: Bench) -> None:
     assert databases(bench)["serving"]["state"] == "available"
 
 
-@pytest.mark.parametrize("point", sliced([one for one in MAKING if UNDONE not in one], every=4))
+@pytest.mark.parametrize("point", sliced([one for one in MAKING if UNDONE not in one], every=9))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     records(bench, 2)
     run_id = bench.propose("database_clone")
@@ -151,7 +151,7 @@ def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point:
     assert (len(copied(bench)), unvouched(bench)) == (2, [])
 
 
-@pytest.mark.parametrize("point", sliced([one for one in MAKING if UNDONE in one], every=3))
+@pytest.mark.parametrize("point", sliced([one for one in MAKING if UNDONE in one], every=6))
 def test_one_that_failed_leaves_nothing_beside_it(bench: Bench, point: str) -> None:
     had = records(bench, 1)
     run_id = bench.propose("database_clone")
@@ -163,7 +163,7 @@ def test_one_that_failed_leaves_nothing_beside_it(bench: Bench, point: str) -> N
     assert unvouched(bench) == []
 
 
-@pytest.mark.parametrize("point", sliced(DROPPING, every=3))
+@pytest.mark.parametrize("point", sliced(DROPPING, every=6))
 def test_a_drop_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     bench.do("database_clone")
     run_id = bench.propose("database_clone", drop=databases(bench)["clone"]["database"])

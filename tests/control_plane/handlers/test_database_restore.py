@@ -155,7 +155,7 @@ def test_a_tenant_that_goes_takes_what_was_left_with_it(bench: Bench) -> None:
     assert len(found(bench)) == 1
 
 
-@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=4))
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=12))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     backup, had = backed_up(bench, 1)
     records(bench, 1)
@@ -167,7 +167,7 @@ def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point:
     assert (len(databases(bench)), unvouched(bench)) == (2, [])
 
 
-@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=3))
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=9))
 def test_one_that_failed_before_the_swap_leaves_what_was(bench: Bench, point: str) -> None:
     backup, _ = backed_up(bench, 1)
     had = records(bench, 1)
@@ -177,7 +177,7 @@ def test_one_that_failed_before_the_swap_leaves_what_was(bench: Bench, point: st
     assert_stands(bench, had)
 
 
-@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=6))
+@pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=13))
 def test_going_back_that_failed_leaves_what_was(bench: Bench, point: str) -> None:
     backup, had = backed_up(bench, 1)
     restored(bench, backup=backup)

@@ -13,9 +13,10 @@ from control_plane.handlers.database_rows import database_row
 from control_plane.handlers.registry import failpoint_names
 from server.protection import protect
 from tests.support.approval_world import TENANT
+from tests.support.house import fresh_key
 from tests.support.lifecycle_bench import ADMIN, Bench
 from tests.support.moving import approved, databases, moves, resumed
-from tests.support.offboarding import found, records, unvouched
+from tests.support.offboarding import backups, found, lift, offboard, records, unvouched
 from tests.support.slices import sliced
 
 FINALISING = [one for one in failpoint_names() if one.startswith("finalise_move.")]
@@ -94,7 +95,52 @@ def test_a_stack_that_something_stands_on_stays(bench: Bench, left: Database) ->
     assert len(found(bench)) == 2
 
 
-@pytest.mark.parametrize("point", sliced(FINALISING, every=5))
+@pytest.mark.parametrize("suspended", [False, True])
+def test_who_has_left_a_stack_is_offboarded_once_that_is_gone_and_no_stack_stays(
+    bench: Bench, left: Database, suspended: bool
+) -> None:
+    if suspended:
+        bench.do("tenant_suspend", reason="operator")
+    lift(bench)
+    told = bench.ask(
+        "tenant_offboard", tenant=TENANT, cancel_subscription=True, idempotency_key=fresh_key()
+    )
+    assert (told["outcome"], told["code"]) == ("refused", "move_not_finalised")
+    assert "tenant_move_finalise" in told["next_tools"]
+    assert databases(bench)["former"].state == left.state
+    run = resumed(bench, approved(bench, "tenant_move_finalise", database=left.id))
+    assert run.state == "applied", run
+    offboard(bench)
+    assert [model for tenant, model in bench.world.provisioner._stacks if tenant == TENANT] == []
+
+
+def test_an_offboarding_that_is_under_way_is_not_held_up_by_what_it_removes(bench: Bench) -> None:
+    # Left on the same model, it goes with the tenant: no stack of another would stay.
+    records(bench, 1)
+    bench.do("database_backup")
+    (made,) = backups(bench)
+    restored = approved(bench, "database_restore", backup=made.id)
+    assert resumed(bench, restored).state == "applied"
+    assert databases(bench)["former"].isolation == bench.tenant.isolation
+    offboard(bench)
+    assert [model for tenant, model in bench.world.provisioner._stacks if tenant == TENANT] == []
+
+
+def test_a_copy_on_the_stack_that_was_left_is_removed_first(bench: Bench) -> None:
+    bench.do("database_clone")
+    assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
+    stands = databases(bench)
+    run = bench.work(bench.propose("tenant_move_finalise", database=stands["former"].id))
+    assert (run.state, run.reason) == ("failed", "clone_kept")
+    assert databases(bench) == stands
+    assert (TENANT, "pooled") in bench.world.provisioner._stacks
+    bench.do("database_clone", drop=stands["clone"].id)
+    last = resumed(bench, approved(bench, "tenant_move_finalise", database=stands["former"].id))
+    assert last.state == "applied", last
+    assert (TENANT, "pooled") not in bench.world.provisioner._stacks
+
+
+@pytest.mark.parametrize("point", sliced(FINALISING, every=8))
 def test_a_worker_that_died_anywhere_has_another_finish_it(
     bench: Bench, left: Database, point: str
 ) -> None:

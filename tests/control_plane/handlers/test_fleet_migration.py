@@ -12,8 +12,7 @@ from control_plane.domain.home import Home
 from control_plane.domain.run_record import Run
 from control_plane.handlers import fleet_migration_steps
 from control_plane.handlers.registry import failpoint_names
-from control_plane.store import tables
-from tests.support.approval_world import OTHER, TENANT
+from tests.support.approval_world import OTHER
 from tests.support.fleet_bench import FleetBench, fleet_bench
 from tests.support.fleet_files import FILES, first, header
 from tests.support.lifecycle_bench import Bench
@@ -196,16 +195,6 @@ def test_who_comes_meanwhile_comes_with_what_is_in_force(fleet: FleetBench) -> N
     assert fleet.have(OTHER, "bridge") == [1, 2, 3]
     mine = [one for one in fleet.receipts().values() if one.tenant == OTHER]
     assert [one.state for one in mine] == ["done"] * 3
-
-
-def test_a_tenant_with_rows_of_the_teams_is_not_offboarded_without_them(fleet: FleetBench) -> None:
-    fleet.carried()
-    write_note(fleet, TENANT, "pooled")
-    mine = tables.tenant.c.id == TENANT
-    fleet.world.alter(tables.tenant, mine, deletion_protection=False)
-    run = fleet.bench.work(fleet.bench.propose("tenant_offboard", cancel_subscription=True))
-    assert (run.state, run.reason) == ("failed", "team_rows_stand")
-    assert fleet.bench.tenant.state == "active"
 
 
 def test_a_tenant_that_is_shut_is_migrated_too(fleet: FleetBench) -> None:

@@ -177,7 +177,7 @@ def test_a_move_that_is_undone_leaves_the_service_where_it_was(life: Served) -> 
     assert len(life.secrets) == 1
 
 
-@pytest.mark.parametrize("point", sliced(FORWARD, every=25))
+@pytest.mark.parametrize("point", sliced(FORWARD, every=41))
 def test_a_worker_that_died_anywhere_in_it_costs_the_service_nothing(
     life: Served, point: str
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_worker_that_died_anywhere_in_it_costs_the_service_nothing(
     assert_kept(life, service)
 
 
-@pytest.mark.parametrize("point", sliced(BACKWARD, every=25))
+@pytest.mark.parametrize("point", sliced(BACKWARD, every=31))
 def test_a_worker_that_died_anywhere_in_undoing_it_costs_the_service_nothing(
     life: Served, point: str
 ) -> None:

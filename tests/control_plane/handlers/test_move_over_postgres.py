@@ -113,7 +113,7 @@ def test_a_tenant_travels_through_every_model_and_loses_nothing_that_was_answere
         assert (home.server, home.isolation) == (server, isolation)
         assert ids(travelling) == sorted(had), (server, isolation)
         # Frozen, or decided where it stood before: nothing of either was done.
-        assert set(caller.refused) <= {"fenced", "facts_moved"}, caller.refused
+        assert set(caller.refused) <= {"tenant_moving"}, caller.refused
     assert all(one.frozen_ms is not None for one in moves(travelling))
 
 

@@ -97,7 +97,7 @@ def test_a_plan_that_does_not_offer_the_model_is_refused(bench: PayingBench) -> 
     assert bench.refused("tenant_move", isolation="bridge", plan="free") == "isolation_not_in_plan"
 
 
-@pytest.mark.parametrize("point", sliced(FORWARD, every=4))
+@pytest.mark.parametrize("point", sliced(FORWARD, every=8))
 def test_a_worker_that_died_over_the_money_has_another_finish_it_and_charge_once(
     bench: PayingBench, point: str
 ) -> None:

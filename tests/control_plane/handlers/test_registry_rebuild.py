@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
 
 from control_plane.domain.tenant import Tenant
 from control_plane.errors import Refused
+from control_plane.provisioning.clouds import choose
 from control_plane.store import rows, tables
 from control_plane.store.database_tables import database
+from policies.gate import Gate
+from server.protection import protect
 from server.registry_rebuild import Revived
 from server.registry_survey import Survey
 from server.registry_wiring import Registry, fresh_store
-from tests.support.approval_world import TENANT
-from tests.support.lifecycle_bench import Bench
+from tests.support.approval_world import APPROVER, OTHER, TENANT, World
+from tests.support.labelled_clouds import LabelledClouds, accounts_file, resource
+from tests.support.lifecycle_bench import ADMIN, Bench, Onboarded, make_bench
 from tests.support.offboarding import backups, records
 
 
@@ -133,3 +140,63 @@ def test_a_plan_that_is_not_on_offer_registers_nobody(bench: Bench) -> None:
         registry.write(registry.survey(), "nothing", "local")
     assert (caught.value.code, tenants(registry)) == ("plan_absent", [])
     registry.close()
+
+
+def state_of(world: World, tenant: str) -> str:
+    """The state in which a tenant stands."""
+    found = world.tenant(tenant)
+    assert found is not None
+    return found.state
+
+
+def with_labels(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch, *named: str) -> Bench:
+    """The same, its worker given accounts in which silo stacks with these tenants' labels stand."""
+    ours = bench.world.workspace.id[:8]
+    held = [resource(f"b-{one}", one, workspace=ours) for one in named]
+    monkeypatch.setattr(choose, "adapter_for", LabelledClouds({"111111111111": held}).adapt)
+    settings = bench.world.settings.model_copy(update={"clouds_file": accounts_file(folder)})
+    return Bench(replace(bench.world, settings=settings))
+
+
+def test_whom_labels_alone_name_is_shut_and_has_no_database(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = lost(with_labels(bench, tmp_path, monkeypatch, OTHER))
+    surveyed(registry)
+    found = {one.id: one for one in tenants(registry)}
+    made = found[OTHER]
+    assert (made.state, made.access_mode, made.deletion_protection) == ("suspended", "none", True)
+    assert made.suspend_reasons == {"operator"}
+    assert (made.cloud, made.region, made.isolation) == ("aws", "eu-central-1", "silo")
+    # Its own stack is of another model than the database that serves it.
+    assert (found[TENANT].cloud, found[TENANT].isolation) == ("local", "pooled")
+    with registry._store.read() as connection:
+        assert {one.tenant for one in connection.execute(select(database))} == {TENANT}
+    registry.close()
+
+
+def test_who_has_no_database_is_neither_opened_nor_removed(
+    bench: Bench, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = lost(with_labels(bench, tmp_path, monkeypatch, OTHER))
+    surveyed(registry)
+    registry.close()
+    template = replace(bench.world.template, workspace=bench.world.workspace)
+    again = make_bench(Onboarded(template, {}), tmp_path / "again", gate)
+    world = again.world
+    world.grant(ADMIN, "platform_admin", actor="pam-bot")
+    world.grant(APPROVER, "approver")
+    world.enrol(APPROVER, template.approver_seed)
+    resumed = again.work(again.propose("tenant_resume", ADMIN, tenant=OTHER, reason="operator"))
+    assert (resumed.state, resumed.reason) == ("compensated", "stack_not_ready")
+    assert state_of(world, OTHER) == "suspended"
+    with world.store.write() as connection:
+        protect(connection, world.ports.recorder, OTHER, deletion_protection=False)
+    asked = {"tenant": OTHER, "cancel_subscription": False}
+    run = again.work(again.propose("tenant_offboard", ADMIN, **asked))
+    if run.state == "awaiting_approval":
+        world.forge(run, seed=template.approver_seed)
+        run = again.work(run.id)
+    assert (run.state, run.reason) == ("compensated", "database_missing")
+    assert state_of(world, OTHER) == "suspended"
+    world.close()

@@ -96,8 +96,8 @@ def suspend_versions(aws: EmulatedAws, name: str) -> str:
 @pytest.mark.parametrize(
     ("isolation", "plant"),
     [
-        pytest.param("bridge", suspend_versions, id="bridge"),
-        pytest.param("pooled", widen_the_role, id="pooled", marks=pytest.mark.sweep),
+        pytest.param("bridge", suspend_versions, id="bridge", marks=pytest.mark.sweep),
+        pytest.param("pooled", widen_the_role, id="pooled"),
         pytest.param("silo", suspend_versions, id="silo", marks=pytest.mark.sweep),
     ],
 )

@@ -146,7 +146,7 @@ def resources_in(text: str | None) -> list[Any]:
     return [] if not text else list(json.loads(text)["resources"])
 
 
-@at("pg", "gcs")
+@at("gcs")
 def test_a_stack_lives_with_its_state_elsewhere(
     place: Place, provisioner: TerraformProvisioner, tmp_path: Path
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_stack_lives_with_its_state_elsewhere(
     provisioner.destroy(other)
 
 
-@at("pg", "oci")
+@at("oci")
 def test_a_state_that_somebody_holds_is_left_to_them(
     place: Place, provisioner: TerraformProvisioner
 ) -> None:
@@ -201,7 +201,7 @@ def test_a_state_that_somebody_holds_is_left_to_them(
     assert provisioner.settle(request) == "absent"
 
 
-@at("pg", "cos", "azurerm")
+@at("cos", "azurerm")
 @pytest.mark.parametrize("fault", ["kill", pytest.param("interrupt", marks=pytest.mark.sweep)])
 def test_what_an_apply_that_was_struck_leaves_of_its_lock_does_not_stand_in_the_way(
     place: Place, provisioner: TerraformProvisioner, struck: Struck, fault: Any

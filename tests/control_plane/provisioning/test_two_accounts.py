@@ -1,7 +1,8 @@
 """Two accounts of one cloud: each tenant's credentials and states reach its own alone, and what stands is not moved. Not AWS.
 
-Each account is an emulator of its own behind a door of its own. By default a simulated provider makes
-what stands, and Terraform itself keeps its states there; the real provider runs under `-m sweep`.
+Each account is an emulator of its own behind a door of its own. Once a simulated provider makes what
+stands, and Terraform itself keeps its states there, once the real one: both under `-m sweep`. That a
+tenant's site is its own account's always runs, in test_site.py.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ def make_both(two: Two, provisioner: TerraformProvisioner) -> None:
     assert stands == set(TENANTS.items())
 
 
+@pytest.mark.sweep
 def test_each_tenants_credentials_and_states_reach_its_own_account_and_a_moved_one_is_refused(
     two: Two, tmp_path: Path
 ) -> None:

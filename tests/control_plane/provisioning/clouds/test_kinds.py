@@ -53,6 +53,13 @@ def test_an_arn_in_terraforms_words(arn: str, kind: str, import_id: str) -> None
     assert (found.type, found.import_id) == (kind, import_id)
 
 
+def test_a_region_is_the_arns_own_where_it_has_one() -> None:
+    asked = [
+        aws_kinds.found_of(f"arn:aws:{one}", "eu-2", {}) for one in ("kms:eu-1:1:key/k", "s3:::b")
+    ]
+    assert [one.region for one in asked] == ["eu-1", "eu-2"]
+
+
 @pytest.mark.parametrize(
     ("crn", "kind", "import_id"),
     [
