@@ -51,6 +51,8 @@ FILES: Mapping[str, bytes] = {
 }
 NOTE = table("note", column("tenant_id", String), column("id", String), column("rank", Integer))
 _BUSY_MS = 30_000
+# How often it is looked how far another process is.
+_LOOK_S = 0.005
 
 
 class _Clock:
@@ -169,10 +171,16 @@ class FleetPlace:
                 connection.execute(update(tables.run).where(mine).values(attempts=epoch))
             steps.carry(work, None)
 
-    def carry_on_until_killed(self, epoch: int, after_s: float) -> bool:
-        """The same in a process that is killed (SIGKILL) after that many seconds; whether it was."""
+    def carry_on_until_killed(self, epoch: int, done: int, after_s: float) -> bool:
+        """The same in a process that is killed (SIGKILL) so long after so many tenants are done.
+
+        Whether it was: else it had come to its end. The moment hangs on the work, not on how fast
+        the machine is.
+        """
         child = multiprocessing.get_context("fork").Process(target=self.carry_on, args=(epoch,))
         child.start()
+        while child.is_alive() and self.state()[1]["done"] < done:
+            child.join(_LOOK_S)
         child.join(after_s)
         if child.is_alive():
             child.kill()
