@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import signal
 import socket
 import ssl
 import threading
@@ -14,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 import anyio
 import uvicorn
@@ -27,6 +26,7 @@ from server import keys
 from server.clock import SystemClock
 from server.connection_waits import ConnectionWaits
 from server.dpop import DpopProofs
+from server.ending import Ending
 from server.face_process import paybill_version, start_worker, threads_max, warm_up
 from server.hook_door import HookDoor, hook_secrets
 from server.http_answers import metadata
@@ -50,7 +50,6 @@ from server.workspace import Workspace
 
 _BACKLOG: Final = 128
 _THREADS_S: Final = 2.0
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _LOG = logging.getLogger("paybill.http")
 
 
@@ -58,8 +57,7 @@ def serve_http(
     workspace: Workspace, settings: Settings, options: HttpOptions, failpoints: Failpoints
 ) -> None:
     """Serve until SIGTERM or SIGINT. A run that was begun goes on in the worker."""
-    for number in _ENDING:
-        signal.signal(number, _leave)
+    ending = Ending()
     _quiet_libraries()
     with (
         _listening(options) as listener,
@@ -71,7 +69,7 @@ def serve_http(
         try:
             warm_up(face.warm)
             server = HttpFace(face, workspace, settings, options, caller)
-            anyio.run(server.serve, listener, backend_options={"use_uvloop": True})
+            anyio.run(server.serve, listener, ending, backend_options={"use_uvloop": True})
         finally:
             face.close()
     _end_stuck_calls()
@@ -89,10 +87,6 @@ def _end_stuck_calls() -> None:
         _LOG.warning("a call did not end by itself")
         logging.shutdown()
         os._exit(0)
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _quiet_libraries() -> None:
@@ -118,6 +112,11 @@ def _listening(options: HttpOptions) -> Generator[socket.socket]:
 
 class _Server(uvicorn.Server):
     """The server without its own handling of signals: those end our loop."""
+
+    def end(self) -> None:
+        """Take no more calls; asked again, do not wait for those that are under way either."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -150,13 +149,13 @@ class HttpFace:
         self._options = options
         self._caller = caller
 
-    async def serve(self, listening_socket: socket.socket) -> None:
-        """Serve until a signal ends the process; calls under way have their own deadline left."""
+    async def serve(self, listening_socket: socket.socket, ending: Ending) -> None:
+        """Serve until the process is told to end; calls under way have their own deadline left."""
         port = int(listening_socket.getsockname()[1])
         protocol = self._protocol(port)
         server = _Server(self._config(protocol.app))
         async with anyio.create_task_group() as tasks, _running(protocol):
-            tasks.start_soon(_until_signalled, server)
+            tasks.start_soon(ending.each, server.end)
             tasks.start_soon(sweep_connections, server.server_state)
             tasks.start_soon(WorkerKeeper(self._workspace, self._settings).keep)
             self._announce(port)
@@ -277,11 +276,3 @@ async def _running(protocol: _Protocol) -> AsyncGenerator[None]:
             if outside is not None:
                 outside.close()
             tasks.cancel_scope.cancel()
-
-
-async def _until_signalled(server: uvicorn.Server) -> None:
-    with anyio.open_signal_receiver(*_ENDING) as signals:
-        async for _ in signals:
-            # The second one does not wait for calls that are under way.
-            server.force_exit = server.should_exit
-            server.should_exit = True

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 import anyio
 import anyio.to_thread
-from anyio.abc import SocketListener, SocketStream, TaskGroup
+from anyio.abc import SocketListener, SocketStream
 
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
 from control_plane.errors import PaybillError
 from control_plane.ports import Store
 from server.clock import SystemClock
+from server.ending import Ending
 from server.face_process import (
     paybill_version,
     start_worker,
@@ -43,7 +43,6 @@ from server.workspace import Workspace
 CONNECTIONS_MAX: Final = 64
 PREAMBLE_S: Final = 5.0
 _WRITE_S: Final = 30.0
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _LOG = logging.getLogger("paybill.socket")
 
 
@@ -60,9 +59,8 @@ def serve_socket(
     workspace: Workspace, settings: Settings, options: SocketOptions, failpoints: Failpoints
 ) -> None:
     """Serve until SIGTERM or SIGINT. A run that was begun goes on in the worker."""
-    # Until the loop listens for signals: the socket must go, also when we are ended while we start.
-    for number in _ENDING:
-        signal.signal(number, _leave)
+    # Before the socket is made: it must go, also when we are ended while we start.
+    ending = Ending()
     # The socket before any thread: it is made under an umask, which is the whole process's.
     with (
         listening(options.file) as listener,
@@ -73,13 +71,9 @@ def serve_socket(
         try:
             warm_up(face.warm)
             server = SocketFace(face, workspace, settings, options)
-            anyio.run(server.serve, listener)
+            anyio.run(server.serve, listener, ending)
         finally:
             face.close()
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _of_nobody(_: Store) -> Callable[[], Caller]:
@@ -107,12 +101,12 @@ class SocketFace:
         self._line_bytes_max = limits.body_bytes_max * 2
         self._seats = Seats(options.connections_max, threads_max(limits), limits.call_deadline_s)
 
-    async def serve(self, listening_socket: socket.socket) -> None:
-        """Serve until a signal ends the process."""
+    async def serve(self, listening_socket: socket.socket, ending: Ending) -> None:
+        """Serve until the process is told to end."""
         listening_socket.setblocking(False)
         listener = await SocketListener.from_socket(listening_socket)
         async with anyio.create_task_group() as tasks, listener:
-            tasks.start_soon(_until_signalled, tasks)
+            tasks.start_soon(ending.each, tasks.cancel_scope.cancel)
             _LOG.info("listening on %s", self._options.file.path)
             await listener.serve(self._connection, tasks)
 
@@ -160,10 +154,3 @@ class SocketFace:
                 return None
             return None if line is None else parse_preamble(line)
         return None
-
-
-async def _until_signalled(tasks: TaskGroup) -> None:
-    with anyio.open_signal_receiver(*_ENDING) as signals:
-        async for _ in signals:
-            tasks.cancel_scope.cancel()
-            return
