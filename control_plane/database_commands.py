@@ -76,6 +76,14 @@ class DropClone(Command):
     database: str
 
 
+class MigrateDatabase(Command):
+    """Bring a tenant's database to the migrations in force; `through` is the last one, 0 all of them."""
+
+    name: ClassVar[str] = "migrate_database"
+    tenant: str
+    through: int = 0
+
+
 class RotateCredentials(Command):
     """Give the tenant's own services another credential for its database."""
 

@@ -20,7 +20,7 @@ from tests.support.agents import connected
 from tests.support.house import House, Token, build_house
 from tests.support.onboarding import onboard
 from tests.support.postgres import Postgres, raze, running_postgres
-from tests.support.slices import slice_items
+from tests.support.slices import leave_one, slice_items
 from tests.support.spread import Spread, in_order
 from tests.support.workers import RunningWorker, running_worker, stop_stray_worker
 
@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
     slice_items(items)
+    leave_one(items)
     yield
     if hasattr(config, "workerinput"):
         items[:] = in_order(items)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from control_plane.domain.database import DatabasePurpose, DatabaseState
 from control_plane.domain.isolation import Isolation
+from tools.fleet_tools import ReceiptRow
 from tools.schemas import After, DryRun, Handle, Key, TenantName
 from tools.spec import Arguments, Result
 
@@ -94,6 +95,20 @@ class CloneDatabaseArguments(Arguments):
         return self
 
 
+class MigrateDatabaseArguments(Arguments):
+    """Whose database comes to the migrations in force, and how far."""
+
+    tenant: TenantName
+    through: int | None = Field(
+        default=None,
+        ge=1,
+        le=9999,
+        description="The number of the last migration; else the last one that a campaign has begun.",
+    )
+    idempotency_key: Key
+    dry_run: DryRun = False
+
+
 # outputs ---------------------------------------------------------------------------------------
 
 
@@ -138,6 +153,16 @@ class DatabaseResult(DatabaseLine):
     schema_digest: str | None
     verified_backup: VerifiedBackup | None
     handover_version: int | None
+
+
+class MigratedResult(Result):
+    """From which migration a database has come to which, with what each has come to; 0 is none."""
+
+    tenant: str
+    database: str
+    migrated_from: int
+    migrated_to: int
+    receipts: list[ReceiptRow]
 
 
 class BackupLine(Result):

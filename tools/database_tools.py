@@ -91,6 +91,21 @@ DATABASE_TOOLS = (
         next_tools=("database_list", "database_get", "run_get"),
     ),
     ToolSpec(
+        name="database_migrate",
+        title="Migrate a database",
+        description="Bring the database that serves a tenant to the team's migrations that a "
+        "campaign has begun, and no further: one that failed, was left behind, or was put right. "
+        "What is applied stays; tenants that share its tables get it too. Always waits for a "
+        "human's approval. Answers 'running' with a run_id.",
+        arguments=schemas.MigrateDatabaseArguments,
+        result=schemas.MigratedResult,
+        risk="destructive",
+        domain="database",
+        machine="lifecycle",
+        to_command=lambda a: commands.MigrateDatabase(tenant=a.tenant, through=a.through or 0),
+        next_tools=("fleet_migration_status", "database_get", "run_get"),
+    ),
+    ToolSpec(
         name="backup_list",
         title="List backups",
         description="List a tenant's backups, the newest first, and until when each can be "

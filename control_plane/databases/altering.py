@@ -41,7 +41,10 @@ class Altering(Protocol):
         ...
 
     def require_still(self, connection: Connection) -> None:
-        """Raise Unavailable (`database_busy`) while a tenant is moved out of the place."""
+        """Raise Unavailable (`database_busy`) while a tenant is moved out of the place.
+
+        Once it has left, it holds nobody up.
+        """
         ...
 
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
@@ -51,7 +54,10 @@ class Altering(Protocol):
     def all_rows(
         self, connection: Connection, tables: Sequence[str]
     ) -> AbstractContextManager[None]:
-        """Inside, statements see the tables' rows of every tenant that shares them."""
+        """Inside, statements see the tables' rows of every tenant that shares them, and may change them.
+
+        Those of one that has left the place too, which are closed to everybody else.
+        """
         ...
 
     def guard(self, connection: Connection, tables: Sequence[str]) -> None:

@@ -95,11 +95,15 @@ class Capturing:
         return inspect(connection).has_table(self.state.name, schema=self.state.schema)
 
     def is_left(self, connection: Connection) -> bool:
-        """Whether anybody is moved out of the place: its tables must stay as they are."""
+        """Whether anybody is on the way out of the place: its tables must stay as they are.
+
+        Who is frozen has left. If not quite, the move finds that they are not those of its target.
+        """
         if not self.stands(connection):
             return False
-        found = select(self.state.c.tenant_id).where(self.state.c.place == self.place).limit(1)
-        return connection.execute(found).first() is not None
+        state = self.state.c
+        going = select(state.tenant_id).where(state.place == self.place, ~state.is_frozen)
+        return connection.execute(going.limit(1)).first() is not None
 
     def known(self, connection: Connection) -> State | None:
         """What is done with the tenant's changes, if anything."""
@@ -190,6 +194,23 @@ class Capturing:
         self._set(connection, is_frozen=False, is_noted=False)
         yield
         self._set(connection, is_frozen=known.is_frozen, is_noted=True)
+
+    @contextmanager
+    def passed_by_all(self, connection: Connection) -> Generator[None]:
+        """Change rows of whoever is frozen in the place, as its owner, and note nothing of it.
+
+        What goes wrong must be rolled back.
+        """
+        if not self.stands(connection):
+            yield
+            return
+        state = self.state
+        found = select(state.c.tenant_id).where(state.c.place == self.place, state.c.is_frozen)
+        frozen = connection.execute(found).scalars().all()
+        theirs = update(state).where(state.c.place == self.place, state.c.tenant_id.in_(frozen))
+        connection.execute(theirs.values(is_frozen=False, is_noted=False))
+        yield
+        connection.execute(theirs.values(is_frozen=True, is_noted=True))
 
     def end(self, connection: Connection) -> bool:
         """Forget the tenant's state and entries; the tables too, and True, once nobody's are left."""

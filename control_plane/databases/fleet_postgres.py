@@ -60,8 +60,7 @@ class PostgresAltering:
 
     def require_still(self, connection: Connection) -> None:
         """Raise Unavailable (`database_busy`) while a tenant is moved out of the place."""
-        place = self._place
-        if Capturing(place.tenant, schema=GUARD, place=place.schema).is_left(connection):
+        if self._capturing().is_left(connection):
             raise being_moved()
 
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
@@ -74,13 +73,15 @@ class PostgresAltering:
     def all_rows(self, connection: Connection, tables: Sequence[str]) -> Generator[None]:
         """The owner sees every tenant's rows for that long, and nobody else does.
 
+        Those of who has left the place are written past its triggers.
         The tables are locked, and the transaction is not committed.
         """
         hidden = sorted(set(tables)) if self._place.is_pooled else []
         with translated():
             for table in hidden:
                 force_row_security(connection, table, is_on=False)
-        yield
+        with self._capturing().passed_by_all(connection):
+            yield
         for table in hidden:
             force_row_security(connection, table, is_on=True)
 
@@ -96,6 +97,9 @@ class PostgresAltering:
     def require_closed(self, connection: Connection, collections: Sequence[Collection]) -> None:
         """Raise Refused (`schema_differs`; `rule`) where rows lie open to another tenant."""
         require_closed(connection, self._place, collections)
+
+    def _capturing(self) -> Capturing:
+        return Capturing(self._place.tenant, schema=GUARD, place=self._place.schema)
 
 
 def _bound(connection: Connection, bounds: Bounds, *, local: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +15,9 @@ from control_plane.databases.altering import Bounds
 from control_plane.databases.capturing import Capturing, being_moved
 from control_plane.databases.faults import fault
 from control_plane.errors import Failed
+
+_CAPTURING: Final = Capturing("", schema=None, place="main")
+"""Of everybody in a file."""
 
 
 class SqliteAltering:
@@ -42,7 +45,7 @@ class SqliteAltering:
 
     def require_still(self, connection: Connection) -> None:
         """Raise Unavailable (`database_busy`) while a tenant is moved out of the file."""
-        if Capturing("", schema=None, place="main").is_left(connection):
+        if _CAPTURING.is_left(connection):
             raise being_moved()
 
     def execute(self, connection: Connection, sql: str, bounds: Bounds) -> None:
@@ -55,8 +58,9 @@ class SqliteAltering:
 
     @contextmanager
     def all_rows(self, connection: Connection, tables: Sequence[str]) -> Generator[None]:
-        """They are seen anyway."""
-        yield
+        """They are seen anyway; those of who has left the file are written past its triggers."""
+        with _CAPTURING.passed_by_all(connection):
+            yield
 
     def guard(self, connection: Connection, tables: Sequence[str]) -> None:
         """Nothing: a file has no rights of its own."""

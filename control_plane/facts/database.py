@@ -14,7 +14,8 @@ class DatabaseFacts(Approvable):
 
     ``rows_lost`` is known once a restore is planned: how many rows of now are not in what it brings.
     ``clear_groups`` are the field groups that a clone would show as they are, `general` aside, and
-    ``clear_handles`` says whether one of them holds what otherwise leaves as a handle alone.
+    ``clear_handles`` says whether one of them holds what otherwise leaves as a handle alone. What a
+    migration weighs, from ``migrations`` to ``changes_rows``, is known once it is planned.
     """
 
     kind: ClassVar[str] = "database"
@@ -27,9 +28,15 @@ class DatabaseFacts(Approvable):
     tenant_state: str = ""
     access_mode: AccessMode = "none"
     billing_level: GateLevel = "clear"
-    operation: Literal["", "backup", "restore", "swap_back", "clone", "drop", "rotate"] = ""
+    operation: Literal[
+        "", "backup", "restore", "swap_back", "clone", "drop", "rotate", "migrate"
+    ] = ""
     backup_verified: bool = False
     former_kept: bool = False
     rows_lost: int = 0
     clear_groups: tuple[str, ...] = ()
     clear_handles: bool = False
+    migrations: int = 0
+    contracts: int = 0
+    non_transactional: int = 0
+    changes_rows: bool = False

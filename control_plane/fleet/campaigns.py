@@ -51,12 +51,17 @@ def campaign_of_run(connection: Connection, run_id: str) -> Campaign | None:
     return rows.by(connection, fleet_migration.c.run_id, Campaign, run_id)
 
 
-def in_force(connection: Connection) -> int:
-    """The last migration that every tenant has, or is about to have; 0 where none was begun."""
+def begun(connection: Connection) -> list[Campaign]:
+    """Every one whose migrations are in force: it was begun, and not aborted."""
     table = fleet_migration
     wanted = table.c.state.in_(sorted(BEGUN))
     every = rows.every(connection, table, Campaign, wanted, limit=_CAMPAIGNS_MAX)
-    return max((one.last for one in every if one.standing in BEGUN), default=0)
+    return [one for one in every if one.standing in BEGUN]
+
+
+def in_force(connection: Connection) -> int:
+    """The last migration that every tenant has, or is about to have; 0 where none was begun."""
+    return max((one.last for one in begun(connection)), default=0)
 
 
 def finished(connection: Connection) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from control_plane.audit.guarded import APPLIED, CATALOG_TABLE
 from control_plane.audit.recorder import CATALOG_SETTING, guard
-from control_plane.errors import Failed
+from control_plane.errors import Failed, Refused
 from control_plane.ports import Recorder
 from control_plane.store import tables
 
@@ -57,6 +57,16 @@ def require_in_force(connection: Connection, digest: str) -> None:
     """Raise CatalogMoved where another catalog is in force than the one that was decided by."""
     if applied_digest(connection) != digest:
         raise CatalogMoved
+
+
+def require_whole(connection: Connection) -> None:
+    """Raise Refused (`catalog_half_applied`) where databases may still serve the one before."""
+    if digest_before(connection) is not None:
+        raise Refused(
+            "Databases still serve the catalog before the one in force: apply that one again first.",
+            code="catalog_half_applied",
+            fact="catalog",
+        )
 
 
 def put_in_force(

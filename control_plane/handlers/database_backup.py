@@ -19,8 +19,7 @@ from control_plane.errors import Failed, NotFound
 from control_plane.handlers import backups, stack_steps
 from control_plane.handlers.backup_proof import Wanted, prove, taken
 from control_plane.handlers.backup_told import told_of
-from control_plane.handlers.database_rows import move_database
-from control_plane.handlers.database_subject import database_subject, serving_of
+from control_plane.handlers.database_subject import database_subject, move_serving, serving_of
 from control_plane.handlers.handler import (
     Observed,
     Ports,
@@ -34,8 +33,6 @@ from control_plane.handlers.handler import (
 from control_plane.handlers.tenant_moves import database_of, inside_of, tenant_now
 
 OPERATION: Final = "backup"
-# Of a suspended tenant: nobody writes there, and no other run has it while this one does.
-_SHUT: Final = "stopped"
 
 
 def backup_terms(ports: Ports, plan: str) -> BackupTerms:
@@ -50,15 +47,12 @@ def begin(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Take the database in hand; its calls go on. That of a suspended tenant stays shut."""
     inside = inside_of(connection)
     found = serving_of(work, inside)
-    if found.state == _SHUT:
-        return {"database": found.id, "state": found.state}
-    return {"database": found.id, "state": move_database(work, inside, found, "back_up")}
+    return {"database": found.id, "state": move_serving(work, inside, "back_up")}
 
 
 def let_go(work: Work, connection: Connection | None) -> None:
     """Leave the database as it was."""
-    inside = inside_of(connection)
-    _left(work, inside, "fail")
+    move_serving(work, inside_of(connection), "fail")
 
 
 def back_up(work: Work, connection: Connection | None) -> dict[str, Json]:
@@ -98,12 +92,7 @@ def verify(work: Work, connection: Connection | None) -> dict[str, Json]:
 
 def finish(work: Work, connection: Connection | None) -> dict[str, Json]:
     """The database is as before, and the backup stands."""
-    return {"state": _left(work, inside_of(connection), "succeed")}
-
-
-def _left(work: Work, connection: Connection, event: str) -> str:
-    found = serving_of(work, connection)
-    return found.state if found.state == _SHUT else move_database(work, connection, found, event)
+    return {"state": move_serving(work, inside_of(connection), "succeed")}
 
 
 class BackUpDatabaseHandler(TenantLifecycle):

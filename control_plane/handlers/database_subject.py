@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -14,11 +15,12 @@ from control_plane.domain.tenant import Tenant
 from control_plane.errors import Refused
 from control_plane.facts.database import DatabaseFacts
 from control_plane.facts.load import Standing, standing_of, subscription_row, tenant_row
-from control_plane.handlers.database_rows import serving
+from control_plane.handlers.database_rows import move_database, serving
 from control_plane.handlers.handler import Subject, View, Work
 from control_plane.handlers.run_facts import run_facts
 from control_plane.handlers.tenant_moves import tenant_of
 
+_SHUT: Final = "stopped"
 PLACE = "read_place"
 """The action on a database that opens where it stands."""
 
@@ -69,6 +71,15 @@ def database_subject(
     }
     facts = DatabaseFacts.model_validate(known.model_dump() | asked)
     return Subject(id=tenant, facts=facts, acts=(facts.stage,), tenant=tenant, loaded=database)
+
+
+def move_serving(work: Work, connection: Connection, event: str) -> str:
+    """Fire one event on the database that serves the run's tenant; the state that it is in then.
+
+    A suspended tenant's stays shut: nobody writes there, and no other run has it while this one does.
+    """
+    found = serving_of(work, connection)
+    return found.state if found.state == _SHUT else move_database(work, connection, found, event)
 
 
 def serving_of(work: Work, connection: Connection) -> Database:

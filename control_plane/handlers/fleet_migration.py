@@ -15,12 +15,12 @@ from control_plane.domain.caller import EVERY_TENANT
 from control_plane.domain.canonical import Json
 from control_plane.domain.run import RUN_ACTIVE
 from control_plane.domain.run_record import Run
-from control_plane.errors import Conflict, Refused
+from control_plane.errors import Conflict
 from control_plane.facts.fleet import FleetFacts
 from control_plane.fleet.campaigns import campaign_of_run, newest
 from control_plane.fleet_commands import StartFleetMigration
 from control_plane.handlers import fleet_migration_steps
-from control_plane.handlers.catalog_in_force import digest_before
+from control_plane.handlers.catalog_in_force import require_whole
 from control_plane.handlers.fleet_plan import facts_of, parts_of, planned
 from control_plane.handlers.fleet_views import described_campaign
 from control_plane.handlers.handler import Observed, Ports, Subject, View, Work
@@ -64,13 +64,7 @@ class FleetMigrationHandler:
         if subject.facts.stage != "propose":
             return
         with ports.store.read() as connection:
-            if digest_before(connection) is not None:
-                raise Refused(
-                    "Databases still serve the catalog before the one in force: apply that one "
-                    "again first.",
-                    code="catalog_half_applied",
-                    fact="catalog",
-                )
+            require_whole(connection)
             planned(connection, ports, _asked(command).through)
 
     def look(

@@ -30,6 +30,7 @@ from control_plane.fleet.campaigns import Member
 from control_plane.fleet.migration_file import Dialect
 from control_plane.fleet_commands import StartFleetMigration
 from control_plane.handlers.catalog_in_force import AT_WORK, WorkerLeaves
+from control_plane.handlers.fleet_bring_up import settle_receipts
 from control_plane.handlers.fleet_plan import AT_ONCE, members, planned
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.tenant_moves import inside_of
@@ -224,10 +225,7 @@ class Carrier:
 
     def _settle(self, tenant: str, receipts: Sequence[FleetReceipt]) -> None:
         with self._ports.store.write(tenant) as inside:
-            campaigns.settle(inside, receipts)
-            for one in receipts:
-                told: dict[str, Json] = one.model_dump(mode="json", exclude={"changed_at"})
-                self._ports.recorder.record(inside, f"fleet.tenant_{one.state}", tenant, told)
+            settle_receipts(inside, self._ports, tenant, receipts)
 
     # between two chunks ---------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ def parts_of(plan: FleetPlan) -> dict[str, Json]:
     """What a plan shows, and its digest is over."""
     canary, wave, rest = stage_sizes(len(plan.members))
     shown = [f"{tenant} {place_of(home)}" for tenant, home in plan.members[:_SHOWN_MAX]]
-    told: list[Json] = [_told(one) for one in plan.migrations]
+    told: list[Json] = [told_migration(one) for one in plan.migrations]
     return {
         "fleet": {
             "campaign": None if plan.resumed is None else plan.resumed.id,
@@ -110,17 +110,21 @@ def parts_of(plan: FleetPlan) -> dict[str, Json]:
 
 def facts_of(plan: FleetPlan, ports: Ports) -> dict[str, Json]:
     """What policy is told of it."""
+    return {"databases": len(plan.members), **weighed(plan.migrations, ports)}
+
+
+def weighed(migrations: Sequence[Migration], ports: Ports) -> dict[str, Json]:
+    """What policy is told of migrations of the catalog, wherever they are applied."""
     from control_plane.fleet.checker import texts
 
-    catalog = ports.catalog
-    # Read up to its end: a migration is understood by those before it.
-    read = texts(catalog.migrations[: plan.last], set(catalog.collections))
-    wanted = [one for every in read.values() for one in every[plan.first - 1 :]]
+    catalog, numbers = ports.catalog, {one.number for one in migrations}
+    # Read up to their end: a migration is understood by those before it.
+    read = texts(catalog.migrations[: max(numbers, default=0)], set(catalog.collections))
+    wanted = [one for every in read.values() for one in every if one.migration.number in numbers]
     return {
-        "databases": len(plan.members),
-        "migrations": len(plan.migrations),
-        "contracts": sum(one.is_contract for one in plan.migrations),
-        "non_transactional": sum(_is_beside(one) for one in plan.migrations),
+        "migrations": len(migrations),
+        "contracts": sum(one.is_contract for one in migrations),
+        "non_transactional": sum(_is_beside(one) for one in migrations),
         "changes_rows": any(change.kind in _ROWS for one in wanted for change in one.changes),
     }
 
@@ -129,7 +133,8 @@ def _is_beside(one: Migration) -> bool:
     return not all(variant.header.transactional for variant in one.variants.values())
 
 
-def _told(one: Migration) -> dict[str, Json]:
+def told_migration(one: Migration) -> dict[str, Json]:
+    """A migration as a plan shows it."""
     header = one.header
     return {
         "number": one.number,

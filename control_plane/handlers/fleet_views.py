@@ -95,7 +95,7 @@ def _tenant(view: View, tenant: str) -> dict[str, Json]:
     return {
         "tenant": tenant,
         "place": place_of(row.home),
-        "receipts": [_receipt(one) for one in receipts],
+        "receipts": [told_receipt(one) for one in receipts],
         "shape": digest,
         "drifted": not (as_left and agrees),
     }
@@ -111,7 +111,8 @@ def _failure(one: FleetReceipt) -> dict[str, Json]:
     }
 
 
-def _receipt(one: FleetReceipt) -> dict[str, Json]:
+def told_receipt(one: FleetReceipt) -> dict[str, Json]:
+    """What one migration has come to in one database, as a reader may see it."""
     return {
         "number": one.number,
         "migration": one.migration,

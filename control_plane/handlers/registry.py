@@ -36,6 +36,7 @@ from control_plane.handlers.credential_rotation import RotateCredentialsHandler
 from control_plane.handlers.database_backup import BackUpDatabaseHandler
 from control_plane.handlers.database_clone import CloneDatabaseHandler
 from control_plane.handlers.database_drop import DropCloneHandler
+from control_plane.handlers.database_migrate import MigrateDatabaseHandler
 from control_plane.handlers.database_restore import RestoreDatabaseHandler
 from control_plane.handlers.databases import GetDatabaseHandler, ListDatabasesHandler
 from control_plane.handlers.drift_checks import CheckDriftHandler
@@ -177,6 +178,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 RestoreDatabaseHandler(),
                 CloneDatabaseHandler(),
                 DropCloneHandler(),
+                MigrateDatabaseHandler(),
                 MoveTenantHandler(),
                 FinaliseMoveHandler(),
             )

@@ -214,6 +214,7 @@ _SUPPORT_TOOLS = [
     "database_backup",
     "database_restore",
     "database_clone",
+    "database_migrate",
     "backup_list",
     "database_rotate_credentials",
     "tenant_move",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pexpect
+import pytest
 
 from control_plane.facts.load import approval_row
 from tests.conftest import MakeHouse
@@ -76,6 +77,7 @@ def answer(
     return code, shown + said
 
 
+@pytest.mark.long
 def test_an_approver_reads_and_signs_at_a_terminal(
     workspace: MakeHouse, worker: Callable[..., RunningWorker]
 ) -> None:

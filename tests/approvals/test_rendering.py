@@ -309,6 +309,7 @@ def test_an_empty_part_is_shown_as_empty() -> None:
     assert "  limits = none" in lines
 
 
+@pytest.mark.long
 def test_the_question_of_a_real_run_is_shown_whole(
     make: Callable[[Template], World], two_people: Template
 ) -> None:

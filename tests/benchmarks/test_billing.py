@@ -32,6 +32,7 @@ def measured(*options: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.long
 def test_renewals_are_measured_beside_bare_rows_and_by_the_size_of_the_house() -> None:
     told = measured("--only", "invoices", "--only", "growth", "--store", "sqlite")
     (run,), (size,) = told["invoices"], told["growth"]
@@ -42,6 +43,7 @@ def test_renewals_are_measured_beside_bare_rows_and_by_the_size_of_the_house() -
     assert "usage" not in told
 
 
+@pytest.mark.long
 def test_a_part_that_does_not_exist_is_told_of() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--only", "refunds"],

@@ -139,6 +139,7 @@ def assert_carried_as_migrated(
         assert foretold == refused
 
 
+@pytest.mark.long_but_one
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -154,6 +155,7 @@ def test_carried_rows_are_what_a_migration_makes_of_them(
     assert_carried_as_migrated(databases, people, after)
 
 
+@pytest.mark.long_but_one
 def test_all_kinds_of_changes_at_once_are_carried_over(databases: DatabaseEngine) -> None:
     people = [{"name": "a"}, {"name": "b", "boss": row_id(0), "label": row_id(901)}]
     assert_carried_as_migrated(databases, people, AFTER)
@@ -166,6 +168,7 @@ def test_all_kinds_of_changes_at_once_are_carried_over(databases: DatabaseEngine
     assert was.tables[APPLIED.name] == will.tables[APPLIED.name]
 
 
+@pytest.mark.long_but_one
 def test_an_archive_of_yet_other_declarations_is_not_carried_over(
     databases: DatabaseEngine,
 ) -> None:

@@ -67,6 +67,7 @@ def assert_made_of(
     assert shape(databases, tenant, model) == shape(databases, "fresh", "silo")
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("expanded", [False, True], ids=["whole", "between the phases"])
 @pytest.mark.parametrize("wanted", [AFTER, ELSE, BEFORE], ids=["next", "other", "same"])
 def test_a_place_that_nobody_is_left_in_is_made_anew_of_what_is_asked_for(
@@ -88,6 +89,7 @@ def test_a_place_that_nobody_is_left_in_is_made_anew_of_what_is_asked_for(
             assert connection.execute(count).scalar_one() == 0
 
 
+@pytest.mark.long
 def test_declared_rows_that_nobody_reads_any_more_go_as_well(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -102,6 +104,7 @@ def test_declared_rows_that_nobody_reads_any_more_go_as_well(
     assert databases.probe("other", model, BEFORE) == "differs"
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("expanded", [False, True], ids=["whole", "between the phases"])
 def test_as_long_as_a_tenant_is_in_it_it_stays_what_it_is(
     databases: DatabaseEngine, model: Isolation, expanded: bool

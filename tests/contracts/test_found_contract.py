@@ -27,6 +27,7 @@ def test_where_nothing_stands_nobody_is_found(databases: DatabaseEngine) -> None
     assert databases.found() == []
 
 
+@pytest.mark.long_but_one
 def test_who_has_a_place_is_found_and_who_has_left_it_is_not(
     databases: DatabaseEngine, model: Isolation, contacts: Collection
 ) -> None:
@@ -47,6 +48,7 @@ def test_each_place_is_found_in_its_own_slot(
     assert slot(databases, 1).found() == []
 
 
+@pytest.mark.long
 def test_one_tenant_may_be_found_in_every_model(
     databases: DatabaseEngine, contacts: Collection
 ) -> None:

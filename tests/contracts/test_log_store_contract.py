@@ -133,6 +133,7 @@ def test_a_new_log_is_empty(subject: Subject) -> None:
     assert subject.log.leaf(0) is None
 
 
+@pytest.mark.long
 def test_waiting_leaves_come_oldest_first_and_whole(subject: Subject) -> None:
     leaves = [subject.commit(number) for number in range(5)]
     assert subject.log.unsequenced(3) == leaves[:3]

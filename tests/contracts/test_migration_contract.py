@@ -111,6 +111,7 @@ def test_calls_under_both_declarations_go_on_between_the_phases(
     assert len(read(databases, model, MORE_CURRENCIES)) == len(MORE_CURRENCIES.rows) + 1
 
 
+@pytest.mark.long
 def test_after_both_phases_it_is_as_one_that_was_made_so_with_its_rows(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -169,6 +170,7 @@ def test_an_expansion_can_be_taken_back(databases: DatabaseEngine, model: Isolat
     assert [one.name for one in read(databases, model, PEOPLE)] == ["p1"]
 
 
+@pytest.mark.long
 def test_a_phase_out_of_turn_is_refused(databases: DatabaseEngine, model: Isolation) -> None:
     databases.create("acme", model, BEFORE, 1)
     other = bind_collections([*BEFORE, NOTES])
@@ -223,6 +225,7 @@ NARROWER: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("rule", NARROWER)
 def test_rows_that_do_not_fit_are_counted_and_nothing_changes(
     databases: DatabaseEngine, model: Isolation, rule: str
@@ -247,6 +250,7 @@ def test_rows_that_do_not_fit_are_counted_and_nothing_changes(
     assert databases.probe("acme", model, BEFORE) == "ready"
 
 
+@pytest.mark.long
 def test_whether_rows_fit_is_told_and_nothing_changes(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -302,6 +306,7 @@ PERSON: Final = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(
     max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -320,6 +325,7 @@ def test_a_change_is_refused_for_rows_just_where_that_was_told(
     assert foretold == made
 
 
+@pytest.mark.long
 def test_rows_that_a_new_formula_makes_too_large_stop_the_change(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -344,6 +350,7 @@ def test_what_no_database_follows_is_refused(databases: DatabaseEngine, model: I
     assert databases.probe("acme", model, BEFORE) == "ready"
 
 
+@pytest.mark.long
 def test_two_tenants_are_led_one_after_the_other_and_stay_apart(
     databases: DatabaseEngine, model: Isolation
 ) -> None:
@@ -361,6 +368,7 @@ def test_two_tenants_are_led_one_after_the_other_and_stay_apart(
     assert len(read(databases, model, AFTER_PEOPLE, tenant="other")) == 1
 
 
+@pytest.mark.long
 def test_a_tenant_can_be_made_between_the_phases(
     databases: DatabaseEngine, model: Isolation
 ) -> None:

@@ -239,6 +239,7 @@ def test_a_writer_finds_what_the_one_before_it_has_committed(subject: Subject) -
     assert seen == [1]
 
 
+@pytest.mark.long
 def test_a_store_that_breaks_down_is_named_and_serves_again_after_it(subject: Subject) -> None:
     assert rows(subject.store) == 0
     with subject.broken():

@@ -112,6 +112,7 @@ def app(house: House, token: Token, tmp_path: Path) -> Iterator[Starter]:
         yield Starter(house, token, stack, tmp_path)
 
 
+@pytest.mark.long
 def test_a_pooled_tenant_is_brought_into_being(app: Starter) -> None:
     code, told = app.stdio("--tenant", "pooled").ended()
     assert (code, told["outcome"], told["tenant"]) == (0, "done", "pooled")

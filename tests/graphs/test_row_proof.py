@@ -191,12 +191,14 @@ def proved(engine: tuple[Gate, Mapping[str, frozenset[str]]], name: str, seed: s
 Engine = tuple[Gate, Mapping[str, frozenset[str]]]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", EXACT)
 def test_a_policy_whose_filter_is_its_rule_is_proved(engine: Engine, name: str) -> None:
     assert proved(engine, name) == Proof(name, exact=True, differences=())
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_policy_whose_filter_is_not_its_rule_is_found_out_by_name(
@@ -231,6 +233,7 @@ def test_what_a_caller_is_called_is_not_the_policys_to_spell(engine: Engine) -> 
     assert {(one.action, one.side) for one in proof.differences} == {("read", "untranslatable")}
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_proof_and_another_one_as_good(engine: Engine) -> None:
     proof = proved(engine, "a_group_errs")
     assert proved(engine, "a_group_errs") == proof

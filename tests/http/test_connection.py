@@ -51,6 +51,7 @@ def told(served: HttpFace, service: Token, query: str = "") -> dict[str, Any]:
     return cast("dict[str, Any]", found.json()["result"])
 
 
+@pytest.mark.long
 def test_a_service_is_told_where_its_tenants_database_is(served: HttpFace, service: Token) -> None:
     found = told(served, service)
     assert (found["version"], found["access"], found["engine"]) == (1, "full", "sqlite")
@@ -92,6 +93,7 @@ def test_who_waits_is_answered_as_it_stands_when_the_time_is_over(
     assert told(served, service, f"?after={version}&wait_s=1")["version"] == version
 
 
+@pytest.mark.long
 def test_who_waits_is_told_of_the_next_version_as_soon_as_there_is_one(
     house: House, served: HttpFace, service: Token
 ) -> None:

@@ -88,6 +88,7 @@ def named() -> str:
     return fresh_name("evt").replace("-", "_")
 
 
+@pytest.mark.long
 def test_an_event_is_kept_once_and_worked_off(house: House, served: HttpFace) -> None:
     name = named()
     body = event(name)

@@ -127,6 +127,7 @@ def fits(name: str, found: Any) -> None:
 # what it does ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_batch_is_recorded_once_and_what_is_wrong_in_it_is_told(
     served: HttpFace, service: Token
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_call_over_this_door_is_in_the_log_of_calls_as_any_other(
 # what is refused -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_without_a_token_that_holds_nothing_is_answered(
     metered: House, served: HttpFace, service: Token
 ) -> None:

@@ -263,6 +263,7 @@ def test_the_metadata_names_the_issuers(served: HttpFace) -> None:
 # the server of keys ----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_new_key_is_found_and_a_flood_of_unknown_ones_asks_once(
     shared: House, grant: Token
 ) -> None:

@@ -191,6 +191,7 @@ def test_an_expired_token_is_refused_and_its_holder_told(shared: House, served: 
     assert (found.status_code, found.json()) == (401, {"error": "token_expired"})
 
 
+@pytest.mark.long
 def test_a_token_that_expires_while_it_is_remembered_is_refused(
     shared: House, served: HttpFace
 ) -> None:

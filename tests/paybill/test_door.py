@@ -102,6 +102,7 @@ def test_stdio_parameters_leave_out_what_was_not_given() -> None:
     assert paybill.stdio_parameters()["args"] == ["-P", "-m", "paybill", "serve"]
 
 
+@pytest.mark.long
 def test_stdio_parameters_are_understood_by_the_program(tmp_path: Path) -> None:
     parameters = paybill.stdio_parameters(tmp_path, token_file=tmp_path / "agent.token")
     ran = _run(tmp_path, *parameters["args"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from policies.decision import ActionDecision
 from tests.policies.test_house_rules import HOUSE
 from tests.policies.test_rules import ADMIN, CHANGERS, EVERYONE, ROLES, Ask, refusal
 
@@ -18,6 +19,7 @@ RESTORE: dict[str, object] = {"operation": "restore", "backup_verified": True, "
 BACK: dict[str, object] = {"operation": "swap_back", "former_kept": True}
 CLONE: dict[str, object] = {"operation": "clone"}
 ROTATE: dict[str, object] = {"operation": "rotate"}
+MIGRATE: dict[str, object] = {"operation": "migrate", "migrations": 2}
 CLEAR = CLONE | {"clear_groups": ["pii"]}
 DROP: dict[str, object] = {"operation": "drop", "purpose": "clone"}
 BOTH = ("propose", "apply")
@@ -27,6 +29,7 @@ MOVING = {
     "swap_back": "restoring",
     "clone": "cloning",
     "rotate": "rotating",
+    "migrate": "migrating",
 }
 
 
@@ -58,12 +61,16 @@ def test_who_runs_tenants_may_without_asking_anybody(
 def test_the_house_backs_up_and_removes_copies_and_nothing_else(ask: Ask, action: str) -> None:
     for facts in (BACKUP, DROP):
         assert ask("database", action, "house", **facts, **HOUSE).allowed
-    for facts in (RESTORE | SIGNED, BACK | SIGNED, CLONE, ROTATE):
+    for facts in (RESTORE | SIGNED, BACK | SIGNED, CLONE, ROTATE, MIGRATE | SIGNED):
         assert not ask("database", action, "house", **facts, **HOUSE).allowed
 
 
-@pytest.mark.parametrize("facts", [RESTORE, BACK], ids=["backup", "former"])
-def test_what_is_brought_back_always_waits_for_another_human(
+@pytest.mark.parametrize(
+    "facts",
+    [RESTORE, BACK, MIGRATE, MIGRATE | {"contracts": 1, "changes_rows": True}],
+    ids=["backup", "former", "migrations", "contracts"],
+)
+def test_what_is_brought_back_or_migrated_always_waits_for_another_human(
     ask: Ask, facts: dict[str, object]
 ) -> None:
     for role in sorted(CHANGERS):
@@ -115,15 +122,15 @@ def test_only_a_copy_is_removed(ask: Ask, action: str, purpose: str) -> None:
     assert refusal(told) == ("not_a_clone", "purpose")
 
 
-@pytest.mark.parametrize("facts", [BACKUP, RESTORE, BACK, CLONE])
+@pytest.mark.parametrize("facts", [BACKUP, RESTORE, BACK, CLONE, MIGRATE])
 @pytest.mark.parametrize("state", ["migrating", "rotating", "stopped", "failed", "creating"])
 def test_nothing_begins_while_the_database_is_under_way_or_shut(
     ask: Ask, facts: dict[str, object], state: str
 ) -> None:
-    for action in BOTH:
+    own = MOVING[str(facts["operation"])]
+    for action in ("propose",) if state == own else BOTH:
         told = ask("database", action, "operator", **facts, **SIGNED, state=state)
         assert refusal(told) == ("database_state", "state")
-    own = MOVING[str(facts["operation"])]
     begun = ask("database", "apply", "operator", **facts, **SIGNED, state=own)
     assert begun.allowed
     again = ask("database", "propose", "operator", **facts, **SIGNED, state=own)
@@ -145,6 +152,36 @@ def test_a_suspended_tenant_is_backed_up_by_who_runs_tenants_alone(ask: Ask, act
         assert not may(role, frozen=True)
         for facts in (RESTORE, BACK, CLONE, ROTATE):
             assert not ask("database", action, role, **facts, **SIGNED, **SHUT).allowed
+
+
+@pytest.mark.parametrize("action", BOTH)
+def test_a_suspended_tenant_is_migrated_with_an_approval(ask: Ask, action: str) -> None:
+    def told(role: str, **more: object) -> ActionDecision:
+        return ask("database", action, role, **(MIGRATE | SHUT | more))
+
+    assert {role for role in ROLES if told(role, **SIGNED).allowed} == CHANGERS
+    for role in sorted(CHANGERS):
+        assert told(role).needs_approval is (action == "apply")
+        assert not told(role, **SIGNED, member=False).allowed
+        assert refusal(told(role, **SIGNED, frozen=True)) == ("frozen", "frozen")
+
+
+@pytest.mark.parametrize("action", BOTH)
+@pytest.mark.parametrize("tenant_state", ["migrating", "suspending", "resuming", "deprovisioning"])
+def test_a_tenant_that_is_moved_or_on_its_way_is_not_migrated(
+    ask: Ask, action: str, tenant_state: str
+) -> None:
+    told = ask("database", action, "operator", **MIGRATE, **SIGNED, tenant_state=tenant_state)
+    assert refusal(told) == ("tenant_state", "tenant_state")
+
+
+@pytest.mark.parametrize("kind", ["agent", "service"])
+def test_an_agent_asks_for_a_migration_and_applies_none_without_a_human(
+    ask: Ask, kind: str
+) -> None:
+    for role in sorted(CHANGERS):
+        assert ask("database", "propose", role, **MIGRATE, actor_kind=kind).allowed
+        assert not ask("database", "apply", role, **MIGRATE, actor_kind=kind).allowed
 
 
 @pytest.mark.parametrize("action", BOTH)
@@ -171,11 +208,11 @@ def test_who_owes_gets_no_copy_and_a_backup_all_the_same(ask: Ask) -> None:
     owing = {"billing_level": "no_new_resources"}
     told = ask("database", "propose", "operator", **CLONE, **owing)
     assert refusal(told) == ("payment_overdue", "billing_level")
-    for facts in (BACKUP, RESTORE, BACK, DROP):
+    for facts in (BACKUP, RESTORE, BACK, DROP, MIGRATE):
         assert ask("database", "propose", "operator", **facts, **owing).allowed
 
 
-@pytest.mark.parametrize("facts", [BACKUP, RESTORE, BACK, CLONE, DROP])
+@pytest.mark.parametrize("facts", [BACKUP, RESTORE, BACK, CLONE, DROP, MIGRATE])
 def test_nothing_begins_while_it_is_frozen_and_what_has_begun_goes_on(
     ask: Ask, facts: dict[str, object]
 ) -> None:

@@ -183,6 +183,7 @@ class Cast:
             "database_backup": _dry(tenant),
             "database_restore": _dry(tenant, backup="0" * 32),
             "database_clone": _dry(tenant),
+            "database_migrate": _dry(tenant),
             "backup_list": {"tenant": tenant},
             "database_rotate_credentials": _dry(tenant),
             "connection_get": {"tenant": tenant},

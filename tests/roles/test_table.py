@@ -21,9 +21,11 @@ from tools.parsing import parse_arguments
 from tools.registry import TOOLS
 
 ALLOWED = {"done", "running", "planned"}
-# What they need nobody here has: a proven backup, a login, a database that was left, every tenant.
+# What they need nobody here has: a proven backup, a campaign, a login, a database that was left,
+# every tenant.
 # They are done in tests/control_plane/handlers, of credentials, restores, moves and fleets.
 WAITING = {
+    "database_migrate",
     "database_restore",
     "database_rotate_credentials",
     "tenant_move_finalise",

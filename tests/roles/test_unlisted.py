@@ -143,6 +143,7 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "database_backup": ("database", ("read", "propose")),
     "database_restore": ("database", ("read", "propose")),
     "database_clone": ("database", ("read", "propose")),
+    "database_migrate": ("database", ("read", "propose")),
     "backup_list": ("tenant", ("read",)),
     "database_rotate_credentials": ("database", ("read", "propose")),
     "connection_get": ("connection", ("read",)),
@@ -188,7 +189,7 @@ _SETS: dict[str, tuple[type[Facts], dict[str, tuple[object, ...]]]] = {
         {
             "state": ("available",),
             "tenant_state": ("active",),
-            "operation": ("backup", "restore", "clone", "rotate"),
+            "operation": ("backup", "restore", "clone", "rotate", "migrate"),
             "backup_verified": (True,),
             "stage": ("propose",),
         },

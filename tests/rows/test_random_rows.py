@@ -96,6 +96,7 @@ def world(
     yield from opened(request.param, TABLES - 1, (TENANT, OTHER), request, tmp_path_factory)
 
 
+@pytest.mark.long
 def test_a_few_drawn_cases_agree_with_the_checks_of_their_rows(small_world: World) -> None:
     ran: Counter[str] = Counter()
     for stand in small_world.stands:

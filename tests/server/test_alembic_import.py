@@ -60,6 +60,7 @@ def test_each_revision_becomes_a_file_that_the_check_reads(alembic: Path, tmp_pa
     assert not any(one.is_contract for one in found)
 
 
+@pytest.mark.long
 def test_they_go_behind_those_that_are_there(alembic: Path, tmp_path: Path) -> None:
     into = tmp_path / "migrations"
     import_alembic(alembic, into)
@@ -70,6 +71,7 @@ def test_they_go_behind_those_that_are_there(alembic: Path, tmp_path: Path) -> N
     assert {name[:4] for name in after} == {"0001", "0002", "0003", "0004"}
 
 
+@pytest.mark.long
 def test_what_an_engine_cannot_be_told_offline_is_named_by_its_kind(
     alembic: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_folder_that_is_none_of_alembics_is_refused(tmp_path: Path) -> None:
         import_alembic(tmp_path, tmp_path / "migrations")
 
 
+@pytest.mark.long
 def test_a_child_that_dies_or_hangs_is_told_by_its_code(
     alembic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

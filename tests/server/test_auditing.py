@@ -273,6 +273,7 @@ def test_an_export_is_verified_without_the_workspace(
     assert done.stdout.splitlines()[-1] == "intact"
 
 
+@pytest.mark.long
 def test_an_export_is_held_against_a_checkpoint_kept_elsewhere(
     house: House, audit: Audit, tmp_path: Path
 ) -> None:

@@ -155,6 +155,7 @@ def add_parcels(folder: Path) -> None:
     (folder / "collections" / "parcels.yaml").write_text(INVOICES.replace("invoices", "parcels"))
 
 
+@pytest.mark.long
 def test_what_is_approved_is_there_on_the_next_call_of_a_face_that_was_open_before(
     house: House, owner: Token, changed: Changed
 ) -> None:

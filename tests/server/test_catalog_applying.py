@@ -121,6 +121,7 @@ def test_another_catalog_has_another_key_and_so_has_the_way_back(house: House) -
 # the files ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_files_without_a_mistake_are_kept_and_those_with_one_are_not(
     house: House, tmp_path: Path
 ) -> None:

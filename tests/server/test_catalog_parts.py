@@ -128,6 +128,7 @@ def test_policy_is_told_the_counts(found: Compared) -> None:
     CatalogFacts.model_validate({"exists": True, "member": True, **found.facts})
 
 
+@pytest.mark.long
 def test_the_same_catalogs_make_the_same_part(
     compare: Compare, digests: tuple[str, str], found: Compared
 ) -> None:
@@ -166,6 +167,7 @@ def waiting(house: House) -> Iterator[None]:
         connection.execute(delete(tables.run))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("waiting")
 def test_a_run_that_waits_is_told_but_not_one_that_applies_a_catalog(
     compare: Compare, digests: tuple[str, str]
@@ -175,6 +177,7 @@ def test_a_run_that_waits_is_told_but_not_one_that_applies_a_catalog(
     assert found.facts["voided"] == 1
 
 
+@pytest.mark.long
 def test_a_long_list_is_cut_and_the_rest_is_counted(
     compare: Compare,
     digests: tuple[str, str],

@@ -108,6 +108,7 @@ def test_nothing_is_written_over_but_by_force(file: Path, folder: Path) -> None:
     assert len(load_collections(folder)) == 3
 
 
+@pytest.mark.long
 def test_postgres_is_pulled_by_its_schema(database: URL, folder: Path) -> None:
     import psycopg
 
@@ -154,6 +155,7 @@ def test_what_the_database_says_against_us_is_one_line_without_the_address(folde
     assert SECRET not in ran.stderr
 
 
+@pytest.mark.long
 def test_the_address_is_asked_for_at_a_terminal_and_not_shown(file: Path, folder: Path) -> None:
     program = "from server.cli.app import app; app()"
     spawn: Any = pexpect.spawn

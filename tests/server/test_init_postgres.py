@@ -162,6 +162,7 @@ def test_init_makes_a_workspace_whose_rows_lie_on_the_server(
     assert PASSWORD not in out + error
 
 
+@pytest.mark.long
 def test_the_commands_after_it_work_each_by_its_login(
     root: Path, owner_file: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +184,7 @@ def test_the_commands_after_it_work_each_by_its_login(
     assert "PostgreSQL" in doctor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("login", ["face", "auditor"])
 def test_a_login_needs_its_own_file_and_no_other(
     root: Path, home: Path, owner: URL, login: Login
@@ -201,6 +203,7 @@ def test_a_login_needs_its_own_file_and_no_other(
     assert told.value.code == "login_absent"
 
 
+@pytest.mark.long
 def test_a_login_file_of_another_login_is_refused(root: Path, home: Path, owner: URL) -> None:
     workspace = made(root, home, owner)
     face, worker = (login_path(workspace.state, one) for one in ("face", "worker"))
@@ -212,6 +215,7 @@ def test_a_login_file_of_another_login_is_refused(root: Path, home: Path, owner:
     assert json.loads(worker.read_text())["url"] not in str(told.value)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     "place", ["_write_settings", "marker_bytes", "sync_folder", "upgrade", "make", "write_login"]
 )
@@ -233,6 +237,7 @@ def test_an_init_that_fails_takes_everything_back(
     assert whole(made(root, home, owner)) == standing(postgres)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("place", ["_write_settings", "marker_bytes", "upgrade", "write_login"])
 def test_a_killed_init_does_not_stand_in_the_way_of_the_next(
     root: Path,
@@ -256,6 +261,7 @@ def test_a_killed_init_does_not_stand_in_the_way_of_the_next(
     assert drafts(home) == []
 
 
+@pytest.mark.long
 def test_an_init_in_files_after_a_killed_one_keeps_what_says_what_to_remove(
     root: Path, home: Path, owner: URL, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +277,7 @@ def test_an_init_in_files_after_a_killed_one_keeps_what_says_what_to_remove(
     assert standing(postgres) == [] == drafts(home)
 
 
+@pytest.mark.long
 def test_the_same_workspace_of_another_home_is_never_dropped(
     root: Path, home: Path, owner: URL, postgres: Postgres, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def worked(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> Hou
     return house
 
 
+@pytest.mark.long
 def test_calls_about_seats_replay_to_the_same_digests(worked: House) -> None:
     with worked.store() as store:
         found = Auditing(worked.workspace, store).newest(1_000, opened=True)

@@ -116,6 +116,7 @@ def each_stands_once(store: Store, names: Sequence[str]) -> bool:
     return applied and standing(store) == dict.fromkeys(names, "active")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("names", "later"),
     [

@@ -78,6 +78,7 @@ async def started(server: dict[str, Any], folder: Path) -> tuple[set[str], dict[
             return tools, answer(await client.call_tool("whoami", {}))["result"]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", HOSTS)
 async def test_what_is_printed_for_stdio_starts_a_server(
@@ -92,6 +93,7 @@ async def test_what_is_printed_for_stdio_starts_a_server(
     assert (me["actor"], me["tenants"]) == (f"{host}-bot", ["acme"])
 
 
+@pytest.mark.long_but_one
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", HOSTS)
 async def test_what_is_printed_for_a_socket_joins_it(
@@ -293,6 +295,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(
     rest=st.dictionaries(st.text(max_size=8).filter(lambda key: key != "mcpServers"), _JSON),
     servers=st.dictionaries(st.text(max_size=8).filter(lambda key: key != "paybill"), _JSON),

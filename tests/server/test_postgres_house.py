@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 DEADLINE_S = 60
 
 
+@pytest.mark.long
 async def test_faces_and_worker_do_all_their_work_with_their_own_logins(
     workspace: MakeHouse,
     worker: Callable[..., RunningWorker],

@@ -136,6 +136,7 @@ def start(standing: Start, request: pytest.FixtureRequest) -> Start:
     return replace(standing, catalog=replace(standing.catalog, digest=own))
 
 
+@pytest.mark.long
 def test_each_policy_is_kept_as_exact_or_not_and_said_in_the_log(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -186,6 +186,7 @@ def test_the_socket_has_the_mode_that_was_asked_for_and_goes_with_the_server(
         assert not server.path.exists()
 
 
+@pytest.mark.long
 def test_a_server_takes_no_socket_that_another_serves(served: SocketServer, shared: House) -> None:
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "paybill", "serve", "--socket", str(served.path)],
@@ -214,6 +215,7 @@ async def test_connect_carries_both_eras(served: SocketServer, issue: Issue, mod
     assert told["outcome"] == "done"
 
 
+@pytest.mark.long
 def test_connect_says_what_is_wrong_in_one_line(
     served: SocketServer, shared: House, issue: Issue
 ) -> None:

@@ -106,6 +106,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("era", ERAS)
 async def test_bad_input_names_field_and_rule_and_never_the_value(
     shared: House, agent: Agent, issue: Callable[..., Token], era: str

@@ -149,6 +149,7 @@ async def paid(ask: Ask, invoice: str) -> None:
     await reached(settled, "the invoice is paid")
 
 
+@pytest.mark.long
 async def test_a_debt_of_two_weeks_leaves_reads_open_until_the_invoice_is_paid(
     stage: Stage,
 ) -> None:
@@ -171,6 +172,7 @@ async def test_a_debt_of_two_weeks_leaves_reads_open_until_the_invoice_is_paid(
     await assert_open(stage)
 
 
+@pytest.mark.long
 async def test_a_debt_of_three_weeks_leaves_nothing_open_until_another_method_pays_it(
     stage: Stage,
 ) -> None:

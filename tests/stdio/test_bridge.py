@@ -81,6 +81,7 @@ async def test_a_bridge_tenant_reads_the_reference_rows_and_writes_its_own(
     assert (data / "bridge" / f"{tenant}.db").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("isolation", ["bridge", "pooled"])
 async def test_reference_rows_come_page_by_page_in_each_model(
     shared: House, agent: Agent, issue: Issue, isolation: str

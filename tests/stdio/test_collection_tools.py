@@ -90,6 +90,7 @@ class Tickets:
         return error_text(await self._client.call_tool(tool, asked))
 
 
+@pytest.mark.long_but_one
 @BOTH
 async def test_a_record_lives_its_whole_life_through_the_tools(
     either: House, agent: Agent, form: CollectionForm
@@ -113,6 +114,7 @@ async def test_a_record_lives_its_whole_life_through_the_tools(
         assert (await tickets.call("get", id=row_id))["outcome"] == "not_found"
 
 
+@pytest.mark.long_but_one
 @BOTH
 async def test_the_same_call_again_is_the_same_change(
     desk: House, agent: Agent, form: CollectionForm

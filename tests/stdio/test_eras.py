@@ -66,6 +66,7 @@ OPERATOR_TOOLS = {
     "database_backup",
     "database_restore",
     "database_clone",
+    "database_migrate",
     "backup_list",
     "database_rotate_credentials",
     "tenant_move",

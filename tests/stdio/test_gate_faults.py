@@ -192,6 +192,7 @@ async def test_an_engine_that_is_gone_refuses_every_change_in_time(
         await refuses_every_change(client, scene, CALLS)
 
 
+@pytest.mark.long
 async def test_an_engine_that_lies_refuses_every_change_in_time(
     scene: Scene, engine: RunningWorker, agent: Agent
 ) -> None:
@@ -227,6 +228,7 @@ async def test_a_hundred_changes_are_refused_by_a_lying_engine(
             await refuses_every_change(client, scene, SWEEP_CALLS)
 
 
+@pytest.mark.long
 def test_a_supervised_engine_comes_back_by_itself(scene: Scene) -> None:
     with running_worker(scene.house) as supervised, scene.house.face(scene.token) as face:
         assert ask(face, "whoami")["outcome"] == "done"

@@ -139,6 +139,7 @@ def test_nothing_but_a_token_of_this_workspace_is_a_token(
             assert (said["outcome"], said["code"], said["message"]) == ("refused", *NOT_VALID), name
 
 
+@pytest.mark.long
 async def test_a_token_file_is_read_again_when_it_changes(
     shared: House, agent: Agent, issue: Issue, tmp_path: Path, cerbos_binary: Path
 ) -> None:

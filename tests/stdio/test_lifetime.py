@@ -40,6 +40,7 @@ def run_for(house: House, tenant: str) -> str | None:
     return found
 
 
+@pytest.mark.long
 async def test_a_run_goes_on_when_its_client_gives_up_and_leaves(
     shared: House, agent: Agent, issue: Issue
 ) -> None:
@@ -81,6 +82,7 @@ async def test_a_call_that_takes_too_long_is_answered_by_what_may_stand(
     assert (change["outcome"], change["code"]) == ("unknown", "deadline")
 
 
+@pytest.mark.long
 async def test_without_a_worker_calls_refuse_and_with_a_new_one_they_work(
     workspace: MakeHouse, worker: StartWorker, agent: Agent
 ) -> None:
@@ -159,6 +161,7 @@ json.dump(told, sys.stdout)
 """
 
 
+@pytest.mark.long
 def test_no_listing_or_read_waits_for_machines_and_a_face_never_loads_the_job_engine(
     shared: House, issue: Issue
 ) -> None:

@@ -21,6 +21,7 @@ Agent = Callable[..., AbstractAsyncContextManager[Client]]
 NAMES = {"invoice_list", "invoice_get", "subscription_simulate"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 async def test_invoices_are_read_and_the_months_ahead_foreseen(
     workspace: MakeHouse, worker: Callable[..., Any], agent: Agent, kind: StoreKind

@@ -142,6 +142,7 @@ async def test_a_tenant_goes_with_an_approval_alone_and_comes_back_with_its_reco
         assert resources_left(shared, tenant) > 0
 
 
+@pytest.mark.long
 async def test_a_folder_of_backups_that_cannot_be_written_stops_it_with_nothing_destroyed(
     shared: House, agent: Agent, issue: Issue
 ) -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 Agent = Callable[..., AbstractAsyncContextManager[Client]]
 
 
+@pytest.mark.long
 async def test_who_asks_for_progress_is_told_of_each_resource_and_answered_with_the_end(
     shared: House, agent: Agent
 ) -> None:
@@ -37,6 +38,7 @@ async def test_who_asks_for_progress_is_told_of_each_resource_and_answered_with_
     assert any(message.endswith("create done") for _, message in told), told
 
 
+@pytest.mark.long
 async def test_who_asks_for_none_is_answered_at_once(shared: House, agent: Agent) -> None:
     tenant = fresh_name("unfollowed")
     async with agent(shared, shared.issue("operator", tenant)) as client:
@@ -44,6 +46,7 @@ async def test_who_asks_for_none_is_answered_at_once(shared: House, agent: Agent
     assert (done.structured_content or {})["outcome"] == "running"
 
 
+@pytest.mark.long
 async def test_a_run_that_waits_for_a_human_is_followed_no_further(
     shared: House, agent: Agent
 ) -> None:

@@ -216,6 +216,7 @@ async def client(served: tuple[House, Source], agent: Agent) -> AsyncIterator[Cl
         yield client
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(2)
 @pytest.mark.parametrize("tenant", TENANTS)
 async def test_pulled_records_live_their_whole_life(
@@ -231,6 +232,7 @@ async def test_pulled_records_live_their_whole_life(
     await live(Records(client, tenant, collection), life)
 
 
+@pytest.mark.long
 async def test_what_is_proposed_as_personal_is_kept_from_support(
     served: tuple[House, Source], agent: Agent, client: Client
 ) -> None:

@@ -52,6 +52,7 @@ async def test_the_same_call_twice_at_once_is_one_run(
     assert runs_of(shared, tenant) == 1
 
 
+@pytest.mark.long
 async def test_the_same_record_twice_at_once_is_one_record(
     shared: House, agent: Agent, issue: Issue
 ) -> None:
@@ -77,6 +78,7 @@ async def test_the_same_record_twice_at_once_is_one_record(
         assert len(found["result"]["records"]) == 1
 
 
+@pytest.mark.long
 async def test_a_repeated_call_answers_with_its_present_outcome(
     shared: House, agent: Agent, issue: Issue
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_repeat_after_revocation_tells_nothing(shared: House, issue: Issue) ->
         assert "run_id" not in ask(face, "tenant_onboard", **asked)
 
 
+@pytest.mark.long
 def test_a_dry_run_of_an_onboarding_plans_and_leaves_no_tenant(shared: House, issue: Issue) -> None:
     tenant = fresh_name()
     asked = onboarding(tenant)
@@ -188,6 +191,7 @@ def test_a_conflict_names_the_run_that_holds_the_tenant(shared: House, issue: Is
     assert runs_of(shared, tenant) == 1
 
 
+@pytest.mark.long
 def test_a_refused_call_keeps_no_key(shared: House, issue: Issue) -> None:
     tenant = fresh_name()
     with shared.face(issue("operator", tenant)) as face:

@@ -30,6 +30,7 @@ async def assigned(client: Client, tenant: str, holder: str) -> dict[str, Any]:
     return await call(client, "seat_assign", **asked)
 
 
+@pytest.mark.long
 async def test_seats_are_assigned_listed_and_released_by_a_real_client(
     shared: House, agent: Agent, issue: Issue
 ) -> None:
@@ -79,6 +80,7 @@ async def test_seats_are_assigned_listed_and_released_by_a_real_client(
         assert (await assigned(client, tenant, "dan"))["outcome"] == "done"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
 async def test_two_faces_at_once_fill_the_pool_to_the_last_seat(
     workspace: MakeHouse,

@@ -74,6 +74,7 @@ def named(face: Face, full_name: str) -> int:
     return len(found["result"]["records"])
 
 
+@pytest.mark.long
 async def test_a_locked_store_fails_a_change_and_the_next_call_works(
     shared: House, agent: Agent, issue: Issue
 ) -> None:

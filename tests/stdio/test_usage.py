@@ -110,6 +110,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, cerbos_binary: Path) -
         raze(server, made.workspace.id)
 
 
+@pytest.mark.long
 async def test_two_faces_that_send_the_same_events_count_them_once(
     house: House, agent: Agent
 ) -> None:

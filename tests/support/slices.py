@@ -1,4 +1,4 @@
-"""A long enumeration as parameters: a slice of it always runs, the rest under `-m sweep`. Holds no case."""
+"""What of a test's cases the default run has, and what is left to `-m long` and `-m sweep`. Holds no case."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def slice_items(items: Iterable[pytest.Item]) -> None:
         number = counts[name] = counts.get(name, -1) + 1
         if (number + zlib.crc32(name.encode())) % int(marker.args[0]) and "[" in item.nodeid:
             item.add_marker(pytest.mark.sweep)
+
+
+def leave_one(items: Iterable[pytest.Item]) -> None:
+    """Of each test that is marked `long_but_one`, leave the last case to the default run; the others are long."""
+    last: dict[str, pytest.Item] = {}
+    for item in items:
+        if item.get_closest_marker("long_but_one") is None or item.get_closest_marker("sweep"):
+            continue
+        name = item.nodeid.partition("[")[0]
+        if (before := last.get(name)) is not None:
+            before.add_marker(pytest.mark.long)
+        last[name] = item

@@ -77,6 +77,7 @@ def renamed(face: Face, old: str, new: str) -> None:
             assert answered["outcome"] == "done", answered
 
 
+@pytest.mark.long
 def test_a_change_that_no_database_follows_is_refused_before_anyone_is_asked(fleet: Fleet) -> None:
     (before, _) = fleet.in_force()
     no_way = replaced("collections/contacts.yaml", "kind: money\n    currency: EUR", "kind: date")
@@ -87,6 +88,7 @@ def test_a_change_that_no_database_follows_is_refused_before_anyone_is_asked(fle
     fleet.assert_served_alone(before, fleet.another())
 
 
+@pytest.mark.long
 def test_a_plan_that_tenants_have_cannot_go(fleet: Fleet) -> None:
     (before, _) = fleet.in_force()
     digest = fleet.operator.changed(without_plan("free"))
@@ -96,6 +98,7 @@ def test_a_plan_that_tenants_have_cannot_go(fleet: Fleet) -> None:
     assert fleet.in_force() == (before, None)
 
 
+@pytest.mark.long
 def test_a_version_of_a_plan_is_never_edited(fleet: Fleet) -> None:
     (before, _) = fleet.in_force()
     digest = fleet.operator.changed(replaced("plans.yaml", "seats_max: 3", "seats_max: 4"))
@@ -133,6 +136,7 @@ def test_rows_that_do_not_fit_end_it_before_the_switch(fleet: Fleet, calls: Face
     fleet.assert_served_alone(before, digest)
 
 
+@pytest.mark.long
 def test_a_second_policy_engine_that_does_not_start_takes_all_back_while_calls_go_on(
     fleet: Fleet, calls: Face, tmp_path: Path
 ) -> None:

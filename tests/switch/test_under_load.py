@@ -125,6 +125,7 @@ def house(request: pytest.FixtureRequest, workspace: MakeHouse) -> House:
     return workspace(store=store, call_deadline_s="10", gate_deadline_s="5")
 
 
+@pytest.mark.long
 async def test_no_call_fails_and_none_meets_a_mixture_while_a_catalog_is_switched(
     house: House, worker: StartWorker
 ) -> None:

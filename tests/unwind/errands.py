@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 COMPENSATING: Final = "run.compensating"
 LEGS: Final = ("pooled-bridge", "bridge-silo", "silo-pooled")
+_BACK: Final = "former"
+"""In the place of a leg's end: to the database that a restore has left in that model."""
+LEGS_BACK: Final = tuple(f"{model}-{_BACK}" for model in ISOLATIONS)
 OTHER: Final = "other"
 """A Postgres server beside the workspace's own. Of none is there a way to files."""
 LEGS_ELSEWHERE: Final[dict[StoreKind, tuple[str, ...]]] = {
@@ -67,6 +70,11 @@ class Errand:
     def end(self) -> Stop:
         """Where a move leads."""
         return Stop.named(self.leg.partition("-")[2])
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it brings a tenant back to what a restore has left."""
+        return self.leg in LEGS_BACK
 
     @property
     def undoes(self) -> bool:
@@ -172,17 +180,27 @@ def _restored(after: After) -> Estate:
     before, left = after.before, after.before.at("serving")
     if after.errand.undoes:
         return replace(before, stands=after.stands())
-    home = after.free(*left.home[:2])
-    backup = after.traveller.backup
-    assert backup is not None
     closed = replace(left, purpose="former", is_open=False, is_kept=True)
-    serving = replace(left, home=home, told=backup.told)
+    serving = _as_it_was_left(after) if after.errand.goes_back else _as_backed_up(after)
     return replace(
         before,
-        home=home,
+        home=serving.home,
         stands=after.stands(closed, serving),
-        **after.told_services(1, home),
+        **after.told_services(1, serving.home),
     )
+
+
+def _as_backed_up(after: After) -> Stand:
+    left, backup = after.before.at("serving"), after.traveller.backup
+    assert backup is not None
+    return replace(left, home=after.free(*left.home[:2]), told=backup.told)
+
+
+def _as_it_was_left(after: After) -> Stand:
+    home = after.traveller.way_back(after.errand.start)
+    (found,) = (one for one in after.before.stands if one.home == home)
+    assert found.told.records == after.traveller.kept[home].sums()
+    return replace(found, purpose="serving", is_open=True, is_kept=False)
 
 
 def _cloned(after: After) -> Estate:
@@ -226,7 +244,9 @@ def _former(errand: Errand, traveller: Traveller, before: Estate) -> dict[str, A
     return {"database": traveller.database_at(former_of(errand, before).home)}
 
 
-def _backup(_errand: Errand, traveller: Traveller, _before: Estate) -> dict[str, Any]:
+def _brought_back(errand: Errand, traveller: Traveller, _before: Estate) -> dict[str, Any]:
+    if errand.goes_back:
+        return {"former": traveller.database_at(traveller.way_back(errand.start))}
     assert traveller.backup is not None
     return {"backup": traveller.backup.id}
 
@@ -242,7 +262,9 @@ def _nothing(_errand: Errand, _traveller: Traveller, _before: Estate) -> dict[st
 KINDS: Final = {
     "move": Kind("tenant_move", LEGS, _to, _moved, "cutover.before"),
     "finalise_move": Kind("tenant_move_finalise", ISOLATIONS, _former, _finalised),
-    "database_restore": Kind("database_restore", ISOLATIONS, _backup, _restored, "swap.before"),
+    "database_restore": Kind(
+        "database_restore", (*ISOLATIONS, *LEGS_BACK), _brought_back, _restored, "swap.before"
+    ),
     "database_clone": Kind("database_clone", ISOLATIONS, _nothing, _cloned, "finish.before"),
     "database_clone_drop": Kind("database_clone", ISOLATIONS, _clone, _dropped),
     # On files there is nothing to log in to.

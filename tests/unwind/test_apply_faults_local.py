@@ -90,6 +90,7 @@ def assert_nothing_stands(provisioner: TerraformProvisioner, struck: Struck) -> 
     assert not list((struck.disk / "stacks").glob("*/.operations/*"))
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("case", sliced(EACH, every=7), ids="-".join)
 def test_an_apply_that_is_struck_at_any_step_is_taken_back_whole(
     terraform: Terraform,
@@ -105,6 +106,7 @@ def test_an_apply_that_is_struck_at_any_step_is_taken_back_whole(
     assert_nothing_stands(provisioner, struck)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("case", sliced(EACH, every=10), ids="-".join)
 def test_an_apply_that_is_struck_at_any_step_can_be_gone_on_with(
     terraform: Terraform,
@@ -123,6 +125,7 @@ def test_an_apply_that_is_struck_at_any_step_can_be_gone_on_with(
     assert frozenset(STEPS) - struck.stands() <= lacking
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("case", sliced(EACH, every=10), ids="-".join)
 def test_a_removal_that_is_struck_at_any_step_is_carried_on(
     terraform: Terraform,
@@ -143,6 +146,7 @@ def test_a_removal_that_is_struck_at_any_step_is_carried_on(
     assert_nothing_stands(provisioner, struck)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     "case", sliced([(one, step) for one in CUT_OFF for step in STEPS], every=4), ids="-".join
 )
@@ -177,6 +181,7 @@ def assert_lost(provisioner: TerraformProvisioner, struck: Struck, artifact: byt
     assert (struck.stands(), struck.twice()) == (stood, [])
 
 
+@pytest.mark.long
 def test_the_state_of_a_stack_that_stood_is_not_none_when_it_is_emptied(
     provisioner: TerraformProvisioner, struck: Struck
 ) -> None:

@@ -43,6 +43,7 @@ def killed_in_an_apply(house: House, face: Face, struck: Struck, step: str) -> s
     return str(asked["run_id"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", sliced(STEPS[1:] + STEPS[:1], every=3))
 def test_the_next_worker_takes_back_what_a_killed_one_and_its_terraform_left(
     tmp_path: Path, cerbos_binary: Path, struck: Struck, step: str

@@ -25,6 +25,7 @@ def onboarding(tenant: str, **changed: Any) -> Asked:
     return Asked(asked.tool, {**asked.arguments, **changed})
 
 
+@pytest.mark.long
 def test_a_dry_run_tells_its_plan_and_leaves_nothing(site: Site) -> None:
     with running_worker(site.house, *site.worker_options()):
         run_id = site.propose(onboarding("dry-one", dry_run=True))

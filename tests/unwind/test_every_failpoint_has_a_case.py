@@ -41,12 +41,16 @@ OF_MONEY = {move.kind for move in MOVES.values() if move.kind} - {*DESCRIBED}
 OF_THE_HOUSE = {"follow_plan"}
 # It needs a stack that somebody has changed: tests/control_plane/handlers/test_drift.py kills at each.
 OF_DRIFT = {"drift_repair"}
+# It needs a tenant that a campaign has left behind: tests/control_plane/handlers/test_database_migrate.py
+# kills at each.
+OF_WHO_IS_BEHIND = {"database_migrate"}
 # They leave a tenant elsewhere, or another database beside it: they have cases of their own.
 OF_ERRANDS = {*KINDS}
 # It is about every tenant: it has cases of its own, and tests/control_plane/handlers/test_fleet_migration.py
 # kills at each without a process.
 OF_THE_FLEET = {fleet.KIND}
-ELSEWHERE = OF_ERRANDS | OF_THE_FLEET | SWITCHED | OF_MONEY | OF_THE_HOUSE | OF_DRIFT
+ALONE = OF_THE_FLEET | OF_WHO_IS_BEHIND
+ELSEWHERE = OF_ERRANDS | ALONE | SWITCHED | OF_MONEY | OF_THE_HOUSE | OF_DRIFT
 CLOCKS = {"billing", "house"}
 SLICE = [case for store in STORES for case in some_kills_of_a_worker(store)]
 BLOWS = [blow for store in STORES for blow in some_blows(store)]

@@ -65,6 +65,7 @@ def fleet(postgres_fleet: Fleet) -> Fleet:
     return postgres_fleet
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("case", some_kills_of_a_worker("postgres"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_each_class_finishes_once(
@@ -81,6 +82,7 @@ def test_a_worker_killed_at_every_boundary_finishes_once(
     kill_worker(site, stock, case)
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", some_kills_of_a_face("postgres"), ids=str)
 async def test_a_face_killed_at_a_boundary_leaves_one_run_that_a_repeat_finds(
@@ -114,6 +116,7 @@ def test_a_worker_killed_at_every_boundary_of_money_moves_it_once(
     strike(site, stock, blow)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("errand", some_errands("postgres"), ids=str)
 def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
     site: Site, travellers: Travellers, errand: Errand
@@ -121,6 +124,7 @@ def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
     run_errand(site, travellers, errand)
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("errand", some_errands_beside("postgres"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_what_stands_beside_leaves_each_in_one_place(

@@ -65,6 +65,7 @@ def fleet(sqlite_fleet: Fleet) -> Fleet:
     return sqlite_fleet
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("case", some_kills_of_a_worker("sqlite"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_each_class_finishes_once(
@@ -99,6 +100,7 @@ async def test_a_face_killed_at_every_boundary_leaves_one_run_that_a_repeat_find
     await kill_face(site, stock, case)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blow", some_blows("sqlite"), ids=str)
 def test_a_worker_killed_while_it_moves_money_moves_it_once(
     site: Site, stock: Stock, blow: Blow
@@ -114,6 +116,7 @@ def test_a_worker_killed_at_every_boundary_of_money_moves_it_once(
     strike(site, stock, blow)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("errand", some_errands("sqlite"), ids=str)
 def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
     site: Site, travellers: Travellers, errand: Errand
@@ -121,6 +124,7 @@ def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
     run_errand(site, travellers, errand)
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(2)
 @pytest.mark.parametrize("errand", some_errands_beside("sqlite"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_what_stands_beside_leaves_each_in_one_place(

@@ -47,6 +47,8 @@ class Traveller:
     tenant: str
     ledger: Ledger = field(default_factory=Ledger)
     backup: Backup | None = None
+    kept: dict[Home, Ledger] = field(default_factory=dict[Home, Ledger])
+    """What its records were, by the place that a restore has left."""
 
     @property
     def home(self) -> Home:
@@ -79,6 +81,20 @@ class Traveller:
         with self.site.store.read() as connection:
             (mine,) = (one.id for one in standing(connection, found) if one.home == home)
         return mine
+
+    def way_back(self, start: Stop) -> Home:
+        """The place of that model that a restore has left last."""
+        return next(one for one in reversed(self.kept) if one[:2] == start)
+
+    def stands_again(self, left: Home, goes_back: bool) -> None:
+        """Its records are those of its backup, or of where it goes back to, and it has left a place."""
+        was = self.ledger
+        if goes_back:
+            self.ledger = self.kept.pop(self.way_back(Stop(*left[:2])))
+        else:
+            assert self.backup is not None
+            self.ledger = self.backup.ledger.copy()
+        self.kept[left] = was
 
 
 class Travellers:
@@ -121,6 +137,8 @@ class Travellers:
             self._do(found, "database_clone")
         else:
             self._back_up(found)
+            if errand.goes_back:
+                self._bring_back(found)
         return found
 
     def _back_up(self, traveller: Traveller) -> None:
@@ -133,6 +151,13 @@ class Travellers:
         assert known is not None
         traveller.backup = Backup(known, served(site, tenant), traveller.ledger.copy())
         write_by_call(site, tenant, traveller.ledger)
+
+    def _bring_back(self, traveller: Traveller) -> None:
+        left, backup = traveller.home, traveller.backup
+        assert backup is not None
+        self._do(traveller, "database_restore", backup=backup.id)
+        traveller.stands_again(left, goes_back=False)
+        write_by_call(self._site, traveller.tenant, traveller.ledger)
 
     def _do(self, traveller: Traveller, tool: str, **given: str) -> None:
         asked = {"tenant": traveller.tenant, "idempotency_key": fresh_key(), **given}
@@ -169,4 +194,6 @@ def _fits(errand: Errand, traveller: Traveller) -> bool:
         return len(clones) == 1
     if errand.kind == "database_clone":
         return not clones
+    if errand.goes_back:
+        return any(home[:2] == errand.start for home in traveller.kept)
     return errand.kind != "database_restore" or traveller.backup is not None

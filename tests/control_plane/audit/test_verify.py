@@ -145,6 +145,7 @@ def test_a_leaf_added_behind_the_sequencer_is_found(world: World) -> None:
     assert codes(world) == {Code.LEAVES_UNSIGNED, Code.HEAD_MISMATCH}
 
 
+@pytest.mark.long
 @given(data=st.data(), number=st.integers(0, 2))
 def test_any_changed_character_of_a_stored_note_is_found(data: st.DataObject, number: int) -> None:
     world = built()

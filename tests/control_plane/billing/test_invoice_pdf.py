@@ -90,6 +90,7 @@ def test_the_same_invoice_gives_the_same_bytes_and_another_does_not(
     assert first.count(b"/ID [<") == 1
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
 def test_another_process_elsewhere_gives_the_same_bytes(
     shown: dict[str, InvoiceDocument], zone: str
@@ -141,6 +142,7 @@ def test_the_total_never_stands_on_a_page_without_its_steps(count: int) -> None:
     assert "Amount due" in home
 
 
+@pytest.mark.long
 def test_ten_thousand_lines_are_all_there() -> None:
     document = many(LINES_MAX, quantity=Decimal(3), unit_price=Decimal("0.5"))
     found = pages(render_pdf(document))

@@ -414,6 +414,7 @@ def lived(store: Store, seed: int, steps: int) -> None:
     assert set(life.refusals) == {"lease_lost"}
 
 
+@pytest.mark.long_but_one
 def test_a_random_life_brings_each_message_to_each_endpoint(store: Store) -> None:
     lived(store, 1, 120)
 

@@ -132,6 +132,7 @@ def test_up_and_down_at_one_instant_nets_to_nothing(
     assert total(lines[1:]) == 0
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=60)
 @given(
     whole=bases,

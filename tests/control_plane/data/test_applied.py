@@ -77,6 +77,7 @@ def standing(databases: DatabaseEngine, model: Isolation, table: Table) -> tuple
         return was_applied(connection, "acme", "call"), row is not None
 
 
+@pytest.mark.long_but_one
 def test_a_call_is_applied_once(databases: DatabaseEngine, model: Isolation, table: Table) -> None:
     effect = Effect(table)
     assert standing(databases, model, table) == (None, False)

@@ -147,6 +147,7 @@ def round_trip(
     assert exported(target, things) == (content, made)
 
 
+@pytest.mark.long_but_one
 @settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import pytest
 from sqlalchemy import Connection, delete, event, insert, select
 
 from control_plane.data.archive import load_tenant, summary, write_rows
@@ -53,6 +54,7 @@ def noted(connection: Connection) -> Generator[list[tuple[str, bool]]]:
         event.remove(connection, "before_cursor_execute", note)
 
 
+@pytest.mark.long_but_one
 def test_a_load_holds_no_more_than_a_few_pages(connection: Connection, things: Collection) -> None:
     story = "s" * 5_000
     content = archive_of(things, PAGES * PAGE_ROWS, story)

@@ -325,6 +325,7 @@ def test_a_check_has_the_name_that_postgres_gives_it(postgres: Postgres) -> None
     assert found == {check_name(table, name) for name in long.fields}
 
 
+@pytest.mark.long_but_one
 @settings(
     max_examples=4,
     deadline=None,

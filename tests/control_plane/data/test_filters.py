@@ -129,6 +129,7 @@ SHARED = settings(
 )
 
 
+@pytest.mark.long_but_one
 @SHARED
 @given(tree=TREES, rows=ROWS)
 def test_sql_selects_the_rows_for_which_the_tree_is_true(

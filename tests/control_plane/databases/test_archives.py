@@ -152,6 +152,7 @@ def test_a_writer_who_fails_leaves_what_was_there(bench: ArchiveBench) -> None:
     assert names(bench) == ["b1.archive", "b1.json"]
 
 
+@pytest.mark.long
 def test_a_killed_writer_leaves_nothing_that_counts_and_the_next_sweeps_it(
     bench: ArchiveBench, root: Path
 ) -> None:

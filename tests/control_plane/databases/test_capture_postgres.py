@@ -63,6 +63,7 @@ def noted(spot: Spot) -> dict[str, set[str]]:
         return {name: set(keys) for name, keys in survey.noted().keys.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("as_owner", [False, True])
 def test_every_row_that_a_statement_changes_is_noted(spot: Spot, as_owner: bool) -> None:
     spot.end().capture(ALL)
@@ -79,6 +80,7 @@ def test_every_row_that_a_statement_changes_is_noted(spot: Spot, as_owner: bool)
     assert noted(spot) == {"people": people, "teams": {row_id(900)}, "notes": notes}
 
 
+@pytest.mark.long
 def test_an_entry_of_a_transaction_that_commits_late_is_not_struck_with_those_before(
     spot: Spot, server: TenantServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ def test_who_writes_a_frozen_tenants_rows_is_told_that_they_are_read_only(spot: 
     assert noted(spot) == {"people": {row_id(1)}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 @pytest.mark.parametrize("begun", ["before the capture", "before the freeze"])
 def test_a_transaction_that_shows_an_older_moment_cannot_write_past_the_freeze(
@@ -173,6 +176,7 @@ def test_a_transaction_that_shows_an_older_moment_cannot_write_past_the_freeze(
     assert spot.rows() == before
 
 
+@pytest.mark.long
 def test_whose_transaction_outlasts_the_patience_loses_its_session(spot: Spot) -> None:
     end = spot.end()
     end.capture(ALL)
@@ -187,6 +191,7 @@ def test_whose_transaction_outlasts_the_patience_loses_its_session(spot: Spot) -
     assert spot.databases.open_at("acme", spot.model) is None
 
 
+@pytest.mark.long
 def test_a_neighbour_is_neither_noted_nor_refused_nor_waited_for(spot: Spot) -> None:
     other = replace(spot, tenant="other")
     end = spot.end()
@@ -202,6 +207,7 @@ def test_a_neighbour_is_neither_noted_nor_refused_nor_waited_for(spot: Spot) -> 
     assert spot.databases.probe("other", spot.model, ALL) == "ready"
 
 
+@pytest.mark.long
 def test_who_writes_sees_and_reaches_nothing_of_the_capture(spot: Spot) -> None:
     spot.end().capture(ALL)
     with service(spot) as raw:
@@ -218,6 +224,7 @@ def test_who_writes_sees_and_reaches_nothing_of_the_capture(spot: Spot) -> None:
         say(raw, "TRUNCATE people CASCADE")
 
 
+@pytest.mark.long
 def test_a_session_that_replays_another_server_is_noted_and_refused_too(spot: Spot) -> None:
     assert spot.server is not None
     end = spot.end()
@@ -244,6 +251,7 @@ def test_a_probe_is_ready_throughout_and_nothing_is_left_afterwards(spot: Spot) 
         assert spot.databases.probe("acme", spot.model, ALL) == "ready"
 
 
+@pytest.mark.long
 def test_what_another_tenant_is_moved_by_stays(spot: Spot) -> None:
     other = replace(spot, tenant="other")
     for one in (spot, other):
@@ -256,6 +264,7 @@ def test_what_another_tenant_is_moved_by_stays(spot: Spot) -> None:
     assert left_by_a_move(spot) == left_by_a_move(other) == set()
 
 
+@pytest.mark.long
 def test_a_table_that_somebody_keeps_is_given_up_on_in_the_end(
     spot: Spot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +282,7 @@ def test_a_table_that_somebody_keeps_is_given_up_on_in_the_end(
     assert noted(spot) == {}
 
 
+@pytest.mark.long
 def test_a_run_that_another_has_followed_changes_nothing_any_more(spot: Spot) -> None:
     spot.end(3).capture(ALL)
     stale = spot.end(2)
@@ -288,6 +298,7 @@ def test_a_run_that_another_has_followed_changes_nothing_any_more(spot: Spot) ->
         assert caught.value.code == "fenced"
 
 
+@pytest.mark.long
 def test_a_login_of_the_tenants_own_services_is_noted_refused_and_ended(spot: Spot) -> None:
     secret = "kept-by-the-service"
     spot.databases.grant_direct("acme", spot.model, "a", secret, "full")

@@ -176,6 +176,7 @@ def test_capture_and_release_can_be_repeated_and_leave_nothing(spot: Spot) -> No
     assert spot.databases.probe("acme", spot.model, ALL) == "ready"
 
 
+@pytest.mark.long
 def test_two_tenants_of_a_file_are_moved_apart_from_each_other(spot: Spot) -> None:
     other = Spot(spot.databases, spot.model, tenant="other")
     for one in (spot, other):

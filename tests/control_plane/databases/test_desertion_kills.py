@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from control_plane.databases.port import DatabaseEngine
 from control_plane.databases.postgres import PostgresDatabases
 from control_plane.databases.postgres_names import Names
@@ -63,6 +65,7 @@ def test_a_file_is_made_anew_whole_or_not_at_all(tmp_path: Path) -> None:
     assert_finished_by_its_repetition(databases)
 
 
+@pytest.mark.long
 def test_a_schema_is_made_anew_whole_or_not_at_all(
     on_postgres: PostgresDatabases, server: TenantServer
 ) -> None:

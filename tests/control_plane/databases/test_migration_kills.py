@@ -98,6 +98,7 @@ WAYS: Final[list[tuple[Isolation, MigrationPhase, str]]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", sliced(WAYS, every=18), ids="-".join)
 def test_a_change_that_was_killed_left_the_old_or_the_new_and_is_finished_by_its_repetition(
     here: Here, way: tuple[Isolation, MigrationPhase, str]

@@ -86,6 +86,7 @@ def check_history(course: Course, history: list[list[tuple[list[Op], bool]]]) ->
     last.comparison.require_equal()
 
 
+@pytest.mark.long
 @given(history=HISTORY)
 @settings(max_examples=4, deadline=None, suppress_health_check=CHECKS)
 def test_the_target_is_the_source_after_each_round(

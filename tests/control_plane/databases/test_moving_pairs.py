@@ -91,6 +91,7 @@ def change(spot: Spot) -> None:
         connection.execute(settings.where(SETTING.c.size < 0.25).values(colour="blue"))
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("pair", sliced(PAIRS, every=14))
 def test_a_tenant_is_the_same_in_each_place_that_it_is_moved_to(
     pair: tuple[str, Isolation, str, Isolation], tmp_path: Path, tenant_logins: TenantServer
@@ -121,6 +122,7 @@ def test_a_tenant_is_the_same_in_each_place_that_it_is_moved_to(
         assert [one.rows() for one in neighbours] == theirs
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("model", sliced(ISOLATIONS[::-1], every=3))
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_frozen_source_can_be_dropped_and_leaves_nothing(
@@ -138,6 +140,7 @@ def test_a_frozen_source_can_be_dropped_and_leaves_nothing(
         assert other.databases.probe("other", model, ALL) == "ready"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "broken",
     sliced(
@@ -198,6 +201,7 @@ def test_a_difference_between_the_places_is_found_and_named(
             assert caught.value.code == "move_differs"
 
 
+@pytest.mark.long
 def test_rows_come_only_into_a_target_that_is_closed(
     tmp_path: Path, tenant_logins: TenantServer
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import column, delete, select
 
 from control_plane.data.moving import catch_up, copy
 from control_plane.databases.altering import Bounds
@@ -26,6 +26,8 @@ from tests.support.tenants import TenantServer
 
 BOUNDS: Final = Bounds(2_000, 5_000)
 MORE: Final = header() + "ALTER TABLE link ADD COLUMN more int;\n"
+DOUBLED: Final = "UPDATE link SET more = id * 2;\n"
+COUNTED: Final = MORE + DOUBLED
 # Rows of one table, and of two, that refer to each other: only Postgres takes such a constraint later.
 ROUND: Final = contract("0001_boards") + (
     "ALTER TABLE link ADD CONSTRAINT fk_other FOREIGN KEY (tenant_id, other)"
@@ -63,6 +65,7 @@ def refused(doing: Callable[[], object]) -> str:
     return caught.value.code
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_tables_stay_as_they_are_while_a_tenant_leaves_them(
     kind: str, tmp_path: Path, tenant_logins: TenantServer
@@ -87,10 +90,40 @@ def test_tables_stay_as_they_are_while_a_tenant_leaves_them(
         assert set(source.moved_to(target).parts) >= {"board", "card", "link", "setting"}
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_who_has_left_holds_up_nobody_who_stays_and_is_as_shut_as_before(
+    kind: str, tmp_path: Path, tenant_logins: TenantServer
+) -> None:
+    with spot_on(kind, "pooled", tmp_path, tenant_logins) as source:
+        neighbour = replace(source, tenant="other").made()
+        for one in (source.made(), neighbour):
+            fill(one)
+        leaving = source.end()
+        leaving.capture(ALL)
+        leaving.freeze(5_000)
+        alter(neighbour, **{"0002_more": COUNTED})
+        for one in (source, neighbour):
+            with one.databases.reading(one.tenant, one.model) as connection:
+                mine = select(LINK.c.id, column("more")).where(LINK.c.tenant_id == one.tenant)
+                assert {row.id: row.more for row in connection.execute(mine)} == {1: 2, 2: 4, 3: 6}
+        # Of the rows of who has left nothing was noted, and nobody else writes them.
+        with leaving.surveying() as seen:
+            assert list(seen.noted().entries) == []
+        assert refused(lambda: forget_links(source)) == "fenced"
+        forget_links(neighbour)
+
+
+def forget_links(spot: Spot) -> None:
+    """Somebody takes the tenant's links away."""
+    with spot.databases.transaction(spot.tenant, spot.model) as connection:
+        connection.execute(delete(LINK).where(LINK.c.tenant_id == spot.tenant))
+
+
 def alter_with(spot: Spot) -> None:
     alter(spot, **{"0002_more": MORE})
 
 
+@pytest.mark.long
 def test_a_table_that_was_changed_by_hand_is_not_carried(
     tmp_path: Path, tenant_logins: TenantServer
 ) -> None:
@@ -118,6 +151,7 @@ def in_a_circle(root: Path, logins: TenantServer) -> Generator[tuple[Spot, Spot]
         yield spots
 
 
+@pytest.mark.long
 def test_rows_that_refer_to_each_other_in_a_circle_are_moved(
     tmp_path: Path, tenant_logins: TenantServer
 ) -> None:
@@ -150,6 +184,7 @@ def test_rows_that_refer_to_each_other_in_a_circle_are_moved(
             assert sorted(connection.execute(links).scalars()) == [1, 2]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     ("statement", "keys"),
     [
@@ -180,6 +215,7 @@ def test_whatever_changes_a_row_in_a_file_is_noted_and_caught_up(
         caught.comparison.require_equal()
 
 
+@pytest.mark.long
 def test_a_key_that_no_column_of_postgres_takes_is_told(
     tmp_path: Path, tenant_logins: TenantServer
 ) -> None:

@@ -45,6 +45,7 @@ def checked(leaving: MovingEnd, coming: MovingEnd, spot: Spot) -> CaughtUp:
     return caught
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pair", sliced([pair for pair in PAIRS if pair[2] == "postgres"], every=10)
 )
@@ -82,6 +83,7 @@ def test_nothing_is_lost_of_what_is_written_without_end_meanwhile(
         assert seen(source) == writer.ledger.told()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", sliced(ISOLATIONS, every=3))
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_source_that_is_kept_takes_back_what_was_written_since(

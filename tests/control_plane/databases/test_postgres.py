@@ -198,6 +198,7 @@ def test_a_missing_column_differs(
     assert on_postgres.probe("acme", any_model, [people]) == "differs"
 
 
+@pytest.mark.long
 def test_a_pooled_tenant_is_removed_in_many_steps(
     on_postgres: PostgresDatabases,
     people: Collection,
@@ -216,6 +217,7 @@ def test_a_pooled_tenant_is_removed_in_many_steps(
         assert count(connection, people_table) == 10
 
 
+@pytest.mark.long
 def test_idle_connections_stay_to_few_databases(
     on_postgres: PostgresDatabases,
     server: TenantServer,

@@ -319,6 +319,7 @@ def test_a_place_that_was_made_before_there_were_logins_is_brought_to_the_shape(
         assert raw.execute("SELECT count(*) FROM contacts").fetchone() == (0,)
 
 
+@pytest.mark.long_but_one
 def test_a_collection_that_is_added_later_is_open_to_logins_as_well(
     on_postgres: PostgresDatabases, server: TenantServer, people: Collection, any_model: Isolation
 ) -> None:
@@ -335,6 +336,7 @@ def test_a_collection_that_is_added_later_is_open_to_logins_as_well(
     assert on_postgres.probe("acme", any_model, after) == "ready"
 
 
+@pytest.mark.long_but_one
 def test_a_database_goes_with_its_logins(
     on_postgres: PostgresDatabases, server: TenantServer, people: Collection, any_model: Isolation
 ) -> None:
@@ -349,6 +351,7 @@ def test_a_database_goes_with_its_logins(
         assert left.fetchall() == []
 
 
+@pytest.mark.long
 def test_a_login_that_serves_elsewhere_outlives_one_of_its_places(
     on_postgres: PostgresDatabases, server: TenantServer, people: Collection
 ) -> None:

@@ -97,6 +97,7 @@ def dumped(
     return target.getvalue(), summed
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("model", ["silo", "bridge"])
 def test_every_value_comes_back_in_another_engine(
     on_postgres: PostgresDatabases,

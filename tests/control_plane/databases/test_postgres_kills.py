@@ -78,6 +78,7 @@ def test_a_creation_that_was_killed_is_finished_by_the_same_call(
         assert apply(connection, people_table, "acme")
 
 
+@pytest.mark.long
 def test_a_half_made_database_is_removed_whole(
     on_postgres: PostgresDatabases, server: TenantServer
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_half_made_database_is_removed_whole(
     assert standing(server) == {"databases": set(), "roles": set()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "moment"),
     [
@@ -113,6 +115,7 @@ def test_a_removal_that_was_killed_is_to_be_seen_and_finished(
     assert on_postgres.probe("acme", model, [people]) == "absent"
 
 
+@pytest.mark.long
 def test_the_next_trial_sweeps_what_a_killed_one_left(
     on_postgres: PostgresDatabases, server: TenantServer, people: Collection
 ) -> None:

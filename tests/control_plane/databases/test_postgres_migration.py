@@ -51,6 +51,7 @@ def led(databases: PostgresDatabases, model: Isolation, *tenants: str) -> None:
         databases.migrate(tenant, model, BEFORE, AFTER, "contract", 1)
 
 
+@pytest.mark.long
 def test_tables_are_kept_from_others_as_those_that_were_made_so(
     on_postgres: PostgresDatabases,
     server: TenantServer,
@@ -65,6 +66,7 @@ def test_tables_are_kept_from_others_as_those_that_were_made_so(
     assert {"deals", "people"} < {one[0] for one in expected}
 
 
+@pytest.mark.long
 def test_a_stranger_sees_nothing_of_a_table_that_came(
     on_postgres: PostgresDatabases, server: TenantServer, any_model: Isolation
 ) -> None:
@@ -88,6 +90,7 @@ def test_a_stranger_sees_nothing_of_a_table_that_came(
             connection.execute(select(foreign))
 
 
+@pytest.mark.long
 def test_a_change_waits_for_a_writer_no_longer_than_it_may(
     on_postgres: PostgresDatabases, server: TenantServer, any_model: Isolation
 ) -> None:

@@ -91,6 +91,7 @@ def granted(server: TenantServer, model: Isolation, login: str, what: str) -> Ge
             raw.execute(SQL(undo).format(**names))
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("what", RIGHTS)
 def test_a_login_for_tenants_data_with_a_right_too_many_reads_nothing(

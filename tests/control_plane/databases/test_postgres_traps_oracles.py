@@ -62,6 +62,7 @@ def told(two: Neighbours, way: str, *statements: str) -> tuple[object, ...]:
         return (error.sqlstate, diag.message_primary, diag.message_detail, diag.constraint_name)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("way", WAYS)
 def test_a_key_that_another_tenant_has_is_free(two: Neighbours, way: str) -> None:
     with two.inside("acme", way) as say:

@@ -163,6 +163,7 @@ def test_a_bridge_neighbours_schema_takes_no_row_of_mine(
                 raw.execute(proof.format(Identifier(other.schema)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ISOLATIONS)
 def test_threads_of_two_tenants_on_one_pool_see_each_their_own_rows(
     tenant_logins: TenantServer, people: Collection, people_table: Table, model: Isolation
@@ -208,6 +209,7 @@ def _one_turn(
         connection.execute(text("SELECT 1 / 0"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ISOLATIONS)
 def test_tenants_whose_names_begin_alike_are_not_taken_for_one_another(
     on_postgres: PostgresDatabases, people: Collection, people_table: Table, model: Isolation

@@ -133,6 +133,7 @@ def test_a_reader_keeps_its_rows_while_the_file_is_replaced(
     assert seen(databases, "acme", "bridge") == seen(databases, "other", "bridge") == 10
 
 
+@pytest.mark.long
 def test_readers_never_see_half_of_it(databases: SqliteDatabases) -> None:
     """Rows and digest come from one file, however often it is replaced meanwhile."""
     databases.create("acme", "bridge", fewer(2), 1)

@@ -95,6 +95,7 @@ def values(number: int = 0) -> dict[str, str | int]:
     return {"full_name": f"n{number}", "email": "a@b", "status": "lead", "balance": number}
 
 
+@pytest.mark.long_but_one
 def test_a_write_killed_in_its_transaction_left_nothing(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection, table: Table
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_write_killed_in_its_transaction_left_nothing(
         assert apply_once(connection, "acme", 1, "call", "d", lambda _: None, now=NOW)
 
 
+@pytest.mark.long_but_one
 def test_a_write_killed_after_its_transaction_is_proved(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection, table: Table
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_write_killed_after_its_transaction_is_proved(
         assert get_row(connection, table, "acme", ROW.format(1)) is not None
 
 
+@pytest.mark.long_but_one
 def test_a_creation_that_was_killed_left_no_half_database(
     databases: SqliteDatabases, root: Path, model: Isolation, contacts: Collection
 ) -> None:

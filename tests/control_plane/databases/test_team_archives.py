@@ -86,6 +86,7 @@ def alike(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("target", ENGINES)
 @pytest.mark.parametrize("source", ENGINES)
 def test_an_archive_of_one_engine_is_restored_on_any(
@@ -161,6 +162,7 @@ def code_of(spot: Spot, lines: list[bytes]) -> str:
     return caught.value.code
 
 
+@pytest.mark.long
 def test_what_is_not_as_it_was_written_is_refused(spots: dict[str, Spot]) -> None:
     before, team = team_lines(archived(spots["sqlite"]))
     for lines, code in broken(team):

@@ -96,6 +96,7 @@ def check_rows(pair: tuple[Spot, Spot], rows: list[dict[str, Any]]) -> None:
         assert source.rows() == before
 
 
+@pytest.mark.long
 @given(rows=st.lists(CARDS, min_size=20, max_size=20))
 @settings(max_examples=1, deadline=None, suppress_health_check=CHECKS)
 def test_rows_go_from_either_engine_to_the_other_and_back(

@@ -209,6 +209,8 @@ def read_everything(bench: Bench) -> None:
         client.destroy()
 
 
+# Where DBOS's scheduler looks for the first time behind the plant, its thread ends: we schedule nothing.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_planted_pickle_runs_nowhere_and_the_worker_goes_on(bench: Bench, tmp_path: Path) -> None:
     engine = bench.start()
     folder = tmp_path / "ran"
@@ -227,6 +229,7 @@ def test_a_planted_pickle_runs_nowhere_and_the_worker_goes_on(bench: Bench, tmp_
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_rows_that_were_planted_while_no_worker_ran_do_no_harm(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_rows_that_were_planted_while_no_worker_ran_do_no_harm(
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_a_planted_schedule_is_gone_before_it_can_fire(bench: Bench) -> None:
     bench.start().stop(0)
     for name, context in (("bad", "no json"), ("good", "null")):
@@ -280,6 +284,7 @@ def test_a_held_row_that_is_no_job_is_canceled_and_frees_its_partition(bench: Be
     assert bench.calls == ["job-1"]
 
 
+@pytest.mark.long
 def test_a_recovered_job_holds_its_partition_again(bench: Bench) -> None:
     bench.start().stop(0)
     leave, called = threading.Event(), threading.Event()
@@ -376,6 +381,7 @@ def test_fewer_workers_than_the_predecessor_had_hold_from_the_first_job(tmp_path
         narrow.stop(WAIT_S)
 
 
+@pytest.mark.long
 def test_one_process_has_one_engine_at_a_time(bench: Bench, tmp_path: Path) -> None:
     first = bench.start()
     other = DbosEngine(tmp_path / "other.db", executor_id="other")

@@ -74,6 +74,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
+@pytest.mark.long
 def test_a_killed_workers_job_is_called_again_by_the_next_worker(folder: Path) -> None:
     (folder / "hold").touch()
     script, calls = folder / "worker.py", folder / "calls"

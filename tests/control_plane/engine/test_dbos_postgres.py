@@ -153,6 +153,7 @@ def test_a_login_that_is_not_let_in_is_told_without_its_password(
     assert password not in caplog.text + str(refusal.value)
 
 
+@pytest.mark.long
 def test_jobs_go_on_after_the_server_broke_down_and_none_is_called_twice(bench: Bench) -> None:
     with bench.engine() as engine:
         engine.enqueue("hold", "held", "tenant-0")
@@ -184,6 +185,7 @@ def _done(engine: DbosEngine, job: str) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_job_whose_claim_was_lost_with_its_connection_is_queued_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def fleet(engine: DatabaseEngine, model: Isolation, people: Collection) -> Fleet
     return made
 
 
+@pytest.mark.long_but_one
 def test_every_migration_is_had_once_and_the_place_stays_ready(fleet: Fleet) -> None:
     told = fleet.bring("acme", first(1))
     fleet.bring("globex", first(1))
@@ -103,6 +104,7 @@ def test_every_migration_is_had_once_and_the_place_stays_ready(fleet: Fleet) -> 
     assert [(one.before, one.after) for one in again] == [(one.before, one.after) for one in rest]
 
 
+@pytest.mark.long_but_one
 def test_a_contract_takes_away_and_leaves_no_trace_of_rows(fleet: Fleet) -> None:
     fleet.bring("acme", dict(FILES))
     fleet.bring("globex", dict(FILES))
@@ -114,6 +116,7 @@ def test_a_contract_takes_away_and_leaves_no_trace_of_rows(fleet: Fleet) -> None
     assert fleet.ready("acme", "globex")
 
 
+@pytest.mark.long_but_one
 def test_one_that_fails_leaves_nothing_and_tells_its_line(fleet: Fleet) -> None:
     fleet.bring("acme", first(1))
     fleet.write("acme", id="1", body="text", rank=2)
@@ -129,6 +132,7 @@ def test_one_that_fails_leaves_nothing_and_tells_its_line(fleet: Fleet) -> None:
     assert fleet.bring("acme", first(2))[1].fresh
 
 
+@pytest.mark.long_but_one
 def test_a_tenant_leaves_and_another_comes_with_what_stands(fleet: Fleet) -> None:
     fleet.bring("acme", first(2))
     fleet.bring("globex", first(2))
@@ -187,6 +191,7 @@ def test_sqlite_has_nothing_outside_of_a_transaction(fleet: Fleet) -> None:
     assert caught.value.code == "not_transactional"
 
 
+@pytest.mark.long_but_one
 def test_a_catalog_that_changes_beside_it_leaves_the_teams_tables_as_they_are(
     fleet: Fleet,
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_manifest_beside_the_archive_says_what_the_row_says(gone: Bench) -> No
     assert (row.kind, row.key_version, manifest.key_version) == ("canonical", 1, 1)
 
 
+@pytest.mark.long
 def test_as_long_as_it_can_be_restored_nothing_goes(gone: Bench) -> None:
     gone.world.clock.advance(OVER - timedelta(minutes=1))
     forget(gone.world.ports)
@@ -108,6 +109,7 @@ def test_as_long_as_it_can_be_restored_nothing_goes(gone: Bench) -> None:
     assert [one["full_name"] for one in found(gone)] == [CANARY]
 
 
+@pytest.mark.long
 def test_after_that_no_archive_of_it_opens_wherever_a_copy_lies(
     gone: Bench, tmp_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_key_that_must_still_open_something_is_not_shredded(gone: Bench) -> No
     assert (archives(gone), tombstones(gone)) == ([], [True])
 
 
+@pytest.mark.long
 def test_of_a_tenant_in_service_an_old_backup_goes_and_the_key_stays(gone: Bench) -> None:
     gone.do("tenant_restore")
     gone.world.clock.advance(OVER)
@@ -194,6 +197,7 @@ def test_of_a_tenant_in_service_an_old_backup_goes_and_the_key_stays(gone: Bench
     assert len(archives(gone)) == 1
 
 
+@pytest.mark.long
 def test_no_backup_goes_while_a_run_is_at_work_on_its_tenant(gone: Bench) -> None:
     run_id = gone.propose("tenant_restore")
     gone.work_until_killed(run_id, "restore.database.recorded")
@@ -229,6 +233,7 @@ def test_a_backup_that_cannot_be_removed_keeps_nobody_else(
     assert (archives(gone), tombstones(gone)) == ([], [True])
 
 
+@pytest.mark.long
 def test_a_face_removes_nothing(gone: Bench) -> None:
     gone.world.clock.advance(OVER)
     face = replace(gone.world.ports, archives=None, data_keys=None)
@@ -237,6 +242,7 @@ def test_a_face_removes_nothing(gone: Bench) -> None:
     assert (len(archives(gone)), tombstones(gone)) == (1, [False])
 
 
+@pytest.mark.long
 def test_a_backup_that_a_later_run_takes_over_says_how_long_it_is_kept_now(bench: Bench) -> None:
     lift(bench)
     run_id = approved(bench)

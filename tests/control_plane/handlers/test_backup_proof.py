@@ -29,6 +29,7 @@ from server.backup_wiring import wire_backups
 from server.ids import RandomIds
 from tests.support.approval_world import TENANT
 from tests.support.lifecycle_bench import Bench
+from tests.support.moving_team import bring
 from tests.support.offboarding import backups, found, offboard, records
 from tests.support.postgres import Postgres, installed_postgres
 from tests.support.sealing import UNTIL, put_before
@@ -196,6 +197,24 @@ def test_a_dump_of_postgres_restores_there_and_here(
     assert told is not None
     assert (told.kind, told.engine, told.tables["contacts"].rows) == ("postgres", "postgresql", 2)
     assert _left_aside(bench) == []
+
+
+def test_a_dump_is_refused_where_the_team_has_migrations(
+    bench: Bench, dumping: tuple[DatabaseEngine, Work]
+) -> None:
+    engine, work = dumping
+    declared = collections(bench)
+    wanted = Wanted("b1", Home("silo"), UNTIL, "postgres")
+    with engine.altering(TENANT, "silo") as place:
+        bring(place, TENANT, 1, declared)
+    with engine.reading(TENANT, "silo") as source, pytest.raises(Refused) as caught:
+        taken(work, source, declared, wanted)
+    assert caught.value.code == "archive_kind"
+    assert list(bench.world.workspace.backups.rglob("b1*")) == []
+    # The canonical form has them all the same.
+    with engine.reading(TENANT, "silo") as source:
+        made = taken(work, source, declared, replace(wanted, kind="canonical"))
+    assert made.contents["team"] is not None
 
 
 def test_without_pg_dump_a_dump_is_refused(

@@ -141,6 +141,7 @@ def test_who_only_reads_sets_no_details(bench: PayingBench) -> None:
         )
 
 
+@pytest.mark.long
 def test_papers_show_taxes_by_rate_vat_ids_and_what_is_taken_back(bench: PayingBench) -> None:
     workspace: Workspace = bench.world.workspace
     bench.do("billing_details_set", BILLING, country="FR", address=["1 rue de Rivoli"])

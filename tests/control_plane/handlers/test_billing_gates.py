@@ -39,6 +39,7 @@ def test_a_debt_of_a_week_leaves_records_open(bench: PayingBench) -> None:
     assert bench.create()["outcome"] == "done"
 
 
+@pytest.mark.long
 def test_from_the_fourteenth_day_records_are_read_and_no_longer_changed(bench: PayingBench) -> None:
     owing(bench, 14)
     assert bench.query()["outcome"] == "done"
@@ -61,6 +62,7 @@ def test_a_sweep_that_never_runs_opens_nothing(bench: PayingBench) -> None:
     assert bench.query()["code"] == "billing_suspended"
 
 
+@pytest.mark.long
 def test_a_payment_opens_everything_on_the_next_call(bench: PayingBench) -> None:
     owing(bench, 21)
     assert bench.query()["code"] == "billing_suspended"
@@ -95,6 +97,7 @@ def test_whoever_may_pay_is_told_by_which_tools(bench: PayingBench) -> None:
     assert "payment_retry" in refused["next_tools"]
 
 
+@pytest.mark.long
 def test_a_debt_ends_the_subscription_at_the_last_rung_and_keeps_what_is_owed(
     bench: PayingBench,
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_debt_ends_the_subscription_at_the_last_rung_and_keeps_what_is_owed(
     assert bench.charged_minor() == [4100]
 
 
+@pytest.mark.long
 def test_a_human_books_a_transfer_only_with_anothers_approval(bench: PayingBench) -> None:
     owing(bench, 14)
     (debt,) = [one for one in bench.invoices if one.due_minor]

@@ -109,6 +109,7 @@ def test_without_an_endpoint_nothing_is_written(bench: PayingBench) -> None:
     assert messages(bench) == []
 
 
+@pytest.mark.long
 def test_what_time_does_is_told_too_and_once(bench: PayingBench) -> None:
     bench.on("team", seats=2)
     listens(bench, TENANT, "subscription.renewed", "invoice.finalised")

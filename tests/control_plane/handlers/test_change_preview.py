@@ -39,6 +39,7 @@ def test_a_first_plan_with_a_price_is_quoted_for_a_whole_period(bench: PayingBen
     assert told["unfit"] == []
 
 
+@pytest.mark.long
 def test_an_upgrade_gives_back_and_charges_what_is_left_of_the_period(bench: PayingBench) -> None:
     bench.on("team", seats=2)
     bench.later(days=10)
@@ -52,6 +53,7 @@ def test_an_upgrade_gives_back_and_charges_what_is_left_of_the_period(bench: Pay
     assert (told["total_minor"], told["due_minor"], told["recurring_minor"]) == (3523, 3523, 9300)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("minutes", [0, 1, 59])
 def test_what_is_committed_within_the_hour_is_what_was_quoted(
     bench: PayingBench, minutes: int
@@ -68,6 +70,7 @@ def test_what_is_committed_within_the_hour_is_what_was_quoted(
     assert (made.total_minor, bench.charged_minor()[-1]) == (told["total_minor"], told["due_minor"])
 
 
+@pytest.mark.long
 @settings(
     max_examples=6,
     deadline=None,
@@ -108,6 +111,7 @@ def test_a_preview_changes_nothing_and_adds_up(
         assert told["code"] in {"same_plan", "add_on_not_offered"}
 
 
+@pytest.mark.long
 def test_a_preview_takes_no_number(bench: PayingBench) -> None:
     bench.on("team")
     bench.preview("pro")
@@ -115,6 +119,7 @@ def test_a_preview_takes_no_number(bench: PayingBench) -> None:
     assert [one.number for one in bench.invoices] == ["INV-000001", "INV-000002"]
 
 
+@pytest.mark.long
 def test_less_is_quoted_for_the_periods_end_with_what_stands_in_its_way(
     bench: PayingBench,
 ) -> None:
@@ -128,6 +133,7 @@ def test_less_is_quoted_for_the_periods_end_with_what_stands_in_its_way(
     assert bench.refused("subscription_change", plan="free") == "does_not_fit"
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("records", "unfit"), [(1000, []), (1001, ["records"])])
 def test_a_smaller_plan_without_room_for_the_records_is_refused(
     bench: PayingBench, records: int, unfit: list[str]
@@ -177,6 +183,7 @@ def test_what_the_change_refuses_the_preview_refuses_by_the_same_code(
     assert bench.refused("subscription_change", **asked) == code
 
 
+@pytest.mark.long
 def test_one_that_ends_or_changes_already_is_quoted_no_other_change(bench: PayingBench) -> None:
     bench.on("pro")
     bench.do("subscription_change", plan="team")

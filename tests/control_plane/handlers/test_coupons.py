@@ -105,6 +105,7 @@ def test_a_coupon_lowers_its_periods_in_the_forecast_as_by_the_clock(bench: Payi
     assert held(bench) == []
 
 
+@pytest.mark.long
 def test_a_coupon_alone_is_a_change_that_costs_nothing_and_is_taken_back(
     bench: PayingBench,
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_coupon_alone_is_a_change_that_costs_nothing_and_is_taken_back(
     assert (held(bench), counted(bench, "TEN")) == ([], 0)
 
 
+@pytest.mark.long
 def test_a_declined_change_gives_its_coupon_back(bench: PayingBench) -> None:
     bench.on("team", seats=2)
     bench.pays_with("sandbox_declined")
@@ -179,6 +181,7 @@ def test_the_last_one_taken_by_another_before_the_books_move_charges_nothing(
     assert (len(bench.invoices), held(bench)) == (1, [])
 
 
+@pytest.mark.long
 def test_a_tenant_is_brought_in_with_a_coupon(bench: PayingBench) -> None:
     bench.do("tenant_onboard", **NEWCO, subscription={**TERMS, "coupon": "HALF"})
     with bench.world.store.read() as connection:

@@ -50,6 +50,7 @@ def test_a_tenant_comes_with_a_credential_of_its_services(life: Served) -> None:
     assert stat.S_IMODE((life.folder / known.secret).stat().st_mode) == 0o600
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("access", "reads"), [("read_only", True), ("none", False)])
 def test_a_suspension_holds_the_services_back_and_a_resumption_lets_them_go_on(
     life: Served, access: str, reads: bool
@@ -70,6 +71,7 @@ def test_a_suspension_holds_the_services_back_and_a_resumption_lets_them_go_on(
         assert raw.execute(ADD, [TENANT, "s1", "e"]).rowcount == 1
 
 
+@pytest.mark.long
 def test_a_suspension_that_fails_gives_the_services_back_what_they_had(life: Served) -> None:
     bench = life.bench
     run_id = bench.propose("tenant_suspend", reason="operator", access="none")
@@ -96,6 +98,7 @@ def test_a_rotation_leaves_one_credential_and_it_is_another(life: Served) -> Non
         assert raw.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.long
 def test_the_former_credential_stands_until_the_services_follow(life: Served) -> None:
     waiting = life.with_overlap(600.0)
     run_id = waiting.bench.propose("database_rotate_credentials")
@@ -119,6 +122,7 @@ def follow(life: Served) -> None:
         rows.change(connection, handover, handover.c.tenant == TENANT, acked_version=version)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(POINTS, every=17))
 def test_a_rotation_that_is_cut_off_anywhere_leaves_one_credential_that_stands(
     life: Served, point: str
@@ -142,6 +146,7 @@ def test_a_rotation_that_is_cut_off_anywhere_leaves_one_credential_that_stands(
         assert raw.execute(ADD, [TENANT, "k", "e"]).rowcount == 1
 
 
+@pytest.mark.long
 def test_no_password_is_in_a_row_of_ours(life: Served) -> None:
     life.bench.do("database_rotate_credentials")
     secret = (life.folder / life.handed.secret).read_text()
@@ -155,11 +160,13 @@ def test_on_files_there_is_nothing_to_rotate(bench: object) -> None:
     assert bench.refused("database_rotate_credentials") == "no_logins"  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_a_suspended_tenant_is_not_rotated(life: Served) -> None:
     life.bench.do("tenant_suspend", reason="operator", access="read_only")
     assert life.bench.refused("database_rotate_credentials") == "tenant_state"
 
 
+@pytest.mark.long
 def test_offboarding_takes_the_credential_and_restoring_makes_another(life: Served) -> None:
     offboard(life.bench)
     known = life.handed

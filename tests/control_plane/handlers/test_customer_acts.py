@@ -81,6 +81,7 @@ def test_an_upgrade_that_waits_for_the_customer_says_so_and_holds_once_the_clock
     assert bench.charged_minor() == [3100, 6200]
 
 
+@pytest.mark.long
 def test_a_retry_that_waits_says_so_and_fails_when_the_customer_fails(bench: PayingBench) -> None:
     owed = bench.owing()
     bench.pays_with("sandbox_action_failed_1")
@@ -117,6 +118,7 @@ def hears(bench: PayingBench, named: str, told: Answer) -> None:
         closed_by_itself(connection, ports, book)
 
 
+@pytest.mark.long
 def test_a_word_that_comes_by_webhook_while_the_clock_asks_has_one_effect(
     bench: PayingBench, tmp_path: Path
 ) -> None:

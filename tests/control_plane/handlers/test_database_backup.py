@@ -47,6 +47,7 @@ def test_it_is_kept_for_as_long_as_its_plan_says(bench: Bench) -> None:
     assert made.keep_until.startswith(kept.strftime("%Y-%m-%d"))
 
 
+@pytest.mark.long
 def test_several_stand_at_once_and_the_last_proven_is_the_one_to_restore(bench: Bench) -> None:
     for count in (1, 2):
         records(bench, 1)
@@ -87,6 +88,7 @@ def test_what_does_not_restore_is_no_backup_and_does_not_stay(bench: Bench) -> N
     assert unvouched(bench) == []
 
 
+@pytest.mark.long
 def test_of_an_offboarded_tenant_they_are_told_as_well(bench: Bench) -> None:
     bench.do("database_backup")
     offboard(bench)
@@ -95,6 +97,7 @@ def test_of_an_offboarded_tenant_they_are_told_as_well(bench: Bench) -> None:
     assert bench.ask("backup_list", tenant=OTHER)["outcome"] == "not_found"
 
 
+@pytest.mark.long
 def test_pages_hold_each_backup_once(bench: Bench) -> None:
     for _ in range(3):
         bench.do("database_backup")
@@ -111,6 +114,7 @@ def test_who_runs_no_tenants_asks_for_none(bench: Bench) -> None:
         bench.ask("database_backup", SUPPORT, **asked)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("access", ["read_only", "none"])
 @pytest.mark.parametrize("who", [REQUESTER, ADMIN])
 def test_a_suspended_tenant_is_backed_up_and_stays_as_shut_as_it_was(
@@ -132,6 +136,7 @@ def test_a_suspended_tenant_is_backed_up_and_stays_as_shut_as_it_was(
     assert (state(bench), bench.create()["outcome"]) == ("available", "done")
 
 
+@pytest.mark.long
 def test_what_was_backed_up_while_suspended_is_what_a_restore_brings_back(bench: Bench) -> None:
     records(bench, 2)
     bench.do("tenant_suspend", reason="operator")
@@ -145,6 +150,7 @@ def test_what_was_backed_up_while_suspended_is_what_a_restore_brings_back(bench:
     assert bench.ask("database_get", tenant=TENANT)["result"]["records"] == 2
 
 
+@pytest.mark.long
 def test_a_suspended_tenant_is_offboarded_after_its_backup_as_before(bench: Bench) -> None:
     records(bench, 1)
     bench.do("tenant_suspend", reason="operator")
@@ -154,6 +160,7 @@ def test_a_suspended_tenant_is_offboarded_after_its_backup_as_before(bench: Benc
     assert [one["state"] for one in told] == ["verified", "verified"]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=6))
 def test_one_of_a_suspended_tenant_that_was_killed_is_finished_and_leaves_it_shut(
     bench: Bench, point: str
@@ -176,6 +183,7 @@ def test_one_of_a_suspended_tenant_that_failed_leaves_nothing_and_leaves_it_shut
     assert (state(bench), archives(bench), unvouched(bench)) == ("stopped", [], [])
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=7))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     records(bench, 1)

@@ -83,6 +83,7 @@ def test_the_open_group_is_masked_too_where_that_is_asked(bench: Bench) -> None:
     assert row["full_name"] != had["full_name"]
 
 
+@pytest.mark.long
 def test_what_would_show_a_persons_data_waits_for_another_human(bench: Bench) -> None:
     records(bench, 1)
     assert bench.refused("database_clone", mask=[]) == "group_sensitive"
@@ -98,6 +99,7 @@ def test_a_group_that_is_not_declared_is_told(bench: Bench) -> None:
     assert bench.refused("database_clone", mask=["pii", "health"]) == "group_unknown"
 
 
+@pytest.mark.long
 def test_a_copy_goes_by_hand_and_nothing_else_does(bench: Bench) -> None:
     had = records(bench, 1)
     bench.do("database_clone")
@@ -115,6 +117,7 @@ def test_a_copy_goes_by_hand_and_nothing_else_does(bench: Bench) -> None:
     assert databases(bench)["clone"]["slot"] == 1
 
 
+@pytest.mark.long
 def test_a_tenant_that_goes_takes_its_copies_with_it(bench: Bench) -> None:
     bench.do("database_clone")
     offboard(bench)
@@ -142,6 +145,7 @@ def test_no_more_stand_than_there_are_places(bench: Bench) -> None:
     assert databases(bench)["serving"]["state"] == "available"
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in MAKING if UNDONE not in one], every=9))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     records(bench, 2)
@@ -163,6 +167,7 @@ def test_one_that_failed_leaves_nothing_beside_it(bench: Bench, point: str) -> N
     assert unvouched(bench) == []
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(DROPPING, every=6))
 def test_a_drop_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     bench.do("database_clone")

@@ -90,6 +90,7 @@ def test_nobody_writes_to_what_was_left(bench: Bench) -> None:
     assert serving.open_at(TENANT, "pooled") == bench.data_epoch > 0
 
 
+@pytest.mark.long
 def test_one_goes_back_to_what_was_left_as_long_as_it_is_kept(bench: Bench) -> None:
     backup, _ = backed_up(bench, 1)
     had = records(bench, 2)
@@ -143,6 +144,7 @@ def test_while_it_is_being_put_in_place_nothing_is_written(bench: Bench) -> None
     assert bench.create()["outcome"] == "done"
 
 
+@pytest.mark.long
 def test_a_tenant_that_goes_takes_what_was_left_with_it(bench: Bench) -> None:
     backup, _ = backed_up(bench, 1)
     restored(bench, backup=backup)
@@ -155,6 +157,7 @@ def test_a_tenant_that_goes_takes_what_was_left_with_it(bench: Bench) -> None:
     assert len(found(bench)) == 1
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE not in one], every=12))
 def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point: str) -> None:
     backup, had = backed_up(bench, 1)
@@ -167,6 +170,7 @@ def test_one_that_was_killed_is_finished_by_the_next_worker(bench: Bench, point:
     assert (len(databases(bench)), unvouched(bench)) == (2, [])
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=9))
 def test_one_that_failed_before_the_swap_leaves_what_was(bench: Bench, point: str) -> None:
     backup, _ = backed_up(bench, 1)
@@ -177,6 +181,7 @@ def test_one_that_failed_before_the_swap_leaves_what_was(bench: Bench, point: st
     assert_stands(bench, had)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in POINTS if UNDONE in one], every=13))
 def test_going_back_that_failed_leaves_what_was(bench: Bench, point: str) -> None:
     backup, had = backed_up(bench, 1)

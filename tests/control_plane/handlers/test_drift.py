@@ -138,6 +138,7 @@ def test_a_dry_run_looks_at_nothing(bench: Bench) -> None:
 # A repair --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_drifted_is_put_right(bench: Bench) -> None:
     asked_for = dict(bench.world.provisioner._stacks[KEY])
     meddle(bench)

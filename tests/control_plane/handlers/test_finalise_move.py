@@ -20,6 +20,9 @@ from tests.support.offboarding import backups, found, lift, offboard, records, u
 from tests.support.slices import sliced
 
 FINALISING = [one for one in failpoint_names() if one.startswith("finalise_move.")]
+DROPPING = [one for one in failpoint_names() if one.startswith("database_clone_drop.")]
+# The first of them always runs.
+DROPPED_FIRST = sorted([*DROPPING, *FINALISING], key=lambda one: one != "finalise_move.drop.done")
 KEPT = timedelta(days=7)
 
 
@@ -61,6 +64,7 @@ def test_before_that_a_human_is_asked(bench: Bench, left: Database) -> None:
     assert_finalised(bench, left)
 
 
+@pytest.mark.long
 def test_what_serves_is_not_removed(bench: Bench, left: Database) -> None:
     serving = databases(bench)["serving"]
     assert bench.refused("tenant_move_finalise", database=serving.id) == "not_former"
@@ -73,6 +77,7 @@ def test_it_is_removed_once(bench: Bench, left: Database) -> None:
     assert bench.refused("tenant_move_finalise", database=left.id) == "not_former"
 
 
+@pytest.mark.long
 def test_a_legal_hold_keeps_it(bench: Bench, left: Database) -> None:
     bench.world.clock.advance(KEPT)
     with bench.world.store.write() as connection:
@@ -80,6 +85,7 @@ def test_a_legal_hold_keeps_it(bench: Bench, left: Database) -> None:
     assert bench.refused("tenant_move_finalise", ADMIN, database=left.id) == "legal_hold"
 
 
+@pytest.mark.long
 def test_a_stack_that_something_stands_on_stays(bench: Bench, left: Database) -> None:
     back = resumed(bench, approved(bench, isolation="pooled"))
     assert back.state == "applied", back
@@ -95,6 +101,7 @@ def test_a_stack_that_something_stands_on_stays(bench: Bench, left: Database) ->
     assert len(found(bench)) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suspended", [False, True])
 def test_who_has_left_a_stack_is_offboarded_once_that_is_gone_and_no_stack_stays(
     bench: Bench, left: Database, suspended: bool
@@ -114,6 +121,7 @@ def test_who_has_left_a_stack_is_offboarded_once_that_is_gone_and_no_stack_stays
     assert [model for tenant, model in bench.world.provisioner._stacks if tenant == TENANT] == []
 
 
+@pytest.mark.long
 def test_an_offboarding_that_is_under_way_is_not_held_up_by_what_it_removes(bench: Bench) -> None:
     # Left on the same model, it goes with the tenant: no stack of another would stay.
     records(bench, 1)
@@ -126,6 +134,7 @@ def test_an_offboarding_that_is_under_way_is_not_held_up_by_what_it_removes(benc
     assert [model for tenant, model in bench.world.provisioner._stacks if tenant == TENANT] == []
 
 
+@pytest.mark.long
 def test_a_copy_on_the_stack_that_was_left_is_removed_first(bench: Bench) -> None:
     bench.do("database_clone")
     assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
@@ -140,6 +149,7 @@ def test_a_copy_on_the_stack_that_was_left_is_removed_first(bench: Bench) -> Non
     assert (TENANT, "pooled") not in bench.world.provisioner._stacks
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(FINALISING, every=8))
 def test_a_worker_that_died_anywhere_has_another_finish_it(
     bench: Bench, left: Database, point: str
@@ -149,3 +159,30 @@ def test_a_worker_that_died_anywhere_has_another_finish_it(
     bench.work_until_killed(run_id, point)
     assert resumed(bench, run_id).state == "applied"
     assert_finalised(bench, left)
+
+
+@pytest.mark.parametrize("point", sliced(DROPPED_FIRST, every=len(DROPPED_FIRST)))
+def test_a_worker_that_died_anywhere_between_the_copys_end_and_the_stacks_has_another_finish_it(
+    bench: Bench, point: str
+) -> None:
+    records(bench, 2)
+    bench.do("database_clone")
+    assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
+    stands = databases(bench)
+    dropped = bench.propose("database_clone", drop=stands["clone"].id)
+    carried(bench, dropped, point if point in DROPPING else "")
+    # Of two that stood on it, one is gone, and the stack stays for the other.
+    assert set(databases(bench)) == {"serving", "former"}
+    assert not bench.world.ports.databases.at(stands["clone"].home).exists(TENANT, "pooled")
+    assert (TENANT, "pooled") in bench.world.provisioner._stacks
+    last = approved(bench, "tenant_move_finalise", database=stands["former"].id)
+    carried(bench, last, "" if point in DROPPING else point)
+    assert_finalised(bench, stands["former"])
+    assert set(databases(bench)) == {"serving"}
+
+
+def carried(bench: Bench, run_id: str, point: str) -> None:
+    """A run carried out, by a second worker where the first is to die at a boundary."""
+    if point:
+        bench.work_until_killed(run_id, point)
+    assert resumed(bench, run_id).state == "applied"

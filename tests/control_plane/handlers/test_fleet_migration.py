@@ -84,6 +84,7 @@ def test_a_dry_run_changes_nothing(fleet: FleetBench) -> None:
     assert fleet.receipts() == {}
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_that_dies_is_followed_by_one_that_goes_on(fleet: FleetBench, point: str) -> None:
     run = fleet.approved()
@@ -93,6 +94,7 @@ def test_a_worker_that_dies_is_followed_by_one_that_goes_on(fleet: FleetBench, p
     everybody(fleet, [1, 2, 3])
 
 
+@pytest.mark.long
 def test_it_rests_where_somebody_asks_for_it_and_is_taken_up(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_it_rests_where_somebody_asks_for_it_and_is_taken_up(
     everybody(fleet, [1, 2, 3])
 
 
+@pytest.mark.long
 def test_one_that_rests_can_be_aborted_and_a_later_one_finds_who_is_done(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ def test_one_that_rests_can_be_aborted_and_a_later_one_finds_who_is_done(
     everybody(fleet, [1, 2, 3])
 
 
+@pytest.mark.long
 def test_a_canary_that_fails_halts_it_and_nobody_else_was_touched(fleet: FleetBench) -> None:
     text = header() + "ALTER TABLE note ADD COLUMN n int;\nUPDATE note SET rank = NULL;\n"
     fleet.declare({**first(1), "0002_wrong.sql": text.encode()})
@@ -164,6 +168,7 @@ def test_a_canary_that_fails_halts_it_and_nobody_else_was_touched(fleet: FleetBe
     assert fleet.ask("fleet_migration_status")["result"]["state"] == "done"
 
 
+@pytest.mark.long
 def test_a_budget_lets_it_go_on_but_never_to_its_end(fleet: FleetBench) -> None:
     text = header() + "ALTER TABLE note ADD COLUMN n int;\nUPDATE note SET rank = NULL;\n"
     fleet.declare({**first(1), "0002_wrong.sql": text.encode()})
@@ -185,6 +190,7 @@ def test_a_contract_waits_until_its_expand_stands_everywhere(fleet: FleetBench) 
     everybody(fleet, [1, 2, 3, 4])
 
 
+@pytest.mark.long
 def test_who_comes_meanwhile_comes_with_what_is_in_force(fleet: FleetBench) -> None:
     fleet.carried()
     run = fleet.world.work(fleet.world.propose(OTHER, isolation="bridge"))
@@ -197,6 +203,7 @@ def test_who_comes_meanwhile_comes_with_what_is_in_force(fleet: FleetBench) -> N
     assert [one.state for one in mine] == ["done"] * 3
 
 
+@pytest.mark.long
 def test_a_tenant_that_is_shut_is_migrated_too(fleet: FleetBench) -> None:
     fleet.bench.do("tenant_suspend", reason="operator")
     assert fleet.carried().state == "applied"

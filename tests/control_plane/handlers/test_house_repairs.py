@@ -159,6 +159,7 @@ def drifted_too(bench: Bench, name: str) -> None:
         connection.execute(stack.insert().values({**one, **values, "checked_at": now}))
 
 
+@pytest.mark.long
 def test_of_several_that_drifted_one_is_repaired_at_a_time(bench: Repairing) -> None:
     bench.drifts()
     drifted_too(bench, OTHER)

@@ -157,6 +157,7 @@ def test_paid_before_anybody_answers_the_question_goes_by_itself(bench: HouseBen
     assert bench.create()["outcome"] == "done"
 
 
+@pytest.mark.long
 def test_paid_between_the_answer_and_the_start_nothing_is_touched(bench: HouseBench) -> None:
     run = bench.waiting()
     bench.world.answer(run)
@@ -166,6 +167,7 @@ def test_paid_between_the_answer_and_the_start_nothing_is_touched(bench: HouseBe
     assert stands(bench) == (True, True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point", sliced(["offboard.close.before", "offboard.verify_backup.recorded", LAST_WAY_BACK])
 )
@@ -188,6 +190,7 @@ def test_paid_while_it_was_being_shut_the_house_opens_it_again(
     assert unvouched(bench) == []
 
 
+@pytest.mark.long
 def test_paid_in_the_moment_before_the_data_goes_it_does_not_go(bench: HouseBench) -> None:
     run = bench.waiting()
     bench.world.answer(run)

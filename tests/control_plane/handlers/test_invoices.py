@@ -150,6 +150,7 @@ def test_what_was_taken_back_stands_with_its_invoice(bench: Bench) -> None:
     ]
 
 
+@pytest.mark.long
 def test_another_tenants_invoice_is_answered_as_one_that_never_was(bench: Bench) -> None:
     theirs = listed(bench)["invoices"][0]["id"]
     for asked in (

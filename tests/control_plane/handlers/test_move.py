@@ -92,6 +92,7 @@ def test_a_tenant_that_is_moved_has_its_records_there(bench: Bench, isolation: A
     assert move.frozen_ms is not None
 
 
+@pytest.mark.long
 def test_calls_go_on_until_the_freeze_and_none_is_lost(bench: Bench) -> None:
     ledger = ids(records(bench, 2))
     add = adding(bench, ledger)
@@ -103,6 +104,7 @@ def test_calls_go_on_until_the_freeze_and_none_is_lost(bench: Bench) -> None:
     assert_moved(bench, BRIDGE, ledger)
 
 
+@pytest.mark.long
 def test_from_the_freeze_to_the_cutover_a_change_is_told_to_come_again_and_a_read_is_answered(
     bench: Bench,
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_call_that_came_into_the_freeze_passes_afterwards_under_its_key(bench:
     assert told[2]["result"]["record"]["id"] == told[1]["result"]["record"]["id"]
 
 
+@pytest.mark.long
 def test_a_call_that_was_decided_before_the_cutover_is_told_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def test_rows_that_are_closed_for_another_reason_are_no_move(bench: Bench) -> No
     assert (told["outcome"], told["code"], "retry_after_s" in told) == ("refused", "fenced", False)
 
 
+@pytest.mark.long
 def test_a_service_that_writes_to_the_file_itself_is_followed_and_told_when_it_may_not(
     bench: Bench,
 ) -> None:
@@ -204,6 +208,7 @@ def test_a_service_that_writes_to_the_file_itself_is_followed_and_told_when_it_m
     assert_moved(bench, BRIDGE, ledger)
 
 
+@pytest.mark.long
 def test_a_tenant_comes_back_with_what_it_has_written_since(bench: Bench) -> None:
     ledger = ids(records(bench, 2))
     assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
@@ -213,6 +218,7 @@ def test_a_tenant_comes_back_with_what_it_has_written_since(bench: Bench) -> Non
     assert (bench.tenant.home, ids(found(bench))) == (Home("pooled", slot=1), ledger)
 
 
+@pytest.mark.long
 def test_a_move_back_that_fails_leaves_the_stack_of_what_was_kept(bench: Bench) -> None:
     ledger = ids(records(bench, 2))
     assert resumed(bench, approved(bench, isolation="bridge")).state == "applied"
@@ -250,6 +256,7 @@ def test_a_suspended_tenant_is_not_moved(bench: Bench) -> None:
     assert bench.refused("tenant_move", isolation="bridge") in ("tenant_state", "access_suspended")
 
 
+@pytest.mark.long
 def test_past_its_limit_a_freeze_is_lifted_and_the_tenant_stays(bench: Bench) -> None:
     ledger = ids(records(bench, 2))
     clock = bench.world.clock
@@ -267,6 +274,7 @@ def test_past_its_limit_a_freeze_is_lifted_and_the_tenant_stays(bench: Bench) ->
     assert [one.state for one in moves(bench)] == ["aborted"]
 
 
+@pytest.mark.long
 def test_what_passes_while_no_worker_is_there_counts_as_frozen(bench: Bench) -> None:
     ledger = ids(records(bench, 2))
     run_id = approved(bench, isolation="bridge", max_freeze_s=10)
@@ -307,6 +315,7 @@ def test_a_move_that_fails_leaves_the_tenant_where_it_was(bench: Bench, point: s
     assert_stayed(bench, ledger, BRIDGE)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(FORWARD, every=18))
 def test_a_worker_that_died_anywhere_in_a_move_has_another_finish_it(
     bench: Bench, point: str
@@ -322,6 +331,7 @@ def test_a_worker_that_died_anywhere_in_a_move_has_another_finish_it(
     assert_stayed(bench, ledger, BRIDGE)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in MOVING if UNDONE in one], every=15))
 def test_a_worker_that_died_anywhere_in_undoing_it_has_another_put_it_back(
     bench: Bench, point: str

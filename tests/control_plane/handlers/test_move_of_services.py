@@ -132,6 +132,7 @@ def assert_kept(life: Served, service: Service) -> None:
     assert there <= set(service.ledger) | service.unsure
 
 
+@pytest.mark.long
 def test_a_service_that_never_stops_loses_nothing_on_its_way_through_every_model(
     life: Served,
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_move_that_is_undone_leaves_the_service_where_it_was(life: Served) -> 
     assert len(life.secrets) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced(FORWARD, every=41))
 def test_a_worker_that_died_anywhere_in_it_costs_the_service_nothing(
     life: Served, point: str
@@ -194,6 +196,7 @@ def test_a_worker_that_died_anywhere_in_it_costs_the_service_nothing(
     assert_kept(life, service)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced(BACKWARD, every=31))
 def test_a_worker_that_died_anywhere_in_undoing_it_costs_the_service_nothing(
     life: Served, point: str

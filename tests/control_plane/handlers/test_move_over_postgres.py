@@ -96,6 +96,7 @@ def ids(bench: Bench) -> list[str]:
         return [str(one) for one in connection.execute(mine).scalars()]
 
 
+@pytest.mark.long
 def test_a_tenant_travels_through_every_model_and_loses_nothing_that_was_answered(
     travelling: Bench,
 ) -> None:

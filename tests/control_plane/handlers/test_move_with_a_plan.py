@@ -53,6 +53,7 @@ def test_one_plan_holds_money_infrastructure_and_data(bench: PayingBench) -> Non
     assert bench.subscription["plan"] == "team", "nothing is done before it is approved"
 
 
+@pytest.mark.long
 def test_a_tenant_that_grows_pays_to_the_cent_and_stands_elsewhere(bench: PayingBench) -> None:
     told = bench.preview("pro")
     run = bench.approved(growing(bench, proration_at=told["proration_at"]))
@@ -63,6 +64,7 @@ def test_a_tenant_that_grows_pays_to_the_cent_and_stands_elsewhere(bench: Paying
     assert bench.create()["outcome"] == "done"
 
 
+@pytest.mark.long
 def test_a_declined_payment_moves_nothing(bench: PayingBench) -> None:
     run = growing(bench)
     bench.pays_with("sandbox_declined")
@@ -74,6 +76,7 @@ def test_a_declined_payment_moves_nothing(bench: PayingBench) -> None:
     assert not bench.world.ports.databases.main.exists(TENANT, "bridge")
 
 
+@pytest.mark.long
 def test_a_move_that_fails_gives_the_money_back(bench: PayingBench) -> None:
     run = growing(bench)
     bench.world.answer(run)
@@ -97,6 +100,7 @@ def test_a_plan_that_does_not_offer_the_model_is_refused(bench: PayingBench) -> 
     assert bench.refused("tenant_move", isolation="bridge", plan="free") == "isolation_not_in_plan"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced(FORWARD, every=8))
 def test_a_worker_that_died_over_the_money_has_another_finish_it_and_charge_once(
     bench: PayingBench, point: str

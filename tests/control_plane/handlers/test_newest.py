@@ -137,6 +137,7 @@ def newest(runs: list[Run]) -> list[str]:
     return [one.id for one in sorted(runs, key=lambda r: (r.created_at, r.id), reverse=True)]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(2)
 @pytest.mark.parametrize("limit", [1, 7, 31, 100])
 def test_the_pages_together_are_every_run_once_and_the_newest_first(

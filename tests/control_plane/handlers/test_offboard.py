@@ -170,6 +170,7 @@ def test_a_tenant_in_service_whose_data_is_gone_is_not_offboarded(bench: Bench) 
     assert stands(bench) == (False, True)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(FORWARD))
 def test_a_worker_that_died_anywhere_in_an_offboarding_has_another_finish_it(
     bench: Bench, point: str

@@ -41,6 +41,7 @@ def test_a_passing_fault_of_a_destroying_step_is_waited_out(
     assert_gone(bench)
 
 
+@pytest.mark.long
 def test_what_is_left_half_destroyed_is_named_and_gone_on_with(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_what_is_left_half_destroyed_is_named_and_gone_on_with(
     assert (kept.id, kept.digest, kept.contents) == (first.id, first.digest, first.contents)
 
 
+@pytest.mark.long
 def test_data_that_is_half_gone_is_never_backed_up_in_place_of_the_whole(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_data_that_is_half_gone_is_never_backed_up_in_place_of_the_whole(
     assert_gone(bench)
 
 
+@pytest.mark.long
 def test_a_proven_backup_that_is_spoilt_later_stops_going_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def _costs(desk: Desk, patch: pytest.MonkeyPatch) -> dict[str, Cost]:
     return found
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize("call", [*CALLS, "a page behind a cursor"])
 def test_a_call_costs_the_same_at_ten_rows_and_at_five_thousand(

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -201,6 +202,7 @@ _CHANGES = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(resources=st.lists(_CHANGES, max_size=8), money=_TREES, output=_VALUES)
 def test_whatever_a_plan_holds_no_hmac_is_shown_each_line_is_one_and_it_is_the_same_again(

@@ -115,6 +115,7 @@ def unshown(answered: Any) -> None:
 # what leaves -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_answer_has_handles_in_place_of_the_values(office: Office) -> None:
     made = office.person(born=BORN, debt=DEBT, story=STORY, title="Lady")
     changed = office.call(
@@ -438,6 +439,7 @@ def test_one_call_resolves_only_so_many(office: Office) -> None:
 # what is kept --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_call_with_handles_replays_to_the_same_plan(office: Office) -> None:
     made = office.person(email="replay@example.net")
     assert office.letter(office.root, made["email"])["outcome"] == "done"

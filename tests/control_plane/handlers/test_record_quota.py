@@ -193,6 +193,7 @@ def test_who_may_not_add_a_record_is_not_told_of_the_limit(bench: Bench) -> None
     assert str(MOST) not in str(answered)
 
 
+@pytest.mark.long
 def test_a_tenant_that_comes_back_has_all_its_records_and_their_count(away: Bench) -> None:
     run = away.do("tenant_restore", ADMIN)
     assert run.state == "applied"

@@ -68,6 +68,7 @@ def without_versions(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in one.items() if name != "version"} for one in found]
 
 
+@pytest.mark.long
 def test_every_row_that_the_filter_finds_is_changed_and_no_other(bench: Bench) -> None:
     leads = put(bench, 3)
     (customer,) = put(bench, 1, status="customer")

@@ -81,6 +81,7 @@ def test_a_refund_is_promised_by_the_tool_and_given_by_the_clock_and_bounded_by_
     assert standing_minor(bench) == (0, 2100, 2100)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     ("method", "first", "then"),
     [
@@ -107,6 +108,7 @@ def test_whatever_the_provider_says_of_a_refund_it_is_given_once_or_is_credit(
     assert shown(bench) == [end]
 
 
+@pytest.mark.long
 def test_a_refund_above_the_limit_waits_for_a_human(bench: PayingBench) -> None:
     bench.pays_with("sandbox_ok")
     bench.do("subscription_change", plan="large", currency="EUR")
@@ -119,6 +121,7 @@ def test_a_refund_above_the_limit_waits_for_a_human(bench: PayingBench) -> None:
     assert refunded_minor(bench) == 10_001
 
 
+@pytest.mark.long
 def test_what_came_by_transfer_is_not_refunded_through_a_provider(bench: PayingBench) -> None:
     owed = bench.owing()
     run = bench.parked("payment_record", invoice=owed, amount_minor=3100, reference="bank-1")
@@ -127,6 +130,7 @@ def test_what_came_by_transfer_is_not_refunded_through_a_provider(bench: PayingB
     assert bench.refused("credit_note_issue", BILLING, **asked) == "refund_not_covered"
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", [*sliced(POINTS), *BILLING_BOUNDARIES])
 def test_a_worker_that_died_anywhere_in_a_refund_is_followed_by_one_that_gives_it_once(
     bench: PayingBench, point: str

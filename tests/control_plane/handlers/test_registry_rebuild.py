@@ -24,10 +24,10 @@ from tests.support.lifecycle_bench import ADMIN, Bench, Onboarded, make_bench
 from tests.support.offboarding import backups, records
 
 
-def lost(bench: Bench) -> Registry:
-    """The same workspace after its store was lost, with a new one in its place."""
+def lost(bench: Bench, catalog: Path | None = None) -> Registry:
+    """The same workspace after its store was lost, with a new one in its place; of another catalog, if any."""
     bench.world.store.close()
-    workspace = bench.world.workspace
+    workspace = replace(bench.world.workspace, catalog=catalog or bench.world.workspace.catalog)
     for path in workspace.store_db.parent.glob(f"{workspace.store_db.name}*"):
         path.unlink()
     store = fresh_store(workspace)
@@ -77,6 +77,7 @@ def test_a_tenant_with_a_database_is_registered_shut_and_protected(bench: Bench)
     registry.close()
 
 
+@pytest.mark.long
 def test_what_a_restore_has_left_is_no_serving_one(bench: Bench) -> None:
     records(bench, 1)
     bench.do("database_backup")
@@ -175,6 +176,7 @@ def test_whom_labels_alone_name_is_shut_and_has_no_database(
     registry.close()
 
 
+@pytest.mark.long
 def test_who_has_no_database_is_neither_opened_nor_removed(
     bench: Bench, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def at_rest(bench: Bench) -> bool:
     return kept and away and unvouched(bench) == []
 
 
+@pytest.mark.long
 def test_a_restored_tenant_has_the_same_records_and_is_written_again(
     away: Bench, resting: Resting
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_restored_tenant_has_the_same_records_and_is_written_again(
     assert unvouched(away) == []
 
 
+@pytest.mark.long
 def test_an_approval_that_was_given_before_is_good_for_no_second_going(away: Bench) -> None:
     away.do("tenant_restore")
     records(away, 1)
@@ -76,6 +78,7 @@ def test_an_approval_that_was_given_before_is_good_for_no_second_going(away: Ben
     assert len(found(away)) == 3
 
 
+@pytest.mark.long
 def test_a_call_that_was_applied_before_is_still_known_after_a_restore(bench: Bench) -> None:
     key = fresh_key()
     asked = {
@@ -139,6 +142,7 @@ def test_a_plan_that_is_no_longer_to_be_had_brings_no_tenant_back(
     assert other.refused("tenant_restore") == code
 
 
+@pytest.mark.long
 def test_a_tenant_that_was_shut_for_a_cause_comes_back_by_an_approval_alone(bench: Bench) -> None:
     bench.do("tenant_suspend", reason="security")
     offboard(bench)
@@ -149,6 +153,7 @@ def test_a_tenant_that_was_shut_for_a_cause_comes_back_by_an_approval_alone(benc
     assert bench.standing == ("active", [], "full")
 
 
+@pytest.mark.long
 def test_a_tenant_that_was_suspended_by_an_operator_comes_back_without_one(bench: Bench) -> None:
     bench.do("tenant_suspend", reason="operator")
     offboard(bench)

@@ -66,6 +66,7 @@ def expected(before: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**one, "level": 3} for one in kept]
 
 
+@pytest.mark.long
 def test_its_records_are_those_of_a_tenant_that_was_there(bench: Bench) -> None:
     before = records(bench, 3)
     offboard(bench)
@@ -86,6 +87,7 @@ def test_its_records_are_those_of_a_tenant_that_was_there(bench: Bench) -> None:
     assert "carried_over" not in parts(again)
 
 
+@pytest.mark.long
 def test_a_catalog_with_the_same_declarations_carries_nothing_over(bench: Bench) -> None:
     before = records(bench, 1)
     offboard(bench)
@@ -96,6 +98,7 @@ def test_a_catalog_with_the_same_declarations_carries_nothing_over(bench: Bench)
     assert "carried_over" not in parts(run)
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     ("fields", "code"),
@@ -122,6 +125,7 @@ def test_what_no_database_would_follow_makes_nothing(
     assert found(back) == before
 
 
+@pytest.mark.long
 def test_values_that_may_no_longer_be_there_twice_are_found_when_they_are_loaded(
     bench: Bench,
 ) -> None:
@@ -158,6 +162,7 @@ def test_a_catalog_that_is_not_the_backups_is_not_taken_for_it(bench: Bench) -> 
     assert at_rest(later)
 
 
+@pytest.mark.long
 def test_a_backup_that_another_run_answers_for_is_still_of_its_own_day(bench: Bench) -> None:
     before = records(bench, 1)
     lift(bench)
@@ -170,6 +175,7 @@ def test_a_backup_that_another_run_answers_for_is_still_of_its_own_day(bench: Be
     assert found(later) == expected(before)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     "point",
     sliced(
@@ -191,6 +197,7 @@ def test_a_worker_that_died_in_it_has_another_finish_it_once(bench: Bench, point
     assert found(later) == expected(before)
 
 
+@pytest.mark.long
 def test_an_archive_that_is_not_what_its_manifest_says_is_not_loaded(bench: Bench) -> None:
     records(bench, 2)
     offboard(bench)
@@ -204,6 +211,7 @@ def test_an_archive_that_is_not_what_its_manifest_says_is_not_loaded(bench: Benc
     assert at_rest(later)
 
 
+@pytest.mark.long
 def test_rows_that_are_not_what_comes_of_the_archive_are_not_opened(bench: Bench) -> None:
     records(bench, 2)
     offboard(bench)

@@ -59,6 +59,7 @@ def test_only_a_settled_payment_clears_billing(bench: Bench, who: str) -> None:
     assert bench.standing == ("suspended", both, "none")
 
 
+@pytest.mark.long
 def test_a_security_reason_is_cleared_by_a_platform_admin_alone(bench: Bench) -> None:
     suspend(bench, "security")
     assert bench.refused("tenant_resume", reason="security") == "security_reason"
@@ -114,6 +115,7 @@ def test_a_worker_that_died_anywhere_in_a_resumption_has_another_finish_it(
     assert bench.create()["outcome"] == "done"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced(BACKWARD))
 def test_a_worker_that_died_anywhere_in_undoing_it_has_another_shut_the_tenant(
     bench: Bench, point: str

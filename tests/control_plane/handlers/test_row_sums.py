@@ -62,6 +62,7 @@ def summed(face: Face, collection: str = "orders", **more: Any) -> dict[str, Any
     return ask(face, "record_aggregate", tenant=TENANT, collection=collection, **asked)
 
 
+@pytest.mark.long
 def test_only_rows_that_may_be_seen_are_added_up(faces: tuple[Face, Face]) -> None:
     admin, support = faces
     (everything,) = summed(admin)["result"]["groups"]

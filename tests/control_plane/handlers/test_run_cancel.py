@@ -31,6 +31,7 @@ def test_a_run_is_canceled_right_before_what_cannot_be_undone(bench: Bench) -> N
     assert bench.standing == ("suspended", ["operator"], "none")
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize(
     "boundary", ["drop_database.dispatched", "drop_database.recorded", "destroy.done"]
@@ -50,6 +51,7 @@ def test_a_run_that_has_begun_what_cannot_be_undone_is_not_cancelable(
     assert_gone(bench)
 
 
+@pytest.mark.long
 def test_nor_is_one_that_has_only_its_end_to_write(bench: Bench) -> None:
     run_id = bench.propose("tenant_suspend", reason="operator")
     bench.work_until_killed(run_id, "suspend.finish.recorded")

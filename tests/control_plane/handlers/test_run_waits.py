@@ -99,6 +99,7 @@ def test_a_run_that_cannot_be_seen_says_why(scene: Scene) -> None:
     assert told["steps"][-1] == {"name": "provision", "state": "unknown"}
 
 
+@pytest.mark.long
 def test_a_refusal_of_the_look_is_told_too(scene: Scene) -> None:
     scene.provisioner.fault = Refused("The account is not there.", code="account_absent")
     run = scene.lost()
@@ -146,6 +147,7 @@ def test_once_it_is_put_right_the_run_goes_on_and_applies_nothing_again(scene: S
     assert scene.provisioner.applied == [OTHER]
 
 
+@pytest.mark.long
 def test_looks_in_vain_are_no_attempts_at_its_work(scene: Scene) -> None:
     run = scene.lost()
     for _ in range(ATTEMPTS_MAX + 2):
@@ -190,6 +192,7 @@ def test_no_wait_is_shorter_than_the_one_before_or_longer_than_an_hour(looks: in
     assert FIRST_WAIT <= wait_after(looks) <= wait_after(looks + 1) <= LAST_WAIT
 
 
+@pytest.mark.long
 def test_a_step_that_was_never_looked_at_in_vain_waits_for_nothing(scene: Scene) -> None:
     run = scene.lost()
     step = tables.run_step

@@ -101,6 +101,7 @@ def test_a_server_that_answers_late_is_waited_for(place: Place, server: StackSer
     assert server.door.knocks > 1
 
 
+@pytest.mark.long
 def test_a_server_that_never_answers_is_given_up_in_time_and_can_be_tried_again(
     place: Place, server: StackServer
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_server_without_encryption_is_not_entered_where_that_is_asked_for(
     assert_nothing_is_left(bench, server)
 
 
+@pytest.mark.long
 def test_a_server_that_another_tenants_stack_names_too_is_not_shared(
     place: Place, server: StackServer
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_server_that_another_tenants_stack_names_too_is_not_shared(
 # The secret ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_wrong_secret_is_not_waited_with_and_told_without_a_word_of_it(
     place: Place, server: StackServer
 ) -> None:
@@ -202,6 +205,7 @@ def test_what_the_stack_says_is_refused_by_field_and_not_by_value(
 # Kills ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_worker_that_dies_at_a_boundary_is_followed_by_one_that_ends_it(
@@ -214,6 +218,7 @@ def test_a_worker_that_dies_at_a_boundary_is_followed_by_one_that_ends_it(
     assert_stands(bench, server)
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "behind"])
 @pytest.mark.parametrize(
@@ -232,6 +237,7 @@ def test_a_worker_that_dies_within_the_adoption_is_followed_by_one_that_ends_it(
     assert_stands(bench, server)
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(2)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "behind"])
 def test_a_worker_that_dies_while_it_leaves_the_server_is_followed_by_one_that_ends_it(
@@ -250,6 +256,7 @@ def test_a_worker_that_dies_while_it_leaves_the_server_is_followed_by_one_that_e
     assert (server.names("pg_roles", "rolname") == set()) is not before
 
 
+@pytest.mark.long
 def test_what_fails_behind_the_adoption_takes_it_back(place: Place, server: StackServer) -> None:
     bench = place()
     run = bench.work(onboarded_run(bench), "onboard.verify.before")
@@ -288,6 +295,7 @@ def test_a_server_on_which_a_database_stands_is_not_forgotten(
     assert_nothing_is_left(bench, server)
 
 
+@pytest.mark.long
 def test_it_is_its_tenants_alone_and_lost_files_do_not_pass_for_a_server_where_nothing_stands(
     place: Place,
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_payment_that_succeeded_settles_its_attempt_and_pays_the_invoice(scene
     assert (scene.outcome(event), scene.stub.asked) == ("settled", 0)
 
 
+@pytest.mark.long
 def test_events_that_come_twice_and_late_have_one_effect(scene: Scene) -> None:
     scene.comes("payment_intent.succeeded", "succeeded")
     scene.comes("payment_intent.succeeded", "succeeded")

@@ -53,6 +53,7 @@ def read(face: Face, tenant: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.long
 def test_a_subscription_tells_its_plan_as_declared(face: Face) -> None:
     told = read(face, "paying")
     expected: dict[str, Any] = {

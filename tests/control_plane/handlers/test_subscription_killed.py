@@ -44,6 +44,7 @@ def bench(
         yield made
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(FORWARD))
 def test_a_worker_that_died_anywhere_in_a_change_has_another_charge_once(
     bench: PayingBench, point: str
@@ -92,6 +93,7 @@ def ready(bench: PayingBench, kind: str) -> dict[str, Any]:
     return begun[kind]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced([one for one in OTHER_POINTS if ".undo_" not in one]))
 def test_a_worker_that_died_anywhere_in_a_move_has_another_make_it_once(
     bench: PayingBench, point: str
@@ -118,6 +120,7 @@ def test_a_worker_that_died_anywhere_in_a_move_has_another_make_it_once(
     assert bench.charged_minor() == charged + [3100] * (kind == "retry_payment")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced([one for one in OTHER_POINTS if ".undo_" in one]))
 def test_a_move_whose_only_step_failed_has_nothing_to_undo(bench: PayingBench, point: str) -> None:
     kind, step, _ = point.split(".")

@@ -86,6 +86,7 @@ def test_without_a_method_the_change_is_refused_at_once(bench: PayingBench) -> N
     assert code == "payment_method_required"
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("method", ["sandbox_declined", "sandbox_stolen", "sandbox_down"])
 def test_declined_everything_stays_as_it_was(bench: PayingBench, method: str) -> None:
     bench.on("team", seats=2)
@@ -102,6 +103,7 @@ def test_declined_everything_stays_as_it_was(bench: PayingBench, method: str) ->
     assert bench.charged_minor() == [4100, 6200 - 1000]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("paid", [True, False])
 def test_what_waits_for_the_bank_holds_once_the_bank_has_paid_and_else_never(
     bench: PayingBench, paid: bool
@@ -120,6 +122,7 @@ def test_what_waits_for_the_bank_holds_once_the_bank_has_paid_and_else_never(
     assert bench.invoices[-1].state == ("paid" if paid else "void")
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     ("method", "charged"), [("sandbox_timeout", [3100, 6200]), ("sandbox_lost", [3100])]
 )
@@ -191,6 +194,7 @@ def test_nobody_is_charged_as_of_an_instant_that_is_still_to_come(bench: PayingB
 # what a human is asked -------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_charge_above_the_limit_waits_for_a_human(bench: PayingBench) -> None:
     bench.on("team")
     run = bench.parked("subscription_change", plan="vast")
@@ -204,6 +208,7 @@ def test_a_charge_at_the_limit_does_not_wait(bench: PayingBench) -> None:
     assert bench.charged_minor() == [100_000]
 
 
+@pytest.mark.long
 def test_an_approval_of_money_that_has_moved_since_charges_nothing(bench: PayingBench) -> None:
     bench.on("team")
     run = bench.parked("subscription_change", plan="vast")
@@ -232,6 +237,7 @@ def test_rights_end_at_once_only_by_a_humans_word(bench: PayingBench) -> None:
     assert bench.book.credit_minor == 2100 + 677
 
 
+@pytest.mark.long
 def test_no_one_writes_a_payment_down_without_another(bench: PayingBench) -> None:
     owed = bench.owing()
     asked: dict[str, Any] = {"invoice": owed, "amount_minor": 3200, "reference": "bank-1"}
@@ -248,6 +254,7 @@ def test_who_runs_tenants_writes_no_money_down(bench: PayingBench, tool: str) ->
         bench.ask(tool, tenant=TENANT)
 
 
+@pytest.mark.long
 def test_a_retry_above_the_limit_waits_for_a_human(bench: PayingBench) -> None:
     bench.pays_with("sandbox_ok")
     run = bench.parked("subscription_change", plan="vast", currency="EUR")
@@ -301,6 +308,7 @@ def test_a_pause_gives_back_what_is_unused_and_ends_by_itself(bench: PayingBench
     assert bench.charged_minor() == [3100, 1000]
 
 
+@pytest.mark.long
 def test_a_pause_is_lifted_before_its_time(bench: PayingBench) -> None:
     bench.on("team")
     bench.do("subscription_pause", until=bench.at(days=40))
@@ -330,6 +338,7 @@ def test_a_pause_ends_in_the_future(bench: PayingBench) -> None:
 # money alone -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_new_method_and_a_retry_settle_a_debt(bench: PayingBench) -> None:
     owed = bench.owing()
     bench.pays_with("sandbox_ok")

@@ -113,6 +113,7 @@ def test_a_tenant_that_is_moved_takes_them_along(fleet: FleetBench) -> None:
     assert written(fleet) == {**WRITTEN, "2": ("é\n", 2, "followed")}
 
 
+@pytest.mark.long
 def test_a_tenant_that_is_behind_is_brought_up_before_it_moves(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_tenant_that_is_behind_is_brought_up_before_it_moves(
     assert fleet.campaign.state == "done"
 
 
+@pytest.mark.long
 def test_a_backup_brings_them_back_and_its_plan_tells_of_them(fleet: FleetBench) -> None:
     backup, _ = backed_up(fleet.bench, 1)
     rename(fleet, "changed")
@@ -146,6 +148,7 @@ def test_a_backup_brings_them_back_and_its_plan_tells_of_them(fleet: FleetBench)
     assert written(fleet) == {**WRITTEN, "2": ("é\n", 2, "changed")}
 
 
+@pytest.mark.long
 def test_rows_of_before_a_migration_come_back_as_it_would_have_left_them(
     fleet: FleetBench,
 ) -> None:
@@ -167,6 +170,7 @@ def test_rows_of_before_a_migration_come_back_as_it_would_have_left_them(
     assert written(fleet) == WRITTEN
 
 
+@pytest.mark.long
 def test_a_tenant_that_was_offboarded_is_restored_with_them(fleet: FleetBench) -> None:
     run = offboard(fleet.bench)
     assert parts(run)["data"]["team_rows"] == {"note": 2}
@@ -176,6 +180,7 @@ def test_a_tenant_that_was_offboarded_is_restored_with_them(fleet: FleetBench) -
     assert fleet.have(TENANT, "pooled") == [1, 2, 3]
 
 
+@pytest.mark.long
 def test_a_copy_has_the_tables_and_none_of_the_rows(fleet: FleetBench) -> None:
     fleet.bench.do("database_clone")
     told = databases(fleet.bench)["clone"]

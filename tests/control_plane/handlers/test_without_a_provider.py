@@ -50,6 +50,7 @@ def test_a_renewal_waits_for_a_worker_that_can_collect_it(
     assert bench.charged_minor() == [3100, 3100]
 
 
+@pytest.mark.long
 def test_a_run_that_has_to_collect_says_what_is_missing_and_leaves_everything(
     bench: PayingBench,
 ) -> None:

@@ -93,6 +93,7 @@ def suspend_versions(aws: EmulatedAws, name: str) -> str:
     return "aws_s3_bucket_versioning.tenant"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("isolation", "plant"),
     [

@@ -72,6 +72,7 @@ def observe(
 # Plans of the same, again and again ----------------------------------------------------------
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_three_plans_from_different_folders_agree(
     terraform: Terraform, tmp_path: Path, isolation: Isolation
@@ -90,6 +91,7 @@ def test_three_plans_from_different_folders_agree(
     assert differ == {"site_digest"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", sliced(AFAR, every=15), ids="-".join)
 def test_three_plans_over_a_simulated_cloud_agree(
     terraform: Terraform, tmp_path: Path, place: Place
@@ -149,6 +151,7 @@ OTHERS: Final[dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 def test_each_field_of_a_request_that_a_module_is_given_makes_another_plan(
     terraform: Terraform, tmp_path: Path
 ) -> None:
@@ -276,6 +279,7 @@ def is_covered(path: tuple[Any, ...]) -> bool:
     return path[0] == "variables" or path[2] not in {"mode", "name"}
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("place", sliced(RECORDED, every=9), ids="-".join)
 def test_each_value_of_a_recorded_plan_is_covered(place: Place) -> None:
     plan = plan_of(*place)

@@ -336,6 +336,7 @@ def test_credentials_give_no_variable_of_ours_another_value(
     assert outputs == {"plan": "pro", "tenant_id": "acme", "more": "given"}
 
 
+@pytest.mark.long
 def test_a_planted_provider_in_what_is_kept_between_operations_is_not_run(
     terraform: Terraform, tmp_path: Path, marker: Path
 ) -> None:

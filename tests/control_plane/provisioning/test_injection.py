@@ -155,6 +155,7 @@ TEXTS: Final = st.text(
 )
 
 
+@pytest.mark.long
 @settings(
     max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -162,6 +162,7 @@ class Inventory:
         return self._resources
 
 
+@pytest.mark.long
 def test_the_stack_of_another_model_is_not_adopted_while_a_tenant_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_deadline_makes_an_apply_unknown(
         provisioner_of(terraform, tmp_path, copied, admitted, hasty).apply(REQUEST, artifact)
 
 
+@pytest.mark.long
 def test_a_terraform_that_is_killed_is_unknown_and_can_be_settled(
     terraform: Terraform, tmp_path: Path, copied: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_terraform_that_is_killed_is_unknown_and_can_be_settled(
     assert repaired.settle(REQUEST) == "present"
 
 
+@pytest.mark.long
 def test_a_terraform_that_outlives_its_worker_is_waited_for_and_its_folder_kept(
     terraform: Terraform, tmp_path: Path, copied: Path
 ) -> None:

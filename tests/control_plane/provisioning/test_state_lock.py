@@ -139,6 +139,7 @@ def provisioner_of(tmp_path: Path) -> TerraformProvisioner:
     )
 
 
+@pytest.mark.long
 def test_a_state_that_another_process_holds_is_waited_for_and_never_broken_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_a_stack_lives_with_its_state_elsewhere(
     provisioner.destroy(other)
 
 
+@pytest.mark.long
 @at("oci")
 def test_a_state_that_somebody_holds_is_left_to_them(
     place: Place, provisioner: TerraformProvisioner
@@ -201,6 +202,7 @@ def test_a_state_that_somebody_holds_is_left_to_them(
     assert provisioner.settle(request) == "absent"
 
 
+@pytest.mark.long
 @at("cos", "azurerm")
 @pytest.mark.parametrize("fault", ["kill", pytest.param("interrupt", marks=pytest.mark.sweep)])
 def test_what_an_apply_that_was_struck_leaves_of_its_lock_does_not_stand_in_the_way(
@@ -226,6 +228,7 @@ def test_what_an_apply_that_was_struck_leaves_of_its_lock_does_not_stand_in_the_
     assert provisioner.settle(request) == "absent"
 
 
+@pytest.mark.long
 @at("pg")
 @pytest.mark.usefixtures("place")
 def test_while_one_tenants_first_apply_is_at_work_anothers_is_not_held_up(

@@ -177,6 +177,7 @@ def test_of_two_workers_one_works_and_the_other_takes_over_when_it_is_killed(
     ]
 
 
+@pytest.mark.long
 def test_a_worker_whose_session_is_lost_takes_no_more_jobs_and_ends(
     folder: Path, url: sa.URL, postgres: Postgres
 ) -> None:

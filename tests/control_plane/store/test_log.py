@@ -84,6 +84,7 @@ def test_a_row_that_is_no_leaf_any_more_is_named_when_it_is_read(store: SqliteSt
         StoredLog(store).unsequenced(10)
 
 
+@pytest.mark.long
 def test_the_newest_come_first_of_one_tenant_and_with_what_is_sealed(store: SqliteStore) -> None:
     log = StoredLog(store)
     ours = [commit(store, 1), commit(store, 3)]

@@ -144,6 +144,7 @@ def test_a_store_of_the_first_revision_comes_to_the_same_tables_and_keeps_its_ro
     store.close()
 
 
+@pytest.mark.long
 def test_two_processes_upgrade_one_new_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with upgrading(path) as one, upgrading(path) as other:
@@ -156,6 +157,7 @@ def test_two_processes_upgrade_one_new_file_at_once(tmp_path: Path) -> None:
     assert current(path) == HEAD
 
 
+@pytest.mark.long
 def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     for expected in ("True\n", "False\n"):

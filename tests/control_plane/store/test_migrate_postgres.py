@@ -111,6 +111,7 @@ def test_an_upgrade_made_again_changes_nothing_and_keeps_the_rows(url: URL) -> N
             assert connection.execute(select(tables.fence.c.epoch)).scalar() == 3
 
 
+@pytest.mark.long
 def test_a_schema_of_the_first_revision_comes_to_the_same_tables_and_keeps_its_rows(
     url: URL, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_rights_are_given_with_the_tables_and_only_when_they_change(url: URL
     assert "audit_leaf" in once
 
 
+@pytest.mark.long
 def test_several_processes_upgrade_one_new_schema_at_once(url: URL) -> None:
     with ExitStack() as stack:
         children = [stack.enter_context(_child(url)) for _ in range(3)]
@@ -153,6 +155,7 @@ def test_several_processes_upgrade_one_new_schema_at_once(url: URL) -> None:
         assert revision(store) == HEAD
 
 
+@pytest.mark.long
 def test_a_schema_that_is_up_to_date_is_opened_without_alembic_while_another_writes(
     url: URL,
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_schema_that_is_up_to_date_is_opened_without_alembic_while_another_wri
         assert child.communicate("\n", timeout=60) == ("False\n", "")
 
 
+@pytest.mark.long
 def test_readers_go_on_while_an_upgrade_waits_for_its_turn_and_while_it_works(
     url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def half_applied(ruled: House) -> Iterator[str]:
         rows.change(connection, tables.setting, SETTING, value="")
 
 
+@pytest.mark.long
 def test_a_folder_with_mistakes_is_neither_kept_nor_asked_for(
     run: Run, ruled: House, folder: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_sound_catalog_is_told_as_a_table(run: Run) -> None:
     assert [cell.strip() for cell in line.split("│")[5:7]] == ["status", "pii"]
 
 
+@pytest.mark.long
 def test_every_kind_of_mistake_is_told_in_one_go_with_its_line(run: Run, folder: Path) -> None:
     spoil(folder)
     ran = run("catalog", "check", folder)
@@ -121,6 +122,7 @@ def test_the_mistakes_are_json_for_a_program(run: Run, unruled: Path) -> None:
     assert [one["name"] for one in report["collections"]] == ["contacts", "currencies"]
 
 
+@pytest.mark.long
 def test_a_condition_that_no_row_can_meet_is_a_mistake(run: Run, folder: Path) -> None:
     policy = folder / "policies" / "rows_contacts.yaml"
     policy.write_text(ROW_POLICY.replace('"lead"', '"leed"'))
@@ -130,6 +132,7 @@ def test_a_condition_that_no_row_can_meet_is_a_mistake(run: Run, folder: Path) -
     assert line.startswith("policies/rows_contacts.yaml:10: rows_contacts: read: for support: ")
 
 
+@pytest.mark.long
 def test_a_text_in_another_form_than_its_field_is_a_mistake_with_its_line_and_the_form(
     run: Run, folder: Path
 ) -> None:
@@ -157,6 +160,7 @@ def test_a_text_in_another_form_than_its_field_is_a_mistake_with_its_line_and_th
     assert "Note" not in ran.stderr
 
 
+@pytest.mark.long
 def test_what_a_filter_cannot_say_exactly_is_a_note_and_no_mistake(run: Run, folder: Path) -> None:
     contacts = folder / "collections" / "contacts.yaml"
     text = contacts.read_text()
@@ -175,6 +179,7 @@ def test_what_a_filter_cannot_say_exactly_is_a_note_and_no_mistake(run: Run, fol
     assert "where owner is missing" in ran.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize("command", ["check", "plan", "apply"])
 def test_a_plans_version_that_is_applied_is_not_edited(
@@ -202,6 +207,7 @@ def test_what_cannot_be_read_is_one_line_and_no_traceback(
     assert any(line.startswith(name) for line in ran.stdout.splitlines())
 
 
+@pytest.mark.long_but_one
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize(
     ("name", "content"),
@@ -226,6 +232,7 @@ def test_a_half_written_file_is_told_and_no_traceback(
     assert any(line.startswith(name) for line in ran.stdout.splitlines()), ran.stdout
 
 
+@pytest.mark.long
 def test_a_folder_is_checked_without_a_workspace(
     tmp_path: Path, unruled: Path, ruled: House, run: Run
 ) -> None:

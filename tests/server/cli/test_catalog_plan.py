@@ -174,6 +174,7 @@ def waiting(ruled: House, tmp_path: Path) -> Iterator[str]:
         connection.execute(delete(tables.approval))
 
 
+@pytest.mark.long
 def test_words_alone_change_no_right_but_void_a_pending_approval_which_is_named(
     run: Run, folder: Path, waiting: str
 ) -> None:
@@ -192,6 +193,7 @@ def test_an_approval_holds_as_long_as_nothing_changes(run: Run, folder: Path, wa
     assert planned(run, folder)["voided"] == []
 
 
+@pytest.mark.long
 def test_a_folder_with_mistakes_is_not_compared(run: Run, folder: Path) -> None:
     (folder / "plans.yaml").write_text("plans: [")
     ran = run("catalog", "plan", folder)
@@ -199,6 +201,7 @@ def test_a_folder_with_mistakes_is_not_compared(run: Run, folder: Path) -> None:
     assert ran.stdout == "plans.yaml:1: must be valid YAML\n"
 
 
+@pytest.mark.long
 def test_on_postgres_the_statements_are_those_of_postgres(
     workspace: MakeHouse, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def shown(house: House) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.long
 def test_a_cloud_is_frozen_shown_and_lifted(frozen: House, root: Token) -> None:
     done = asked(frozen, "on", "--cloud", "aws", *REASON, token=root)
     assert (done.exit_code, done.stdout) == (0, "cloud aws: frozen\n"), done.output
@@ -68,6 +69,7 @@ def test_a_cloud_is_frozen_shown_and_lifted(frozen: House, root: Token) -> None:
     assert shown(frozen) == []
 
 
+@pytest.mark.long
 def test_the_outcome_is_told_to_a_program(frozen: House, root: Token) -> None:
     told = json.loads(asked(frozen, "off", *REASON, "--json", token=root).stdout)
     assert (told["outcome"], told["result"]["scope"], told["result"]["frozen"]) == (
@@ -77,6 +79,7 @@ def test_the_outcome_is_told_to_a_program(frozen: House, root: Token) -> None:
     )
 
 
+@pytest.mark.long
 def test_each_change_is_vouched_for_and_decided_again_the_same(frozen: House, root: Token) -> None:
     for word in ("on", "off", "on", "off"):
         assert asked(frozen, word, "--cloud", "gcp", *REASON, token=root).exit_code == 0

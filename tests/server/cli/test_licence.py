@@ -159,6 +159,7 @@ def other_key(folder: Path) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_what_does_not_hold_is_refused_in_one_line(
     files: tuple[Path, Path], paybill: Run, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_what_stands_is_shown_and_nothing_is_made_of_it(house: House, do: Do) ->
     assert not house.workspace.store_db.exists()
 
 
+@pytest.mark.long
 def test_what_stands_is_registered_where_that_is_asked_for_and_once(house: House, do: Do) -> None:
     assert do("--write").exit_code == 2
     written = do("--write", "--plan", "team", "--yes", "--json")
@@ -92,6 +93,7 @@ def clouds(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab
     return made
 
 
+@pytest.mark.long
 def test_whom_labels_alone_name_is_told_and_registered_where_the_stack_stands(
     clouds: LabelledClouds, do: Do
 ) -> None:
@@ -109,6 +111,7 @@ def test_whom_labels_alone_name_is_told_and_registered_where_the_stack_stands(
     assert (found["complete"], found["clouds_that_do_not_answer"]) == (True, [])
 
 
+@pytest.mark.long
 def test_a_cloud_that_does_not_answer_is_named_and_the_exit_code_says_so(
     clouds: LabelledClouds, do: Do
 ) -> None:

@@ -50,6 +50,7 @@ def listed(house: House) -> dict[str, int]:
     return {one["name"]: one["databases"] for one in told}
 
 
+@pytest.mark.long
 def test_a_server_is_added_and_seen_by_who_runs_already(house: House, owner_file: Path) -> None:
     with closing(open_servers(house.workspace, 2_000, "worker")) as servers:
         assert list(servers.names) == ["main"]

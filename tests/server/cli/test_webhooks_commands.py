@@ -106,6 +106,7 @@ def test_a_secret_is_shown_once_and_by_no_other_command(paybill: Run, house: Hou
     assert named not in paybill("list").stdout
 
 
+@pytest.mark.long
 def test_a_secret_goes_to_a_new_file_of_its_owner_and_no_endpoint_stands_without_it(
     paybill: Run, house: House, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_secret_goes_to_a_new_file_of_its_owner_and_no_endpoint_stands_without
     paybill("remove", named)
 
 
+@pytest.mark.long
 def test_what_did_not_arrive_is_shown_and_replayed(paybill: Run, house: House) -> None:
     named = made_by(paybill("add", URL, "--tenant", "acme"))
     sent = paybill("test", named, "--wait-s", "0")

@@ -97,6 +97,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return run("not sweep", tmp_path_factory.mktemp("clouds"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cloud", list(OPENS))
 def test_a_clouds_adapter_holds_its_contract(ran: Ran, cloud: str) -> None:
     broken = [name for name in ran.others if cloud in name]
@@ -104,6 +105,7 @@ def test_a_clouds_adapter_holds_its_contract(ran: Ran, cloud: str) -> None:
     assert len(ran.passed[cloud]) >= _TESTS_MIN, ran.told
 
 
+@pytest.mark.long
 def test_no_test_of_theirs_failed_or_was_skipped(ran: Ran) -> None:
     assert ran.others == [], ran.told
 

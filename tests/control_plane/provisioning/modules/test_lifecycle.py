@@ -132,6 +132,7 @@ def provisioner_for(
     return provisioner, state
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("cloud", "isolation"), cases())
 def test_a_stack_lives_from_its_first_plan_to_an_empty_state(
     terraform: Terraform, tmp_path: Path, cloud: Cloud, isolation: Isolation
@@ -155,6 +156,7 @@ def test_a_stack_lives_from_its_first_plan_to_an_empty_state(
     assert json.loads(state.read_text("utf-8"))["resources"] == []
 
 
+@pytest.mark.long
 def test_what_failed_halfway_is_made_whole_and_what_changed_behind_it_is_found(
     terraform: Terraform, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_what_failed_halfway_is_made_whole_and_what_changed_behind_it_is_found(
     assert changes_of(provisioner.observe(request)) == ["aws_iam_role_policy.tenant"]
 
 
+@pytest.mark.long
 def test_a_name_that_aws_would_not_take_becomes_another_for_each_tenant(
     terraform: Terraform, tmp_path: Path
 ) -> None:

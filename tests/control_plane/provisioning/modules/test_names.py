@@ -64,6 +64,7 @@ def planned(home: Path, cloud: Cloud, isolation: Isolation, clouds: Clouds) -> d
     return {one["address"]: one for one in changes}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("cloud", "isolation"),
     [

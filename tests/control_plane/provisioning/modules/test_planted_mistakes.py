@@ -139,6 +139,7 @@ def planted_in(folder: Path, mistake: str, cloud: Cloud) -> Planted:
     return planted
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("cloud", "mistake"), cases(*MISTAKES))
 def test_a_planted_mistake_is_named_and_no_other(
     desk_of: Callable[[Cloud], Desk], cloud: Cloud, mistake: str
@@ -155,6 +156,7 @@ def test_a_planted_mistake_is_named_and_no_other(
     assert said["range"]["filename"] == planted.file
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("cloud", "mistake"), cases("Unsupported argument"))
 def test_nothing_is_planned_of_a_module_with_a_mistake(
     desk_of: Callable[[Cloud], Desk], tmp_path: Path, cloud: Cloud, mistake: str
