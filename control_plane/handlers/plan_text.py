@@ -29,6 +29,17 @@ _SIGNS: Final[Mapping[Kind, str]] = {
     "other": "= keep",
 }
 
+# Parts of which each member is told as it stands, in this order.
+_SECTIONS: Final[Mapping[str, str]] = {
+    "data": "Data",
+    "migrate": "Migrations of one tenant",
+    "fleet": "Migrations of every tenant",
+    "clone": "Copy",
+    "backup": "Backup",
+    "retention": "Retention",
+    "money": "Money",
+}
+
 _SINGLE: Final[tuple[Kind, ...]] = ("create", "update", "delete", "forget")
 
 
@@ -40,14 +51,14 @@ class PlanText(NamedTuple):
 
 
 def plan_text(parts: Tree) -> PlanText:
-    """The parts of a run's plan as lines: stack, outputs, money and cost; the same for the same parts.
+    """The parts of a run's plan as lines: stack, outputs, data, money, cost; the same for the same parts.
 
     What is kept as an HMAC is shown as sensitive. No line holds a control or bidi character.
     """
     infrastructure = _tree(parts.get("infrastructure"))
     changes = _tree(infrastructure.get("changes"))
     found = _tree(infrastructure.get("found"))
-    lines = [*_resources(changes, found), *_outputs(changes), *_money(parts), *_cost(found)]
+    lines = [*_resources(changes, found), *_outputs(changes), *_sections(parts), *_cost(found)]
     shown = tuple(lines[:LINES_MAX])
     return PlanText(
         shown or ("Nothing outside of our own store changes.",), len(lines) - len(shown)
@@ -133,7 +144,7 @@ def _member(tree: Json, name: str) -> Json:
     return True if tree is True else _tree(tree).get(name)
 
 
-# Outputs, money, cost ------------------------------------------------------------------------
+# Outputs, data, money, cost ------------------------------------------------------------------
 
 
 def _outputs(changes: Tree) -> Iterator[str]:
@@ -146,12 +157,17 @@ def _outputs(changes: Tree) -> Iterator[str]:
         yield f"  {_name(name)}: {_value(change.get('before'))} → {will}"
 
 
-def _money(parts: Tree) -> Iterator[str]:
-    money = _tree(parts.get("money"))
-    if money:
-        yield "Money"
-    for name in sorted(money):
-        yield f"  {_name(name)} = {_value(money[name])}"
+def _sections(parts: Tree) -> Iterator[str]:
+    for part, heading in _SECTIONS.items():
+        found = _tree(parts.get(part))
+        if found:
+            yield heading
+        for name in sorted(found):
+            members = [one for one in _list(found[name]) if isinstance(one, Mapping)]
+            if not members:
+                yield f"  {_name(name)} = {_value(found[name])}"
+            for one in members:
+                yield f"  {_name(name)}: {_value(one)}"
 
 
 def _cost(found: Tree) -> Iterator[str]:

@@ -19,6 +19,7 @@ from control_plane.errors import Failed, NotFound, Refused
 from control_plane.handlers import backups, handovers, stack_steps
 from control_plane.handlers.backup_proof import contents_of, lines_of, team_of
 from control_plane.handlers.database_rows import begin_database, settle_database
+from control_plane.handlers.fleet_bring_up import bring_up
 from control_plane.handlers.handler import Probe, Step, Work
 from control_plane.handlers.stack_records import record_verified
 from control_plane.handlers.subscription_moves import agreed_before, subscribe
@@ -81,6 +82,8 @@ def foreseen(work: Work, backup: Backup) -> tuple[CarryOver | None, dict[str, Js
 
 def load(work: Work, connection: Connection | None) -> dict[str, Json]:
     """Load the archive, whole in one transaction: what stands already is not loaded again."""
+    # A place that was made anew has none of the team's tables yet.
+    bring_up(work)
     return load_into(work, *database_of(work), planned_backup(work))
 
 
@@ -125,7 +128,13 @@ def _foreseen_there(
 
 def probe_loaded(work: Work) -> Probe:
     """Whether the tenant's data is what comes of the backup."""
-    return "present" if _as_backed_up(work) else "absent"
+    try:
+        return "present" if _as_backed_up(work) else "absent"
+    except Failed as error:
+        if error.code != "migrations_differ":
+            raise
+        # Whoever died in it had made the place, and not brought it to its migrations.
+        return "absent"
 
 
 def _as_backed_up(work: Work) -> bool:

@@ -121,6 +121,25 @@ def test_a_plan_of_our_own_rows_alone_says_so() -> None:
     )
 
 
+def test_what_becomes_of_data_is_told_before_what_it_costs() -> None:
+    migrations: list[Json] = [{"name": "0001_words", "phase": "expand"}]
+    parts: dict[str, Json] = {
+        "money": {"due_minor": 700},
+        "migrate": {"shared": True, "migrations": migrations},
+        "data": {"kept_until": "2030-01-08", "records": {"contacts": 3}},
+    }
+    assert plan_text(parts).lines == (
+        "Data",
+        '  kept_until = "2030-01-08"',
+        '  records = {"contacts": 3}',
+        "Migrations of one tenant",
+        '  migrations: {"name": "0001_words", "phase": "expand"}',
+        "  shared = true",
+        "Money",
+        "  due_minor = 700",
+    )
+
+
 def test_nothing_turns_the_reading_direction_or_moves_a_cursor() -> None:
     told = text(resource("a.b\u202e\x1b[2J\n", ["create"], after={"k\u200b": "v\u2066\x07\n\x7f"}))
     assert told.count("\n") == 2

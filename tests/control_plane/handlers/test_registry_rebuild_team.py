@@ -100,6 +100,24 @@ def test_what_is_in_an_archive_alone_is_proven_and_comes_back(
     rebuilt.world.close()
 
 
+def test_where_no_database_is_left_a_campaign_goes_before_the_restoring(
+    fleet: FleetBench, gate: Gate, tmp_path: Path
+) -> None:
+    offboard(fleet.bench)
+    shutil.rmtree(fleet.world.workspace.data)
+    registry = lost(fleet.bench, declaring(fleet, tmp_path / "catalog", first(2)))
+    surveyed(registry)
+    registry.close()
+    rebuilt = again(fleet, registry, tmp_path / "again", gate)
+    # Nobody remembers a campaign: no migration is in force, and the archive's are not those.
+    run = rebuilt.bench.work(rebuilt.bench.propose("tenant_restore", ADMIN))
+    assert (run.state, run.reason) == ("compensated", "migrations_differ")
+    assert rebuilt.carried().state == "applied"
+    rebuilt.bench.do("tenant_restore", ADMIN)
+    assert written(rebuilt, rebuilt.bench.tenant.home) == WRITTEN
+    rebuilt.world.close()
+
+
 @pytest.mark.parametrize("files", [{}, {**first(1), "0002_titles.sql": OTHER.encode()}])
 def test_what_other_migrations_have_made_is_registered_and_not_proven(
     fleet: FleetBench, tmp_path: Path, files: dict[str, bytes]

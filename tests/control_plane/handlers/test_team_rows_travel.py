@@ -12,6 +12,7 @@ from sqlalchemy import Integer, String, column, insert, select, table, update
 
 from control_plane.data.collection import Collection
 from control_plane.domain.home import Home
+from control_plane.domain.isolation import Isolation
 from control_plane.errors import Failed
 from control_plane.fleet.scratch import lead
 from control_plane.handlers import fleet_migration_steps
@@ -23,6 +24,7 @@ from tests.support.fleet_files import first, header
 from tests.support.lifecycle_bench import Bench
 from tests.support.moving import approved, meanwhile, resumed
 from tests.support.offboarding import offboard, parts
+from tests.support.slices import sliced
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 NOTE = table(
@@ -30,6 +32,11 @@ NOTE = table(
     *(column(one, String) for one in ("tenant_id", "id", "body", "title")),
     column("rank", Integer),
 )
+LOADING = [
+    f"restore.{step}.{point}"
+    for step in ("database", "load", "verify")
+    for point in ("before", "dispatched", "done", "recorded")
+]
 WRITTEN = {"1": ("Hello", 1, "hello"), "2": ("é\n", 2, "none")}
 
 
@@ -178,6 +185,46 @@ def test_a_tenant_that_was_offboarded_is_restored_with_them(fleet: FleetBench) -
     fleet.bench.do("tenant_restore")
     assert written(fleet) == WRITTEN
     assert fleet.have(TENANT, "pooled") == [1, 2, 3]
+
+
+def gone_from(fleet: FleetBench, model: Isolation) -> None:
+    """Have the tenant offboarded from a database of its own."""
+    assert resumed(fleet.bench, approved(fleet.bench, isolation=model)).state == "applied"
+    former = databases(fleet.bench)["former"]
+    assert (
+        resumed(
+            fleet.bench, approved(fleet.bench, "tenant_move_finalise", database=former["database"])
+        ).state
+        == "applied"
+    )
+    offboard(fleet.bench)
+
+
+@pytest.mark.parametrize("model", ["bridge", "silo"])
+def test_they_come_back_into_a_database_that_is_made_anew(
+    fleet: FleetBench, model: Isolation
+) -> None:
+    gone_from(fleet, model)
+    declare(fleet, first(3))
+    asks = model == "silo"
+    run_id = (
+        approved(fleet.bench, "tenant_restore") if asks else fleet.bench.propose("tenant_restore")
+    )
+    assert resumed(fleet.bench, run_id).state == "applied"
+    assert written(fleet) == WRITTEN
+    assert fleet.have(TENANT, model) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("point", sliced(LOADING, every=4))
+def test_a_worker_that_died_over_it_has_another_bring_them_back(
+    fleet: FleetBench, point: str
+) -> None:
+    gone_from(fleet, "bridge")
+    run_id = fleet.bench.propose("tenant_restore")
+    fleet.bench.work_until_killed(run_id, point)
+    assert fleet.bench.work(run_id).state == "applied"
+    assert written(fleet) == WRITTEN
+    assert fleet.have(TENANT, "bridge") == [1, 2]
 
 
 @pytest.mark.long
