@@ -104,7 +104,9 @@ def test_who_has_left_holds_up_nobody_who_stays_and_is_as_shut_as_before(
         alter(neighbour, **{"0002_more": COUNTED})
         for one in (source, neighbour):
             with one.databases.reading(one.tenant, one.model) as connection:
-                mine = select(LINK.c.id, column("more", Integer)).where(LINK.c.tenant_id == one.tenant)
+                mine = select(LINK.c.id, column("more", Integer)).where(
+                    LINK.c.tenant_id == one.tenant
+                )
                 assert {row.id: row.more for row in connection.execute(mine)} == {1: 2, 2: 4, 3: 6}
         # Of the rows of who has left nothing was noted, and nobody else writes them.
         with leaving.surveying() as seen:
