@@ -62,6 +62,7 @@ def test_another_bundle_fails_the_canary(pdp: Pdp) -> None:
         gate.close()
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [("engine", "strictEvaluation", False), ("schema", "enforcement", "none")],
@@ -225,6 +226,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_new_bundle_is_a_new_engine(binary: Binary, own_pdp: Pdp, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(Path(__file__).parents[2] / "policies" / "cerbos", source)

@@ -12,6 +12,8 @@ from tests.roles.conftest import MAKER, Cast
 from tests.support.house import fresh_key
 from tests.support.onboarding import ask, contact, onboarding
 
+pytestmark = pytest.mark.long
+
 # Another human with another agent, the same human's other agent, and another human's same agent.
 OTHERS = [("other", "other-bot"), (MAKER[0], "second-bot"), ("other", MAKER[1])]
 

@@ -78,7 +78,7 @@ async def started(server: dict[str, Any], folder: Path) -> tuple[set[str], dict[
             return tools, answer(await client.call_tool("whoami", {}))["result"]
 
 
-@pytest.mark.long_but_one
+@pytest.mark.long
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", HOSTS)
 async def test_what_is_printed_for_stdio_starts_a_server(

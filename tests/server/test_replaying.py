@@ -141,6 +141,7 @@ def test_an_altered_bundle_is_not_replayed_on(worked: House, tmp_path: Path) -> 
         file.chmod(stat.S_IRUSR)
 
 
+@pytest.mark.long
 def test_the_command_says_that_the_digests_are_the_same(worked: House) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "paybill", "audit", "replay"],

@@ -111,7 +111,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
 async def test_bad_input_names_field_and_rule_and_never_the_value(
     shared: House, agent: Agent, issue: Callable[..., Token], era: str
 ) -> None:
-    before = shared.effects()
+    before = shared.effects_at_rest()
     async with agent(shared, issue("operator,support", "acme"), mode=era) as client:
         told = [await client.call_tool(tool, given) for tool, given, _, _ in CASES]
 

@@ -50,6 +50,7 @@ def called(form: CollectionForm, collection: str, verb: str, **more: Any) -> tup
     return f"record_{verb}", {**asked, "collection": collection}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["each", pytest.param("generic", marks=pytest.mark.sweep)])
 async def test_an_agent_passes_on_what_it_never_sees(
     office: House, agent: Agent, form: CollectionForm

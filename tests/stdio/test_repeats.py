@@ -156,7 +156,7 @@ def test_a_dry_run_of_a_record_plans_and_leaves_no_record(shared: House, issue: 
         "idempotency_key": fresh_key(),
     }
     by_name = {"op": "eq", "field": "full_name", "value": name}
-    before = shared.effects()
+    before = shared.effects_at_rest()
     with shared.face(issue("support", "acme")) as face:
         dry = ask(face, "record_create", **asked, dry_run=True)
         after = shared.effects()

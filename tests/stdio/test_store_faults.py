@@ -83,7 +83,7 @@ async def test_a_locked_store_fails_a_change_and_the_next_call_works(
     proposal = onboarding(tenant)
     async with agent(shared, token) as client:
         await call(client, "whoami")
-        before = shared.effects()
+        before = shared.effects_at_rest()
         with locked(shared):
             failed = [
                 await call(client, "record_create", **creation),

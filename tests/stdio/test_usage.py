@@ -49,6 +49,7 @@ def metered(tmp_path_factory: pytest.TempPathFactory, cerbos_binary: Path) -> It
         yield house
 
 
+@pytest.mark.long
 async def test_usage_is_recorded_summed_up_and_held_against_its_limits(
     metered: House, agent: Agent
 ) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Table, func, select
 from control_plane.audit.recorder import LeafRecorder
 from control_plane.domain.caller import Caller
 from control_plane.engine.failpoints import Failpoints
+from control_plane.handlers.catalog_in_force import AT_WORK
 from control_plane.ports import Store
 from control_plane.store import tables
 from server import grants, keys, tokens
@@ -33,6 +34,7 @@ from server.token_source import TokenSource
 from server.tokens import UNBOUND, Bound
 from server.wiring import Face, wire_face
 from server.workspace import Workspace
+from tests.support.waiting import until
 from tools.form import CollectionForm
 
 if TYPE_CHECKING:
@@ -148,6 +150,19 @@ class House:
                 )
                 for table in EFFECTS
             }
+
+    def effects_at_rest(self) -> dict[str, int]:
+        """The same, once no run of a test before is at work any more."""
+        until(lambda: not self._at_work(), "runs are at rest")
+        return self.effects()
+
+    def _at_work(self) -> bool:
+        run = tables.run
+        wanted = select(run.c.id).where(
+            run.c.state.in_(("pending", "planning", "approved", *AT_WORK))
+        )
+        with self.store() as store, store.read() as connection:
+            return connection.execute(wanted.limit(1)).first() is not None
 
     # tokens ----------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ def test_every_boundary_of_the_switch_is_killed_at() -> None:
     assert {case.undoes for case in SLICE} == {True, False}
 
 
+@pytest.mark.long
 @pytest.mark.slice_of(3)
 @pytest.mark.parametrize("case", SLICE, ids=str)
 def test_a_worker_killed_on_the_way_leaves_one_catalog_in_force(pooled: Fleet, case: Case) -> None:

@@ -65,7 +65,7 @@ def fleet(postgres_fleet: Fleet) -> Fleet:
     return postgres_fleet
 
 
-@pytest.mark.long_but_one
+@pytest.mark.long
 @pytest.mark.slice_of(4)
 @pytest.mark.parametrize("case", some_kills_of_a_worker("postgres"), ids=str)
 def test_a_worker_killed_at_one_boundary_of_each_class_finishes_once(

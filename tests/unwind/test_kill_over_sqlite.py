@@ -116,7 +116,7 @@ def test_a_worker_killed_at_every_boundary_of_money_moves_it_once(
     strike(site, stock, blow)
 
 
-@pytest.mark.long_but_one
+@pytest.mark.long
 @pytest.mark.parametrize("errand", some_errands("sqlite"), ids=str)
 def test_a_worker_killed_while_it_moves_rows_leaves_each_in_one_place(
     site: Site, travellers: Travellers, errand: Errand

@@ -76,6 +76,7 @@ def lint(
     return run
 
 
+@pytest.mark.long_but_one
 def test_the_linter_finds_nothing_but_what_is_so_on_purpose(
     lint: Lint, any_model: Isolation
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_linter_finds_nothing_but_what_is_so_on_purpose(
     }
 
 
+@pytest.mark.long
 def test_the_linter_would_find_a_view_and_a_table_without_its_guard(
     lint: Lint, server: TenantServer
 ) -> None:

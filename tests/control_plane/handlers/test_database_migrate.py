@@ -86,6 +86,7 @@ def placed(
         yield made, model
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("placed", sliced(EVERY_PLACE, every=3), indirect=True, ids="-".join)
 def test_who_was_left_behind_is_brought_up_and_nobody_else(
     placed: tuple[FleetBench, Isolation],
@@ -192,6 +193,7 @@ def test_a_dry_run_changes_nothing(fleet: FleetBench) -> None:
 # What fails, and is put right ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_one_that_fails_says_where_and_leaves_nothing_half_done(fleet: FleetBench) -> None:
     tenant = OF_MODEL["silo"]
     fleet.declare(WRONG)
@@ -213,6 +215,7 @@ def test_one_that_fails_says_where_and_leaves_nothing_half_done(fleet: FleetBenc
     assert (fleet.have(tenant, "silo"), settled(fleet, tenant)[3]) == ([1, 2, 3], ("done", 2))
 
 
+@pytest.mark.long
 def test_a_campaign_that_had_failed_for_it_finds_it_done(bench: Bench) -> None:
     fleet, tenant = fleet_bench(bench), OF_MODEL["silo"]
     fleet.tenants(3)
@@ -239,6 +242,7 @@ def test_what_fails_before_anything_was_applied_leaves_it_as_it_was(fleet: Fleet
     assert (fleet.have(TENANT, "pooled"), settled(fleet)) == ([], {})
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("times", "state"), [(1, "applied"), (99, "failed")])
 def test_who_changes_the_tables_is_waited_for_and_that_is_no_failure_of_the_migration(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch, times: int, state: str
@@ -263,6 +267,7 @@ def test_who_changes_the_tables_is_waited_for_and_that_is_no_failure_of_the_migr
 # A suspended tenant -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_suspended_tenant_is_migrated_and_stays_shut(fleet: FleetBench) -> None:
     fleet.bench.do("tenant_suspend", reason="operator")
     assert carried(fleet).state == "applied"
@@ -275,6 +280,7 @@ def test_a_suspended_tenant_is_migrated_and_stays_shut(fleet: FleetBench) -> Non
 # Killed, taken over, beside a campaign ------------------------------------------------------------
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("point", sliced(KILLED, every=5))
 def test_one_that_was_killed_is_finished_by_the_next_worker(fleet: FleetBench, point: str) -> None:
     run_id = approved(fleet)
@@ -311,6 +317,7 @@ def test_a_worker_whose_run_was_taken_over_writes_no_receipt(
     assert settled(fleet) == ONCE
 
 
+@pytest.mark.long
 def test_a_campaign_that_has_it_in_hand_and_the_tool_do_it_once(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +337,7 @@ def test_a_campaign_that_has_it_in_hand_and_the_tool_do_it_once(
     assert settled(fleet, tenant) == ONCE
 
 
+@pytest.mark.long
 def test_a_campaign_takes_later_whom_the_tool_has_in_hand(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def assert_whole(fleet: FleetBench) -> None:
     assert not [one for one in unvouched(fleet.bench) if one[1] not in OTHERS]
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize(("way", "point"), CASES)
 def test_shared_tables_are_changed_once_nobody_is_on_the_way_out_of_them_or_into_them(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch, way: str, point: str
@@ -162,6 +163,7 @@ def test_shared_tables_are_changed_once_nobody_is_on_the_way_out_of_them_or_into
     assert_whole(fleet)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["out", pytest.param("in", marks=pytest.mark.sweep)])
 def test_a_move_that_is_taken_back_lets_go_of_shared_tables_too(
     fleet: FleetBench, monkeypatch: pytest.MonkeyPatch, way: str

@@ -118,6 +118,7 @@ def test_a_tenant_travels_through_every_model_and_loses_nothing_that_was_answere
     assert all(one.frozen_ms is not None for one in moves(travelling))
 
 
+@pytest.mark.long
 def test_what_was_left_on_each_server_is_closed_and_kept(travelling: Bench) -> None:
     records(travelling, 2)
     for server, isolation in JOURNEY[:2]:

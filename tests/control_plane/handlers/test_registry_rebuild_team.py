@@ -79,6 +79,7 @@ def written(fleet: FleetBench, home: Home) -> dict[str, tuple[str, int]]:
         return {key: (body, rank) for key, body, rank in connection.execute(wanted)}
 
 
+@pytest.mark.long
 def test_what_is_in_an_archive_alone_is_proven_and_comes_back(
     fleet: FleetBench, gate: Gate, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_what_is_in_an_archive_alone_is_proven_and_comes_back(
     rebuilt.world.close()
 
 
+@pytest.mark.long
 def test_where_no_database_is_left_a_campaign_goes_before_the_restoring(
     fleet: FleetBench, gate: Gate, tmp_path: Path
 ) -> None:
@@ -116,6 +118,7 @@ def test_where_no_database_is_left_a_campaign_goes_before_the_restoring(
     rebuilt.world.close()
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("files", [{}, {**first(1), "0002_titles.sql": OTHER.encode()}])
 def test_what_other_migrations_have_made_is_registered_and_not_proven(
     fleet: FleetBench, tmp_path: Path, files: dict[str, bytes]
@@ -127,6 +130,7 @@ def test_what_other_migrations_have_made_is_registered_and_not_proven(
     registry.close()
 
 
+@pytest.mark.long
 def test_where_they_stand_nothing_of_them_is_touched_and_a_campaign_finds_them_done(
     fleet: FleetBench, gate: Gate, tmp_path: Path
 ) -> None:

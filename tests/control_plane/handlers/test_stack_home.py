@@ -77,6 +77,7 @@ def offboarded(place: Place) -> Any:
     return world.tenant(OTHER)
 
 
+@pytest.mark.long
 def test_a_silo_lives_on_the_server_of_its_stack_and_leaves_nothing_there(
     place: Place, server: StackServer
 ) -> None:

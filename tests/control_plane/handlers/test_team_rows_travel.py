@@ -200,6 +200,7 @@ def gone_from(fleet: FleetBench, model: Isolation) -> None:
     offboard(fleet.bench)
 
 
+@pytest.mark.long_but_one
 @pytest.mark.parametrize("model", ["bridge", "silo"])
 def test_they_come_back_into_a_database_that_is_made_anew(
     fleet: FleetBench, model: Isolation
@@ -215,6 +216,7 @@ def test_they_come_back_into_a_database_that_is_made_anew(
     assert fleet.have(TENANT, model) == [1, 2, 3]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", sliced(LOADING, every=4))
 def test_a_worker_that_died_over_it_has_another_bring_them_back(
     fleet: FleetBench, point: str

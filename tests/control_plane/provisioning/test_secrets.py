@@ -222,6 +222,7 @@ def errors_of(error: BaseException | None) -> str:
     return "\n".join(said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "cloud",
     [

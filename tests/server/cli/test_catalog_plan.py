@@ -56,6 +56,7 @@ def test_what_is_applied_already_is_nothing_to_do(run: Run, ruled: House, folder
     assert report["statements"] == {"sqlite": []}
 
 
+@pytest.mark.long
 def test_who_gains_and_who_loses_is_told_with_the_cases(run: Run, folder: Path) -> None:
     policy = folder / "policies" / "rows_contacts.yaml"
     text = ROW_POLICY.replace('R.attr.status == "lead"', 'R.attr.status == "former"')
