@@ -209,7 +209,7 @@ def provisioner_of(aws: EmulatedAws, door: FaultyProxy, root: Path) -> Killed:
     return made
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 def test_a_run_whose_terraform_is_killed_at_the_end_of_its_apply_goes_on(scene: Scene) -> None:
     run = scene.run(replace(GIVING_BACK))
     assert run.state == "applied", run
