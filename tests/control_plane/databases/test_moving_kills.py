@@ -123,10 +123,11 @@ def test_a_move_whose_process_is_killed_goes_on(
         root = source.databases._root if isinstance(source.databases, SqliteDatabases) else tmp_path
         server = source.server or target.server
         assert server is not None
+        # The child opens one place on the server, with the source and the target in it.
+        other = target if kind == "sqlite" else Spot(source.databases, "bridge").closed()
         urls = [url.render_as_string(hide_password=False) for url in (server.owner, server.face)]
         code = "import sys; from tests.support.moving_course import child; child(*sys.argv[1:])"
         kill_when_ready(code, kind, str(root), *urls, server.prefix, model, str(number))
-        other = target if kind == "sqlite" else Spot(source.databases, "bridge")
         course = Course(source, other, lambda _: None)
         course.run(3)
         assert seen(other) == writer.ledger.told() == seen(source)
